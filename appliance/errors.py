@@ -1,0 +1,223 @@
+"""Every error that the appliance tells somebody about, in one tree.
+
+Each class carries a stable `code` (part of the HTTP contract and of a failed job), the HTTP
+status that the web layer answers with, and a default message. Whoever raises one adds a
+message that says how to mend it. Adapters translate a driver's error into one of these and
+keep the driver's as the cause; handlers do not catch them, one middleware answers them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class ApplianceError(Exception):
+    """Something went wrong that we have a name for."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "The server could not do this"
+
+    def __init__(self, detail: str | None = None, **extra: Any) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.extra = extra
+        """Further members of the problem document (RFC 9457, section 3.2), JSON values only."""
+
+
+# --- the request -------------------------------------------------------------------------
+
+
+class BadRequest(ApplianceError):
+    code = "bad_request"
+    status = 400
+    title = "The request is not well formed"
+
+
+class MultipartInvalid(BadRequest):
+    code = "multipart_invalid"
+    title = "The multipart body is not well formed"
+
+
+class NoFile(BadRequest):
+    code = "no_file"
+    title = "The request holds no file"
+
+
+class EmptyFile(BadRequest):
+    code = "empty_file"
+    title = "The file is empty"
+
+
+class IncompleteBody(BadRequest):
+    code = "incomplete_body"
+    title = "The connection ended before the file was complete"
+
+
+class DigestMismatch(BadRequest):
+    code = "digest_mismatch"
+    title = "The file does not have the digest that the request declares"
+
+
+class TooManyParts(ApplianceError):
+    code = "too_many_parts"
+    status = 413
+    title = "The request holds too many parts"
+
+
+class FileTooLarge(ApplianceError):
+    code = "file_too_large"
+    status = 413
+    title = "The file is larger than this server takes"
+
+
+class FileTypeRefused(ApplianceError):
+    code = "file_type_refused"
+    status = 415
+    title = "This server does not take files of this type"
+
+
+class FileTypeMismatch(ApplianceError):
+    code = "file_type_mismatch"
+    status = 415
+    title = "The file's name or declared type contradicts its content"
+
+
+class NotSignedIn(ApplianceError):
+    code = "not_signed_in"
+    status = 401
+    title = "This needs a key or a sign-in"
+
+
+class Forbidden(ApplianceError):
+    code = "forbidden"
+    status = 403
+    title = "Your key does not allow this"
+
+
+class NotFound(ApplianceError):
+    code = "not_found"
+    status = 404
+    title = "There is nothing here, or it is not yours"
+
+
+class MethodNotAllowed(ApplianceError):
+    code = "method_not_allowed"
+    status = 405
+    title = "This address does not take this method"
+
+
+class Conflict(ApplianceError):
+    code = "conflict"
+    status = 409
+    title = "This is not possible in the present state"
+
+
+class RangeNotSatisfiable(ApplianceError):
+    code = "range_not_satisfiable"
+    status = 416
+    title = "The file has no such range"
+
+
+# --- the surroundings --------------------------------------------------------------------
+
+
+class StorageFull(ApplianceError):
+    code = "storage_full"
+    status = 507
+    title = "The server's disk is full"
+
+
+class StorageUnavailable(ApplianceError):
+    code = "storage_unavailable"
+    status = 503
+    title = "The file storage does not answer"
+
+
+class DatabaseUnavailable(ApplianceError):
+    code = "database_unavailable"
+    status = 503
+    title = "The database does not answer"
+
+
+class ShuttingDown(ApplianceError):
+    code = "shutting_down"
+    status = 503
+    title = "The server is stopping"
+
+
+class ObjectMissing(ApplianceError):
+    code = "object_missing"
+    status = 500
+    title = "A stored file is not where it should be"
+
+
+# --- the work on a file ------------------------------------------------------------------
+
+
+class ProcessingError(ApplianceError):
+    """An attempt at a job failed. `permanent` faults are in the file and burn no retries."""
+
+    code = "processing_failed"
+    title = "The file could not be processed"
+    permanent: ClassVar[bool] = False
+
+
+class CorruptFile(ProcessingError):
+    code = "corrupt_file"
+    title = "The file is damaged"
+    permanent = True
+
+
+class EncryptedFile(ProcessingError):
+    code = "encrypted_file"
+    title = "The file is password-protected"
+    permanent = True
+
+
+class UnsupportedFile(ProcessingError):
+    code = "unsupported_file"
+    title = "The file uses a feature that is not supported"
+    permanent = True
+
+
+class LimitExceeded(ProcessingError):
+    code = "limit_exceeded"
+    title = "The file is beyond a processing limit"
+    permanent = True
+
+
+class ChildCrashed(ProcessingError):
+    code = "child_crashed"
+    title = "The process that worked on the file ended unexpectedly"
+
+
+class ChildTimedOut(ProcessingError):
+    code = "child_timed_out"
+    title = "The work on the file took too long"
+
+
+class OutOfMemory(ProcessingError):
+    code = "out_of_memory"
+    title = "The work on the file needed more memory than it may use"
+
+
+class OutputRefused(ProcessingError):
+    code = "output_refused"
+    title = "The work on the file left a result that may not be kept"
+
+
+class WorkerLost(ProcessingError):
+    code = "worker_lost"
+    title = "The workers that tried this file vanished again and again"
+
+
+class ConfigurationError(ApplianceError):
+    """The configuration has faults; `faults` lists all of them, each with its mend."""
+
+    code = "configuration"
+    title = "The configuration has faults"
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults

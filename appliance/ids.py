@@ -1,0 +1,23 @@
+"""Identifiers: ULIDs (128 bits: 48 of milliseconds, 80 random; 26 characters of Crockford's
+base 32), so that ids sort by time of creation and cannot be guessed.
+
+Source: https://github.com/ulid/spec
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_SHAPE = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
+
+
+def new_id() -> str:
+    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -5, -5))
+
+
+def is_id(text: str) -> bool:
+    return _SHAPE.fullmatch(text) is not None
