@@ -1,0 +1,352 @@
+"""The configuration: one table of settings, read once, all faults told at once.
+
+A setting comes from its flag, else from the environment (`APPLIANCE_PORT`), else from
+`appliance.toml` (`port`), else from its default. `load` is the only reader of the environment;
+every other module is handed the values it needs. `docs/settings.md` is held to `SETTINGS` by a
+test.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from appliance.errors import ConfigurationError
+
+PREFIX = "APPLIANCE_"
+CLIENT_VARIABLES = frozenset({"APPLIANCE_SERVER", "APPLIANCE_KEY"})
+"""Read by the client commands; not settings of the server."""
+
+
+@dataclass(frozen=True)
+class PoolSize:
+    """How many workers of one type: never fewer than `smallest`, never more than `largest`."""
+
+    smallest: int
+    largest: int
+
+    def __str__(self) -> str:
+        return f"{self.smallest}-{self.largest}"
+
+
+@dataclass(frozen=True)
+class Config:
+    host: str
+    port: int
+    data_dir: Path
+    public_url: str | None
+    database_url: str
+    storage_url: str
+    admin_key: str | None
+    max_upload_bytes: int
+    reserve_bytes: int
+    allowed_types: tuple[str, ...]
+    max_retries: int
+    heartbeat_timeout_s: float
+    stale_after_s: float
+    drain_s: float
+    workers_image: PoolSize
+    workers_pdf: PoolSize
+    workers_video: PoolSize
+    workers_any: PoolSize
+    job_timeout_s: float
+    job_idle_timeout_s: float
+    job_memory_bytes: int
+    log_format: str
+    log_level: str
+
+    @property
+    def url(self) -> str:
+        """The address that people are told."""
+        if self.public_url:
+            return self.public_url
+        host = "localhost" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+# --- one parser per kind of value; each raises ValueError with the mend --------------------
+
+_UNITS = {"": 1, "b": 1}
+for _power, _letter in enumerate("kmgt", start=1):
+    _UNITS |= {_letter: 1024**_power, f"{_letter}b": 1000**_power, f"{_letter}ib": 1024**_power}
+
+
+def parse_bytes(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
+    if not match or match[2] not in _UNITS:
+        raise ValueError("give a size such as 500000000, 500MB or 10GiB")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def parse_seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < 1e9:
+        raise ValueError("give a number of seconds above 0")
+    return seconds
+
+
+def parse_count(text: str) -> int:
+    if not re.fullmatch(r"\d{1,4}", text.strip()):
+        raise ValueError("give a whole number from 0 to 9999")
+    return int(text)
+
+
+def parse_port(text: str) -> int:
+    if not re.fullmatch(r"\d{1,5}", text.strip()) or not 0 <= int(text) <= 65535:
+        raise ValueError("give a port from 1 to 65535 (0 takes any free one)")
+    return int(text)
+
+
+def parse_pool(text: str) -> PoolSize:
+    match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", text.strip())
+    if not match:
+        raise ValueError("give a number of workers such as 2, or a range such as 1-4")
+    smallest, largest = int(match[1]), int(match[2] or match[1])
+    if smallest > largest:
+        raise ValueError(f"the smallest pool comes first: {largest}-{smallest}")
+    return PoolSize(smallest, largest)
+
+
+def parse_text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("give a value, or leave it unset")
+    return text.strip()
+
+
+def parse_path(text: str) -> Path:
+    return Path(parse_text(text)).expanduser().absolute()
+
+
+def parse_public_url(text: str) -> str:
+    parts = urlsplit(text.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+        raise ValueError("give scheme and host, such as https://files.example.org")
+    return text.strip().rstrip("/")
+
+
+def parse_media_types(text: str) -> tuple[str, ...]:
+    types = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    for media_type in types:
+        if not re.fullmatch(r"[a-z0-9.+-]+/(\*|[a-z0-9.+-]+)|\*/\*", media_type):
+            raise ValueError("give media types with commas between, such as image/*,video/mp4")
+    if not types:
+        raise ValueError("name at least one media type, or leave it unset")
+    return types
+
+
+def parse_key(text: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e]{24,200}", text.strip()):
+        raise ValueError(
+            "give 24 to 200 printable characters without spaces, such as `openssl rand -hex 24`"
+        )
+    return text.strip()
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.strip().lower() not in words:
+            raise ValueError(f"give one of {', '.join(words)}")
+        return text.strip().lower()
+
+    return parse
+
+
+def url_with_scheme(*schemes: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        scheme = urlsplit(text.strip()).scheme
+        if scheme not in schemes:
+            known = " or ".join(f"{known}://…" for known in schemes)
+            raise ValueError(f"this version knows {known}, not {scheme or 'a bare word'}")
+        return text.strip()
+
+    return parse
+
+
+# --- the table ----------------------------------------------------------------------------
+
+DEFAULT_TYPES = "image/*,video/*,audio/*,application/*,text/*"
+
+
+@dataclass(frozen=True)
+class Setting:
+    name: str
+    """In lower case, as in `appliance.toml`; the variable is `APPLIANCE_` and the name."""
+    parse: Callable[[str], Any]
+    default: str | None
+    """As somebody would write it; None: unset."""
+    meaning: str
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.upper()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("host", parse_text, "127.0.0.1", "Address to listen on."),
+    Setting("port", parse_port, "8080", "Port to listen on."),
+    Setting("data_dir", parse_path, "./data", "Everything that the embedded default keeps."),
+    Setting(
+        "public_url",
+        parse_public_url,
+        None,
+        "The address users see, for links. Derived from host and port when unset.",
+    ),
+    Setting(
+        "database_url",
+        url_with_scheme("sqlite"),
+        "sqlite:///<data>/appliance.db",
+        "Where uploads and jobs are recorded.",
+    ),
+    Setting(
+        "storage_url",
+        url_with_scheme("file"),
+        "file://<data>/files",
+        "Where originals and results are kept.",
+    ),
+    Setting(
+        "admin_key",
+        parse_key,
+        None,
+        "The first admin key. When unset, one is made at the first start and kept in "
+        "`<data>/admin.key`, and a one-time sign-in link is printed.",
+    ),
+    Setting("max_upload_bytes", parse_bytes, "10GiB", "Largest file that is taken."),
+    Setting(
+        "reserve_bytes",
+        parse_bytes,
+        "256MiB",
+        "Free space that uploads leave on the disk; below it they are answered 507.",
+    ),
+    Setting(
+        "allowed_types",
+        parse_media_types,
+        DEFAULT_TYPES,
+        "Media types that are taken, out of those the server can recognise. Programs, scripts "
+        "and files of no known kind are taken only when `*/*` is listed.",
+    ),
+    Setting("max_retries", parse_count, "3", "Retries after a fault that may go away."),
+    Setting(
+        "heartbeat_timeout_s",
+        parse_seconds,
+        "60",
+        "A worker without a heartbeat for longer is gone, and its jobs are tried again.",
+    ),
+    Setting(
+        "stale_after_s",
+        parse_seconds,
+        "300",
+        "No job stays PROCESSING without a living worker for longer.",
+    ),
+    Setting(
+        "drain_s",
+        parse_seconds,
+        "30",
+        "At SIGTERM, how long running jobs may go on before they are handed back.",
+    ),
+    Setting("workers_image", parse_pool, f"1-{max(1, _cores())}", "Pool of image workers."),
+    Setting("workers_pdf", parse_pool, f"1-{max(1, _cores())}", "Pool of PDF workers."),
+    Setting("workers_video", parse_pool, "1", "Pool of video workers; each uses several cores."),
+    Setting("workers_any", parse_pool, f"1-{max(1, _cores())}", "Pool for every other file."),
+    Setting("job_timeout_s", parse_seconds, "3600", "Longest run of one attempt."),
+    Setting(
+        "job_idle_timeout_s",
+        parse_seconds,
+        "120",
+        "Longest time that an attempt may go without any progress.",
+    ),
+    Setting("job_memory_bytes", parse_bytes, "2GiB", "Most memory that one attempt may use."),
+    Setting(
+        "log_format", one_of("console", "json"), "console", "Lines for people or for machines."
+    ),
+    Setting(
+        "log_level", one_of("debug", "info", "warning", "error"), "info", "Least level logged."
+    ),
+)
+
+
+def load(
+    environ: Mapping[str, str],
+    *,
+    toml_path: Path | None = None,
+    flags: Mapping[str, str | None] | None = None,
+) -> Config:
+    """Read every setting. Raises ConfigurationError with all faults, each with its mend.
+
+    `toml_path` None means `appliance.toml` in the working directory if it is there.
+    """
+    faults: list[str] = []
+    from_file = _read_toml(toml_path, faults)
+    known = {setting.name for setting in SETTINGS}
+    for name in from_file.keys() - known:
+        faults.append(f"appliance.toml: unknown setting {name!r}{_did_you_mean(name, known)}")
+    variables = {setting.variable for setting in SETTINGS}
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in variables | CLIENT_VARIABLES:
+            faults.append(f"{name}: unknown setting{_did_you_mean(name, variables)}")
+
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        text, source = setting.default, setting.variable
+        if flags and flags.get(setting.name) is not None:
+            text, source = flags[setting.name], f"--{setting.name.replace('_', '-')}"
+        elif setting.variable in environ:
+            text = environ[setting.variable]
+        elif setting.name in from_file:
+            text, source = str(from_file[setting.name]), f"appliance.toml: {setting.name}"
+        try:
+            values[setting.name] = None if text is None else setting.parse(text)
+        except ValueError as error:
+            faults.append(f"{source}: {text!r} is not valid; {error}.")
+    if not faults:
+        faults += _contradictions(values)
+    if faults:
+        raise ConfigurationError(faults)
+    for name in ("database_url", "storage_url"):
+        values[name] = values[name].replace("<data>", str(values["data_dir"]))
+    return Config(**values)
+
+
+def _read_toml(path: Path | None, faults: list[str]) -> dict[str, Any]:
+    chosen = path or Path("appliance.toml")
+    if path is None and not chosen.exists():
+        return {}
+    try:
+        return tomllib.loads(chosen.read_text(encoding="utf-8"))
+    except OSError as error:
+        faults.append(f"{chosen}: cannot be read ({error.strerror}); check the path given.")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        faults.append(f"{chosen}: is not valid TOML ({error}).")
+    return {}
+
+
+def _contradictions(values: Mapping[str, Any]) -> list[str]:
+    faults = []
+    if values["stale_after_s"] < values["heartbeat_timeout_s"]:
+        faults.append(
+            "APPLIANCE_STALE_AFTER_S: must not be shorter than APPLIANCE_HEARTBEAT_TIMEOUT_S "
+            f"({values['heartbeat_timeout_s']:g})."
+        )
+    if values["job_memory_bytes"] < 64 * 1024**2:
+        faults.append("APPLIANCE_JOB_MEMORY_BYTES: media work needs at least 64MiB.")
+    if values["max_upload_bytes"] < 1:
+        faults.append("APPLIANCE_MAX_UPLOAD_BYTES: must be at least 1.")
+    return faults
+
+
+def _did_you_mean(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else "; see `appliance serve --help`."

@@ -1,0 +1,84 @@
+"""Coordination within one process: the embedded default."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from appliance.clock import Clock
+
+MAX_ENTRIES = 20_000
+MAX_BACKLOG = 256
+"""Messages that wait for one slow subscriber."""
+
+
+class MemorySubscription:
+    def __init__(self) -> None:
+        self._messages: deque[bytes] = deque(maxlen=MAX_BACKLOG)
+        self._arrived = asyncio.Event()
+
+    def put(self, message: bytes) -> None:
+        self._messages.append(message)
+        self._arrived.set()
+
+    async def next(self, timeout_s: float) -> bytes | None:
+        if not self._messages:
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return None
+        return self._messages.popleft()
+
+
+class MemoryCoordination:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._entries: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+        self._subscriptions: defaultdict[str, set[MemorySubscription]] = defaultdict(set)
+        self._locked: set[str] = set()
+
+    async def get(self, key: str) -> bytes | None:
+        entry = self._entries.get(key)
+        if entry is None or entry[0] <= self._clock.monotonic():
+            return None
+        return entry[1]
+
+    async def set(self, key: str, value: bytes, *, ttl_s: float) -> None:
+        self._entries[key] = (self._clock.monotonic() + ttl_s, value)
+        self._entries.move_to_end(key)
+        while len(self._entries) > MAX_ENTRIES:
+            self._entries.popitem(last=False)
+
+    async def delete(self, key: str) -> None:
+        self._entries.pop(key, None)
+
+    async def publish(self, topic: str, message: bytes) -> None:
+        for subscription in self._subscriptions.get(topic, ()):
+            subscription.put(message)
+
+    @asynccontextmanager
+    async def subscribe(self, topic: str) -> AsyncIterator[MemorySubscription]:
+        subscription = MemorySubscription()
+        self._subscriptions[topic].add(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions[topic].discard(subscription)
+            if not self._subscriptions[topic]:
+                del self._subscriptions[topic]
+
+    @asynccontextmanager
+    async def lock(self, name: str, *, ttl_s: float) -> AsyncIterator[bool]:
+        """`ttl_s` bounds what a dead holder blocks; here the holder dies with the lock."""
+        if name in self._locked:
+            yield False
+            return
+        self._locked.add(name)
+        try:
+            yield True
+        finally:
+            self._locked.discard(name)

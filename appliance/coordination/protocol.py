@@ -1,0 +1,40 @@
+"""What the processes of one deployment share beside the truth: a cache, events, locks.
+
+All of it may be lost at any time; the outcome of every job stays right without it.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+
+class Subscription(Protocol):
+    async def next(self, timeout_s: float) -> bytes | None:
+        """The next message, or None when there was none for that long.
+
+        A subscriber that falls behind loses the oldest messages, so a message says *that*
+        something changed and what it is now is read from the database.
+        """
+        ...
+
+
+class Coordination(Protocol):
+    async def get(self, key: str) -> bytes | None: ...
+
+    async def set(self, key: str, value: bytes, *, ttl_s: float) -> None: ...
+
+    async def delete(self, key: str) -> None: ...
+
+    async def publish(self, topic: str, message: bytes) -> None: ...
+
+    def subscribe(self, topic: str) -> AbstractAsyncContextManager[Subscription]:
+        """Messages published from now on until the context is left."""
+        ...
+
+    def lock(self, name: str, *, ttl_s: float) -> AbstractAsyncContextManager[bool]:
+        """Try to take a lock, without waiting; the context's value says whether it is ours.
+
+        Saves work that would be done twice; never what keeps a result right.
+        """
+        ...

@@ -1,0 +1,55 @@
+"""What a database must do: run transactions made of named statements.
+
+A transaction is written once, as a generator that yields statements and is sent their rows:
+
+    def cancel(job_id: str, *, now: float) -> Transaction[bool]:
+        rows = yield Statement("cancel_job", {"id": job_id, "now": now})
+        return bool(rows)
+
+    await database.write(cancel(job_id, now=clock.now()))
+
+It does no I/O itself, so that an adapter may drive it wherever its driver wants it: on SQLite's
+writer thread, many transactions to one commit, or with awaits on a network connection. Between
+two yields it must do nothing that blocks, and it must not care how often it is begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Statement(NamedTuple):
+    name: str
+    """Of a statement in the `.sql` files of the dialect."""
+    parameters: Mapping[str, Any] = {}
+
+
+class Row(Protocol):
+    def __getitem__(self, column: str, /) -> Any: ...
+
+
+Rows = Sequence[Row]
+Transaction = Generator[Statement, Rows, T]
+
+
+class Database(Protocol):
+    async def write(self, transaction: Transaction[T]) -> T:
+        """Run `transaction`; it is durable when this returns.
+
+        Either all of its statements take effect or none. What the generator raises is raised
+        here, after a rollback. Raises StorageFull, DatabaseUnavailable.
+        """
+        ...
+
+    async def read(self, transaction: Transaction[T]) -> T:
+        """Run a transaction that only reads, on one consistent snapshot."""
+        ...
+
+    async def size_bytes(self) -> int:
+        """Space that the database takes."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,34 @@
+"""What a queue must do: tell a worker which job to try next. It carries ids only.
+
+The database is the truth: a queue may lose, double or delay an id and nothing goes wrong. A
+doubled one loses the conditional claim; a lost one is offered again by maintenance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from appliance.jobs import JobType
+
+
+class Delivery(Protocol):
+    @property
+    def job_id(self) -> str: ...
+
+    async def ack(self) -> None:
+        """The job is settled, or was no longer there to take."""
+        ...
+
+
+class Queue(Protocol):
+    async def enqueue(self, job_id: str, job_type: JobType, *, priority: int) -> None:
+        """Announce a job that is PENDING and committed."""
+        ...
+
+    async def receive(self, job_type: JobType, *, limit: int) -> Sequence[Delivery]:
+        """Wait until there is something to try; at least 1, at most `limit` deliveries.
+
+        The caller claims what it got, or acknowledges it, before it receives again.
+        """
+        ...

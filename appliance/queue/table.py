@@ -1,0 +1,47 @@
+"""The queue of the embedded default: straight from the job table, woken in-process.
+
+There is no second copy of the queue that could disagree with the table. A job that another
+process made PENDING is found by looking again every `POLL_S`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from appliance.database import jobs
+from appliance.database.protocol import Database
+from appliance.jobs import JobType
+
+POLL_S = 2.0
+
+
+@dataclass(frozen=True)
+class TableDelivery:
+    job_id: str
+
+    async def ack(self) -> None:
+        """Nothing to do: the row's state says it all."""
+
+
+class TableQueue:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._arrived = {job_type: asyncio.Event() for job_type in JobType}
+
+    async def enqueue(self, job_id: str, job_type: JobType, *, priority: int) -> None:
+        self._arrived[job_type].set()
+
+    async def receive(self, job_type: JobType, *, limit: int) -> Sequence[TableDelivery]:
+        arrived = self._arrived[job_type]
+        while True:
+            arrived.clear()
+            ids = await self._database.read(jobs.ready(job_type, limit=limit))
+            if ids:
+                return [TableDelivery(job_id) for job_id in ids]
+            try:
+                async with asyncio.timeout(POLL_S):
+                    await arrived.wait()
+            except TimeoutError:
+                continue

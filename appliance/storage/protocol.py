@@ -1,0 +1,91 @@
+"""What a store must do: keep bytes under a key, whole or not at all.
+
+A key is a path of plain components, `raw/{jobId}/{filename}` for originals and
+`processed/{jobId}/{attempt}/{name}` for results. An object is never changed once it is there.
+Abilities that not every store has (so far: a local path) answer None where they are missing;
+nobody guesses from the kind of store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
+
+
+class Space(NamedTuple):
+    free_bytes: int
+    total_bytes: int
+
+
+class Incoming(Protocol):
+    """A file on its way in. Invisible until `commit`; gone if that is never reached.
+
+    Use as an async context manager: leaving it without a commit discards what was written.
+    """
+
+    async def write(self, data: bytes | memoryview) -> None:
+        """Append. Raises StorageFull, StorageUnavailable."""
+        ...
+
+    async def commit(self, key: str) -> None:
+        """Make it an object under `key`; durable, name included, when this returns.
+
+        Raises StorageFull or StorageUnavailable, and then nothing is visible.
+        """
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+class Storage(Protocol):
+    async def receive(self) -> Incoming:
+        """Begin a new object."""
+        ...
+
+    async def store_file(self, path: Path, key: str) -> None:
+        """Make the local file at `path` an object; durable when this returns.
+
+        The store may take the file itself: `path` may be gone afterwards. Writing the same key
+        again replaces the object (an attempt that is settled once never does).
+        """
+        ...
+
+    def read(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """The object's bytes from `start`, all of them or `length`, in bounded pieces.
+
+        Raises ObjectMissing.
+        """
+        ...
+
+    async def size(self, key: str) -> int:
+        """In bytes. Raises ObjectMissing."""
+        ...
+
+    async def delete(self, prefix: str) -> int:
+        """Delete the object `prefix` and all below it; returns how many there were."""
+        ...
+
+    def list(self, prefix: str) -> AsyncIterator[str]:
+        """The names of the components directly below `prefix`, in no order."""
+        ...
+
+    def local_path(self, key: str) -> Path | None:
+        """Where the object lies as a plain file that a child may read; None if it does not."""
+        ...
+
+    async def space(self) -> Space | None:
+        """Room in the store; None where there is no such limit."""
+        ...
+
+    async def check(self) -> None:
+        """Write, read and delete a small object. Raises StorageFull, StorageUnavailable."""
+        ...
