@@ -1,0 +1,171 @@
+// Makes the cards and keeps them true. A card is the element of templates/card.html, whether
+// the server or this script made it; names and messages go in as text, never as markup.
+
+import { bytes, guessType, halves, isFinal, jobFacts, jobSays, picksOf, signalOf, uploadSays, waiting } from "./words.js";
+import { localise } from "./times.js";
+
+const template = document.getElementById("card-template");
+const fileTemplate = document.getElementById("file-template");
+const PREVIEW_MAX_BYTES = 25e6;
+const PREVIEWS = /^image\/(jpeg|png|webp|gif|avif)$/;
+
+export function makeCard() {
+  return template.content.firstElementChild.cloneNode(true);
+}
+
+const part = (card, selector) => card.querySelector(selector);
+
+/** Writes only what differs, so that a screen reader and the selection are left in peace. */
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+export function setName(nameElement, name) {
+  const [head, tail] = halves(name);
+  write(nameElement.firstElementChild, head);
+  write(nameElement.lastElementChild, tail);
+  nameElement.title = name;
+}
+
+function setIcon(svg, glyph) {
+  const use = svg.firstElementChild;
+  const href = `${use.getAttribute("href").split("#")[0]}#${glyph}`;
+  if (use.getAttribute("href") !== href) use.setAttribute("href", href);
+}
+
+function setTrack(card, { upload, scan, work, told }) {
+  const track = part(card, ".track");
+  const [up, scanned, worked] = track.children;
+  up.value = upload;
+  scanned.value = scan;
+  worked.value = work;
+  track.setAttribute("aria-valuenow", Math.round((upload * 5 + scan + work * 6) / 0.12));
+  track.setAttribute("aria-valuetext", told);
+}
+
+function setSays(card, [signal, glyph], text) {
+  card.dataset.signal = signal;
+  setIcon(part(card, ".mark"), glyph);
+  write(part(card, ".says-text"), text);
+}
+
+/** Which of the foot's two faces shows: the track, or the actions named in `acts`. */
+function setFoot(card, acts) {
+  part(card, ".track").hidden = acts !== null;
+  part(card, ".acts").hidden = acts === null;
+  for (const act of card.querySelectorAll("[data-act]:not(.card-close)")) act.hidden = !acts?.includes(act.dataset.act);
+}
+
+/** Shows a file on its way to the server. */
+export function showUpload(card, item) {
+  const { file, state } = item;
+  if (!card.dataset.type || card.dataset.seen === undefined) {
+    card.dataset.seen = "";
+    card.dataset.type = guessType(file.type);
+    setIcon(part(card, ".picture-icon"), card.dataset.type.toLowerCase());
+    setName(part(card, ".name"), file.name);
+    part(card, ".card-in").setAttribute("aria-label", file.name);
+    write(part(card, ".facts-text"), bytes(file.size));
+    preview(card, file);
+  }
+  const signals = { uploading: ["going", "upload"], refused: ["needs", "needs"], failed: ["needs", "needs"], cancelled: ["idle", "stopped"] };
+  const told = uploadSays(item);
+  card.dataset.status = { refused: "FAILED", failed: "FAILED", cancelled: "CANCELLED" }[state] ?? "";
+  setSays(card, signals[state] ?? ["idle", "idle"], told);
+  setTrack(card, { upload: file.size ? item.sent / file.size : 0, scan: 0, work: 0, told });
+  const stopped = ["refused", "failed", "cancelled"].includes(state);
+  setFoot(card, stopped ? actsAfter(item) : null);
+  part(card, ".card-close").hidden = stopped;
+}
+
+function actsAfter(item) {
+  if (item.problem?.signIn) return ["signin", "retry"];
+  return item.state === "refused" ? [] : ["retry"];
+}
+
+/** A local picture in the slot until the server's thumbnail is there. */
+function preview(card, file) {
+  if (!PREVIEWS.test(file.type) || file.size > PREVIEW_MAX_BYTES) return;
+  const img = part(card, ".picture-img");
+  img.onload = () => { img.hidden = false; };
+  img.onerror = () => { img.hidden = true; };
+  img.hidden = false; // lazy pictures load only while they have a box; without src it is invisible
+  img.src = URL.createObjectURL(file);
+}
+
+function setPicture(card, url) {
+  const img = part(card, ".picture-img");
+  if (!url || img.getAttribute("src") === url) return;
+  const loader = new Image(); // the preview stays until the thumbnail can take its place
+  loader.onload = () => {
+    if (img.src.startsWith("blob:")) URL.revokeObjectURL(img.src);
+    img.onload = img.onerror = null;
+    img.src = url;
+    img.hidden = false;
+  };
+  loader.src = url;
+}
+
+/** Shows a job, as the server tells it; `canRetry` when the page still holds the file. */
+export function showJob(card, job, canRetry = false) {
+  if (card.dataset.job === job.jobId && isFinal(card.dataset.status) && !isFinal(job.status)) return; // late news
+  Object.assign(card.dataset, { job: job.jobId, status: job.status, type: job.type });
+  const done = job.status === "COMPLETED";
+  const picks = picksOf(job);
+  const told = jobSays(job);
+
+  setIcon(part(card, ".picture-icon"), job.type.toLowerCase());
+  setName(part(card, ".name"), job.filename);
+  part(card, ".card-in").setAttribute("aria-label", job.filename);
+  write(part(card, ".facts-text"), jobFacts(job));
+  const time = part(card, "time");
+  time.dateTime = job.createdAt;
+  part(card, ".facts-when").hidden = false;
+  localise(time);
+
+  setSays(card, signalOf(job.status), told);
+  const scanned = job.scan?.verdict === "clean" || job.status !== "PENDING";
+  setTrack(card, { upload: 1, scan: scanned ? 1 : 0, work: job.progress ?? 0, told });
+  part(card, ".part-scan").toggleAttribute("data-skipped", scanned && job.scan?.verdict !== "clean");
+  const retrying = job.status === "RETRYING";
+  if (retrying) Object.assign(card.dataset, { until: job.nextAttemptAt ?? "", attempt: job.attempt ?? 0, max: job.maxAttempts });
+  else delete card.dataset.until;
+
+  const acts = { COMPLETED: ["copy", "download"], FAILED: canRetry && !job.error?.permanent ? ["retry"] : [], CANCELLED: canRetry ? ["retry"] : [] };
+  setFoot(card, acts[job.status] ?? null);
+  part(card, ".card-close").hidden = true;
+  setFiles(card, done ? job.files ?? [] : []);
+  const original = `/jobs/${job.jobId}/files/original`;
+  part(card, "[data-act=download]").href = `${original}?download=1`;
+  part(card, "[data-act=copy]").dataset.copy = (done && picks.opens?.url) || original;
+  const picture = part(card, ".picture");
+  if (done && picks.opens) {
+    picture.href = picks.opens.url;
+    picture.setAttribute("aria-label", `Open ${job.filename}`);
+    setPicture(card, picks.thumb?.url);
+  }
+  part(card, ".picture-play").hidden = !(done && picks.video);
+}
+
+function setFiles(card, files) {
+  const menu = part(card, ".files");
+  menu.hidden = files.length === 0;
+  write(part(card, ".files-count"), files.length === 1 ? "1 file" : `${files.length} files`);
+  part(card, ".files-list").replaceChildren(...files.map((file) => {
+    const row = fileTemplate.content.firstElementChild.cloneNode(true);
+    const link = row.firstElementChild;
+    link.href = file.url;
+    Object.assign(link.dataset, { type: file.contentType, width: file.width ?? "", height: file.height ?? "" });
+    write(link.firstElementChild, file.name);
+    write(link.lastElementChild, bytes(file.sizeBytes));
+    return row;
+  }));
+}
+
+/** Counts the waits of retrying jobs down; called once a second. */
+export function tick() {
+  for (const card of document.querySelectorAll(".card[data-until]")) {
+    const { until, attempt, max } = card.dataset;
+    if (until) write(part(card, ".says-text"), waiting(Date.parse(until), Number(attempt), max));
+  }
+}

@@ -1,0 +1,54 @@
+// Makes a live tree like a new one by changing only what differs, so that focus, selection,
+// scroll and a screen reader's place survive a refresh.
+//
+// Children are matched by `data-key` or `id`, others by position and tag. An element with
+// `data-keep` is left as it is.
+
+const keyOf = (node) => node.dataset?.key ?? (node.id || undefined);
+
+export function morph(live, fresh) {
+  if (live.nodeType !== Node.ELEMENT_NODE) {
+    if (live.nodeValue !== fresh.nodeValue) live.nodeValue = fresh.nodeValue;
+    return;
+  }
+  if (live.hasAttribute("data-keep")) return;
+  syncAttributes(live, fresh);
+  morphChildren(live, fresh);
+}
+
+function syncAttributes(live, fresh) {
+  for (const { name } of [...live.attributes]) {
+    if (!fresh.hasAttribute(name)) live.removeAttribute(name);
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (live.getAttribute(name) !== value) live.setAttribute(name, value);
+  }
+}
+
+export function morphChildren(live, fresh) {
+  const keyed = new Map();
+  for (const child of live.childNodes) {
+    const key = keyOf(child);
+    if (key) keyed.set(key, child);
+  }
+  let at = live.firstChild;
+  for (const want of [...fresh.childNodes]) {
+    const key = keyOf(want);
+    let match = key ? keyed.get(key) : at;
+    if (!key) while (match && keyOf(match)) match = match.nextSibling;
+    if (!match || !alike(match, want)) {
+      live.insertBefore(want, at);
+      continue;
+    }
+    if (match === at) at = at.nextSibling;
+    else live.insertBefore(match, at);
+    morph(match, want);
+  }
+  while (at) {
+    const next = at.nextSibling;
+    at.remove();
+    at = next;
+  }
+}
+
+const alike = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName && keyOf(a) === keyOf(b);

@@ -1,0 +1,127 @@
+// The upload page: files come in, each becomes a card, the card follows its job to the end.
+
+import { announce } from "./announce.js";
+import { makeCard, showJob, showUpload, tick } from "./cards.js";
+import { listen as listenToIntake } from "./intake.js";
+import { follow } from "./live.js";
+import { localiseAll } from "./times.js";
+import { Uploader } from "./uploader.js";
+import { listen as listenToViewer } from "./viewer.js";
+import { isFinal } from "./words.js";
+
+const form = document.getElementById("drop");
+const now = document.getElementById("now");
+const cards = new Map(); // jobId → card
+const cardOf = new Map(); // item → card
+const itemOf = new WeakMap(); // card → item
+const strangers = new Map(); // jobs that no card is known for, while an upload may yet claim them
+
+for (const card of document.querySelectorAll("#earlier .card")) cards.set(card.dataset.job, card);
+
+const uploader = new Uploader(changed);
+
+function take(files) {
+  const items = files.map((file) => uploader.add(file));
+  const made = items.map((item) => {
+    const card = makeCard();
+    cardOf.set(item, card);
+    itemOf.set(card, item);
+    showUpload(card, item);
+    return card;
+  });
+  now.prepend(...made);
+  settled();
+  for (const item of items) {
+    if (item.file.size > Number(form.dataset.maxBytes)) {
+      item.problem = { says: `This file is larger than the ${form.dataset.max} that this server takes.` };
+      uploader.refuse(item);
+    }
+  }
+  announce(items.length === 1 ? `${items[0].file.name} added` : `${items.length} files added`);
+  uploader.start();
+}
+
+function changed(item) {
+  const card = cardOf.get(item);
+  if (!card) return;
+  if (item.state === "accepted") {
+    const { jobId } = item.job;
+    cards.set(jobId, card);
+    showJob(card, item.job, true);
+    const fresher = strangers.get(jobId);
+    if (fresher) showJob(card, fresher, true);
+    strangers.delete(jobId);
+  } else {
+    showUpload(card, item);
+    if (item.problem) announce(`${item.file.name}: ${item.problem.says}`);
+  }
+  if (item.state !== "uploading") settled();
+}
+
+function heard(job) {
+  const card = cards.get(job.jobId);
+  if (!card) {
+    strangers.set(job.jobId, job);
+    settled();
+    return;
+  }
+  const before = card.dataset.status;
+  showJob(card, job, itemOf.has(card));
+  if (before === job.status) return;
+  if (job.status === "COMPLETED") announce(`${job.filename}: done`);
+  if (job.status === "FAILED") announce(`${job.filename}: ${job.error?.message ?? "failed"}`);
+  settled();
+}
+
+/** After a change that a count depends on: welcome jobs from elsewhere, tell the tally. */
+function settled() {
+  if (uploader.inFlight === 0) {
+    for (const job of strangers.values()) {
+      const card = makeCard();
+      cards.set(job.jobId, card);
+      showJob(card, job);
+      now.prepend(card);
+    }
+    strangers.clear();
+  }
+  const all = [...now.children];
+  document.getElementById("now-section").hidden = all.length === 0;
+  if (all.length) form.classList.remove("drop-empty");
+  const count = (status) => all.filter((card) => card.dataset.status === status).length;
+  const [done, failed] = [count("COMPLETED"), count("FAILED")];
+  document.getElementById("tally").textContent = `${done} of ${all.length} done${failed ? `, ${failed} failed` : ""}`;
+}
+
+function connection(text, href) {
+  const line = document.getElementById("connection");
+  if (line.textContent === text) return;
+  line.textContent = text;
+  if (!href) return;
+  const link = document.createElement("a");
+  link.href = href;
+  link.textContent = "Sign in again";
+  line.append(" ", link);
+}
+
+now.addEventListener("click", ({ target }) => {
+  const act = target.closest("[data-act]")?.dataset.act;
+  const item = itemOf.get(target.closest(".card"));
+  if (!item) return;
+  if (act === "cancel") uploader.cancel(item);
+  if (act === "retry") {
+    if (item.job) cards.delete(item.job.jobId);
+    uploader.retry(item);
+  }
+});
+
+addEventListener("beforeunload", (event) => { if (uploader.inFlight) event.preventDefault(); });
+
+listenToIntake(form, take);
+listenToViewer();
+follow({
+  onjob: heard,
+  onstate: connection,
+  active: () => [...cards].filter(([, card]) => !isFinal(card.dataset.status)).map(([id]) => id),
+});
+setInterval(tick, 1000);
+setInterval(() => localiseAll(), 30000);

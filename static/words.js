@@ -1,0 +1,124 @@
+// What the pages say about a file or a job, in plain words. Pure functions: no DOM, no network.
+// templates/card.html and the server's filters say the same; change both together.
+
+const UNITS = ["B", "kB", "MB", "GB", "TB"];
+
+/** 5242880 → "5.2 MB". */
+export function bytes(n) {
+  let unit = 0;
+  while (n >= 999.5 && unit < UNITS.length - 1) { n /= 1000; unit += 1; }
+  return `${unit === 0 || n >= 99.95 ? Math.round(n) : n.toFixed(1).replace(/\.0$/, "")} ${UNITS[unit]}`;
+}
+
+/** 80 → "1 m 20 s". */
+export function duration(s) {
+  if (s < 10 && s % 1 >= 0.05) return `${s.toFixed(1)} s`;
+  s = Math.round(s);
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} m${s % 60 ? ` ${s % 60} s` : ""}`;
+  const minutes = Math.floor((s % 3600) / 60);
+  return `${Math.floor(s / 3600)} h${minutes ? ` ${minutes} m` : ""}`;
+}
+
+/** Seconds left, rounded so that the words do not flicker: 43 → "about 45 s". */
+export function roughly(s) {
+  if (s < 3) return "a moment";
+  if (s < 60) return `about ${s < 20 ? Math.round(s) : Math.round(s / 5) * 5} s`;
+  if (s < 3600) return `about ${Math.round(s / 60)} min`;
+  return `about ${(s / 3600).toFixed(1)} h`;
+}
+
+/** A time as people say it, from epoch milliseconds. */
+export function ago(then, now = Date.now()) {
+  const s = (now - then) / 1000;
+  if (s < 10) return "just now";
+  if (s < 60) return `${Math.floor(s)} s ago`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ago`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h ago`;
+  if (s < 7 * 86400) return `${Math.floor(s / 86400)} d ago`;
+  return new Date(then).toLocaleDateString(undefined, { year: "numeric", month: "short", day: "numeric" });
+}
+
+/** The two halves of a name for middle truncation: the end stays when there is no room. */
+export function halves(name) {
+  const points = Array.from(name);
+  const cut = points.length > 28 ? points.length - 14 : points.length;
+  return [points.slice(0, cut).join(""), points.slice(cut).join("")];
+}
+
+export const isFinal = (status) => ["COMPLETED", "FAILED", "CANCELLED"].includes(status);
+
+/** Which worker would take a file that is not at the server yet. */
+export function guessType(contentType) {
+  if (contentType.startsWith("image/")) return "IMAGE";
+  if (contentType.startsWith("video/")) return "VIDEO";
+  return contentType === "application/pdf" ? "PDF" : "ANY";
+}
+
+const SIGNALS = {
+  PENDING: ["idle", "idle"], PROCESSING: ["going", "going"], RETRYING: ["going", "retry"],
+  COMPLETED: ["done", "done"], FAILED: ["needs", "needs"], CANCELLED: ["idle", "stopped"],
+};
+
+/** The signal and the icon of a job's status. */
+export const signalOf = (status) => SIGNALS[status] ?? ["idle", "idle"];
+
+/** "Trying again in 4 s (attempt 2 of 4)". */
+export function waiting(untilMs, attempt, max, now = Date.now()) {
+  const s = Math.ceil((untilMs - now) / 1000);
+  return `Trying again ${s > 0 ? `in ${duration(s)}` : "now"} (attempt ${attempt + 1} of ${max})`;
+}
+
+/** What is happening to the job now. */
+export function jobSays(job) {
+  switch (job.status) {
+    case "PENDING": return "In the queue";
+    case "PROCESSING": {
+      const step = job.step || "processing";
+      return `${step[0].toUpperCase()}${step.slice(1)}, ${Math.floor((job.progress || 0) * 100)}%`;
+    }
+    case "RETRYING": return waiting(Date.parse(job.nextAttemptAt ?? "") || 0, job.attempt ?? 0, job.maxAttempts);
+    case "COMPLETED": return "Done";
+    case "FAILED": return job.error?.message || "This file could not be processed.";
+    case "CANCELLED": return "Cancelled";
+    default: return job.status;
+  }
+}
+
+/** Size and what was found in the file. */
+export function jobFacts(job) {
+  const { width, height, pageCount, durationS } = job.result ?? {};
+  const facts = [bytes(job.sizeBytes)];
+  if (width && height) facts.push(`${width} × ${height}`);
+  if (pageCount) facts.push(pageCount === 1 ? "1 page" : `${pageCount} pages`);
+  if (durationS) facts.push(duration(durationS));
+  return facts.join(" · ");
+}
+
+/** The small picture, and what opens large: a job's best result of each kind, or undefined. */
+export function picksOf(job) {
+  const files = job.files ?? [];
+  const images = files.filter((f) => f.contentType.startsWith("image/"));
+  const video = files.find((f) => f.contentType.startsWith("video/"));
+  const thumb = images.findLast?.((f) => f.name.startsWith("thumbnail")) ?? images[0];
+  const picture = job.type === "IMAGE"
+    ? images.reduce((best, f) => ((f.width ?? 0) > (best?.width ?? -1) ? f : best), undefined)
+    : images[0];
+  return { thumb, video, opens: video ?? picture };
+}
+
+/** How an upload is going: "Uploading 43%, 12 MB/s, about 20 s". */
+export function uploadSays(item) {
+  switch (item.state) {
+    case "waiting": return "Waiting for its turn";
+    case "uploading": {
+      if (item.sent >= item.file.size) return "Uploaded, being checked and stored";
+      const parts = [`Uploading ${Math.floor((item.sent / item.file.size) * 100)}%`];
+      if (item.rate > 0) parts.push(`${bytes(item.rate)}/s`, roughly((item.file.size - item.sent) / item.rate));
+      return parts.join(", ");
+    }
+    case "offline": return "Waiting for the network";
+    case "cancelled": return "Cancelled";
+    default: return item.problem?.says ?? "";
+  }
+}
