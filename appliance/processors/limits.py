@@ -1,0 +1,73 @@
+"""What one file may claim or cost, each bound with its reason.
+
+These guard against files that are small on disk and huge in memory or time. They are checked
+from headers, before anything is decoded, and a file beyond one is refused with `LimitExceeded`.
+What a child may use (memory, processor time, wall clock) is bounded from outside as well, by
+`protocol.Limits`; the bounds here give the owner a reason instead of a killed process.
+"""
+
+from __future__ import annotations
+
+from appliance.errors import LimitExceeded
+
+# --- pictures ----------------------------------------------------------------------------
+
+MAX_IMAGE_BYTES = 512 * 1024 * 1024
+"""The decoders of WebP, AVIF and HEIC read the whole file into memory."""
+
+MAX_IMAGE_PIXELS = 16_383 * 16_383
+"""What a picture may claim: 268 megapixels, sharp's default. Phones make 200."""
+
+MAX_DECODED_PIXELS = 110_000_000
+"""What is decoded at full size, at 4 bytes a pixel, twice when the mode is converted: 880 MB.
+
+A JPEG is decoded at 1/2 to 1/8 of its size, so that 200 megapixels of a phone stay under this.
+"""
+
+MAX_IMAGE_FRAMES = 10_000
+"""Frames of an animation or pages of a TIFF: counting them walks a chain that a hostile file
+can make as long as it is."""
+
+MAX_ICC_PROFILE_BYTES = 4 * 1024 * 1024
+"""The largest profiles of printers have 2 to 3 MB; a larger one is ignored, not refused."""
+
+# --- documents ---------------------------------------------------------------------------
+
+MAX_PDF_PAGES = 20_000
+"""The longest real documents (collected law, log prints) have about 10,000 pages."""
+
+MAX_PDF_PAGE_POINTS = 200_000.0
+"""Longest side of a page. The format's own bound is 14,400 units (ISO 32000-1, Annex C), which
+`UserUnit` may multiply; the picture is bounded anyway, this refuses nonsense."""
+
+RENDERED_PDF_PAGES = 5
+"""How many pages are drawn: enough to look into a document, at 40 to 400 ms each."""
+
+MAX_PDF_TEXT_CHARS = 20_000_000
+"""About 8,000 dense pages. Text beyond it is left out, and the facts say so."""
+
+MAX_PDF_FIELD_CHARS = 1_000
+"""A title or author longer than this is cut: facts travel in one report."""
+
+# --- videos ------------------------------------------------------------------------------
+
+MAX_VIDEO_DURATION_S = 4 * 60 * 60
+"""Four hours: a long film. A header may claim any duration, and timestamps may jump."""
+
+MAX_VIDEO_PIXELS = 8_192 * 4_608
+"""8K with some room. A decoder keeps up to 16 frames of this size, 57 MB each."""
+
+MAX_VIDEO_FRAME_RATE = 480
+"""Slow-motion cameras reach 240; together with the duration this bounds the frames."""
+
+MAX_VIDEO_STREAMS = 64
+"""Tracks in the container, of any kind; each costs buffers while probing."""
+
+
+def hold(what: str, value: float, limit: float, unit: str) -> None:
+    """Raise LimitExceeded if `value` is beyond `limit`, in words for the owner."""
+    if value > limit:
+        raise LimitExceeded(
+            f"The {what} is {value:,.0f} {unit}; this server processes up to {limit:,.0f} {unit}.",
+            limit=limit,
+        )
