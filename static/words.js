@@ -39,10 +39,15 @@ export function ago(then, now = Date.now()) {
   return new Date(then).toLocaleDateString(undefined, { year: "numeric", month: "short", day: "numeric" });
 }
 
-/** The two halves of a name for middle truncation: the end stays when there is no room. */
+/**
+ * The two halves of a name for middle truncation: the end stays when there is no room.
+ * Cut between words where it can be: joined scripts change shape at a cut.
+ */
 export function halves(name) {
   const points = Array.from(name);
-  const cut = points.length > 28 ? points.length - 14 : points.length;
+  const n = points.length;
+  const word = points.slice(0, n - 8).findLastIndex((c, i) => i >= n - 20 && " _-".includes(c));
+  const cut = n <= 28 ? n : word >= 0 ? word + 1 : n - 14;
   return [points.slice(0, cut).join(""), points.slice(cut).join("")];
 }
 
@@ -100,7 +105,7 @@ export function picksOf(job) {
   const files = job.files ?? [];
   const images = files.filter((f) => f.contentType.startsWith("image/"));
   const video = files.find((f) => f.contentType.startsWith("video/"));
-  const thumb = images.findLast?.((f) => f.name.startsWith("thumbnail")) ?? images[0];
+  const thumb = images.find((f) => f.name.startsWith("thumbnail")) ?? images[0];
   const picture = job.type === "IMAGE"
     ? images.reduce((best, f) => ((f.width ?? 0) > (best?.width ?? -1) ? f : best), undefined)
     : images[0];
