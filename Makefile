@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
+# -qq: errors only, not the warnings about every index that lacks a package.
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check fmt bench screenshots wheel lock clean
@@ -64,13 +65,13 @@ SETTINGS := requirements.lock requirements-build.lock pyproject.toml
 
 $(VENV)/.installed: $(SETTINGS) | $(BIN)/python
 	@echo "Installing into $(VENV); the first time takes a minute."
-	@$(PIP) install --quiet --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(PIP) install -qq --require-hashes -r requirements.lock -r requirements-build.lock
 	@$(PIP) install --quiet --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.lock $(SETTINGS) | $(BIN)/python
 	@echo "Installing into $(VENV), with the development tools; the first time takes a minute."
-	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@$(PIP) install -qq --require-hashes -r requirements-dev.lock
 	@$(PIP) install --quiet --no-deps --no-build-isolation --no-index --editable .
 	@touch $(VENV)/.installed $@
 
