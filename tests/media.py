@@ -261,6 +261,11 @@ def _pdf_file(contents: list[bytes], info: bytes, size: tuple[float, float]) -> 
         objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content))
     if info:
         objects.append(info)
+    return _pdf_objects(objects, info_number=len(objects) if info else 0)
+
+
+def _pdf_objects(objects: list[bytes], *, info_number: int = 0) -> bytes:
+    """The file around its objects, of which the first is the catalogue."""
     out, offsets = bytearray(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"), []
     for number, body in enumerate(objects, 1):
         offsets.append(len(out))
@@ -268,9 +273,35 @@ def _pdf_file(contents: list[bytes], info: bytes, size: tuple[float, float]) -> 
     table = len(out)
     out += b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
     out += b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    about = b" /Info %d 0 R" % len(objects) if info else b""
+    about = b" /Info %d 0 R" % info_number if info_number else b""
     out += b"trailer\n<< /Size %d /Root 1 0 R%s >>\n" % (len(objects) + 1, about)
     return bytes(out + b"startxref\n%d\n%%%%EOF\n" % table)
+
+
+def filled_form() -> bytes:
+    """A PDF whose field is filled in: its red look belongs to the form, not to the page."""
+    red = b"1 0 0 rg 0 0 100 100 re f"
+    return _pdf_objects(
+        [
+            b"<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [4 0 R] >> >>",
+            b"<< /Type /Pages /Count 1 /Kids [3 0 R] >>",
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 100 100] /Annots [4 0 R] >>",
+            b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (name) /V (Ada) /F 4"
+            b" /Rect [0 0 100 100] /AP << /N 5 0 R >> >>",
+            b"<< /Type /XObject /Subtype /Form /BBox [0 0 100 100] /Length %d >>\nstream\n%s\n"
+            b"endstream" % (len(red), red),
+        ]
+    )
+
+
+def slow_pdf(shapes: int = 100_000) -> bytes:
+    """A page of very many see-through shapes: seconds of drawing in a few kilobytes of work."""
+    dice = random.Random(5)
+    content = b"".join(
+        b"%d %d m %d %d l %d %d l f*\n" % tuple(dice.randrange(600) for _ in range(6))
+        for _ in range(shapes)
+    )
+    return _pdf_file([content], b"", (600, 600))
 
 
 def pdf_without_pages() -> bytes:

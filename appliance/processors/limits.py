@@ -36,9 +36,8 @@ MAX_ICC_PROFILE_BYTES = 4 * 1024 * 1024
 MAX_PDF_PAGES = 20_000
 """The longest real documents (collected law, log prints) have about 10,000 pages."""
 
-MAX_PDF_PAGE_POINTS = 200_000.0
-"""Longest side of a page. The format's own bound is 14,400 units (ISO 32000-1, Annex C), which
-`UserUnit` may multiply; the picture is bounded anyway, this refuses nonsense."""
+MAX_PDF_RENDER_S = 20.0
+"""For one page. Plans and maps take a few seconds; what is drawn by then is the picture."""
 
 RENDERED_PDF_PAGES = 5
 """How many pages are drawn: enough to look into a document, at 40 to 400 ms each."""
