@@ -21,3 +21,11 @@ def new_id() -> str:
 
 def is_id(text: str) -> bool:
     return _SHAPE.fullmatch(text) is not None
+
+
+def time_of(identifier: str) -> float:
+    """When an id was made, in seconds since the epoch."""
+    number = 0
+    for character in identifier[:10]:
+        number = number << 5 | _ALPHABET.index(character)
+    return number / 1000

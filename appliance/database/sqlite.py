@@ -165,7 +165,7 @@ class SqliteDatabase:
                 connection.execute("SAVEPOINT one")
                 try:
                     outcomes.append(_Returned(self._drive(connection, transaction)))
-                except Exception as error:  # noqa: BLE001 - handed to the transaction's caller
+                except Exception as error:
                     if not connection.in_transaction:
                         raise  # disk full and I/O errors roll back everything, not just ours
                     connection.execute("ROLLBACK TO one")

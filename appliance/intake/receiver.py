@@ -230,6 +230,10 @@ class Reception:
     def count(self) -> int:
         return len(self._received)
 
+    async def check_room(self, body_bytes: int) -> None:
+        """Refuse a request whose body, of several files perhaps, the disk cannot hold."""
+        await self._receiver.check_space(body_bytes)
+
     async def add(self, announced: Announced, body: AsyncIterator[bytes]) -> None:
         """Steps 1 to 3 for one file. Nothing is durable yet.
 

@@ -19,6 +19,5 @@ FROM jobs WHERE created_at >= :since GROUP BY minute;
 
 -- name: finished_per_minute
 SELECT CAST((finished_at - :since) / 60 AS INTEGER) AS minute, status, count(*) AS jobs,
-       avg(finished_at - started_at) AS processing_s,
        sum(finished_at - started_at) AS busy_s
 FROM jobs WHERE finished_at >= :since GROUP BY minute, status;

@@ -1,0 +1,147 @@
+"""The rescuer: takes jobs back from workers that are gone (DIAGRAMS.md, 10).
+
+A worker is gone when its heartbeat has not grown for `heartbeat_timeout_s`, a single lease when
+its own beat has not for `stale_after_s`, both on this process's monotonic clock: the clocks of
+others are never believed. A job that is taken back is PENDING at once and no retry is counted,
+for a worker's end is rarely the job's fault; one whose workers vanish MAX_LOST times over may be
+what kills them, and is given up with a dead letter.
+
+A worker that was only slow finds its lease gone and its attempt's writes without effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from appliance.clock import Clock
+from appliance.database import jobs, workers
+from appliance.database.protocol import Database
+from appliance.database.workers import Lease
+from appliance.errors import WorkerLost
+from appliance.jobs import Job, JobError
+from appliance.metrics import Metrics
+from appliance.notify.announcer import Announcer
+from appliance.queue.protocol import Queue
+
+log = structlog.get_logger()
+
+MAX_LOST = 10
+
+
+class Rescuer:
+    name = "rescuer"
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        queue: Queue,
+        announcer: Announcer,
+        metrics: Metrics,
+        clock: Clock,
+        heartbeat_timeout_s: float,
+        stale_after_s: float,
+    ) -> None:
+        self.interval_s = min(10.0, heartbeat_timeout_s / 6)
+        self._database = database
+        self._queue = queue
+        self._announcer = announcer
+        self._metrics = metrics
+        self._clock = clock
+        self._heartbeat_timeout_s = heartbeat_timeout_s
+        self._stale_after_s = stale_after_s
+        self._seen: dict[str, tuple[int, float]] = {}
+        """What is watched → its beat, and when (monotonic) that was first seen."""
+
+    async def run_once(self) -> Mapping[str, int]:
+        everybody = await self._database.read(workers.all_workers())
+        leases = await self._database.read(workers.leases())
+        gone = [
+            worker.id
+            for worker in everybody
+            if self._silent_s(worker.id, worker.beat) > self._heartbeat_timeout_s
+        ]
+        alive = {worker.id for worker in everybody} - set(gone)
+        lost = [
+            lease
+            for lease in leases
+            if lease.worker not in alive
+            or self._silent_s(f"{lease.job_id}-{lease.attempt}", lease.beat) > self._stale_after_s
+        ]
+        self._forget_all_but(
+            {worker.id for worker in everybody}
+            | {f"{lease.job_id}-{lease.attempt}" for lease in leases}
+        )
+        return await self._rescue(lost, gone)
+
+    async def recover(self, ended_lives: Sequence[str]) -> Mapping[str, int]:
+        """At a start: take back at once what this node's previous lives held."""
+        leases = await self._database.read(workers.leases())
+        lost = [lease for lease in leases if lease.worker in ended_lives]
+        return await self._rescue(lost, ended_lives)
+
+    async def _rescue(self, lost: Sequence[Lease], gone: Sequence[str]) -> Mapping[str, int]:
+        rescued = 0
+        for lease in lost:
+            job = await self._take_back(lease)
+            if job is None:
+                continue
+            rescued += 1
+            self._metrics.rescued.inc()
+            log.warning(
+                "job_rescued", job_id=job.id, attempt=lease.attempt, worker=lease.worker,
+                status=job.status,
+            )  # fmt: skip
+            await self._announcer.job_changed(job)
+            if not job.status.is_final:
+                await self._queue.enqueue(job.id, job.type, priority=job.priority)
+        if gone:
+            await self._database.write(workers.forget(gone))
+        return {"rescued": rescued, "workers_gone": len(gone)}
+
+    async def _take_back(self, lease: Lease) -> Job | None:
+        now = self._clock.now()
+        job = await self._database.read(jobs.get(lease.job_id))
+        if job is None:
+            return None
+        if lease.attempt - job.retry_count <= MAX_LOST:
+            return await self._database.write(
+                jobs.release(
+                    lease.job_id,
+                    attempt=lease.attempt,
+                    now=now,
+                    outcome="lost",
+                    detail="its worker was lost",
+                )
+            )
+        error = WorkerLost()
+        return await self._database.write(
+            jobs.fail(
+                lease.job_id,
+                attempt=lease.attempt,
+                now=now,
+                error=JobError(
+                    code=error.code,
+                    message=error.detail,
+                    step=job.step or "starting",
+                    permanent=False,
+                    attempts=lease.attempt,
+                ),
+                error_class=type(error).__qualname__,
+                stderr_tail=None,
+                outcome="lost",
+            )
+        )
+
+    def _silent_s(self, watched: str, beat: int) -> float:
+        now = self._clock.monotonic()
+        seen = self._seen.get(watched)
+        if seen is None or seen[0] != beat:
+            self._seen[watched] = (beat, now)
+            return 0.0
+        return now - seen[1]
+
+    def _forget_all_but(self, watched: set[str]) -> None:
+        self._seen = {name: seen for name, seen in self._seen.items() if name in watched}

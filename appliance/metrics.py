@@ -1,0 +1,78 @@
+"""The metrics that the appliance exposes, in Prometheus' terms.
+
+One object, handed to whoever counts; gauges that are read from the database are set when a
+scrape asks. `docs/metrics.md` is held to this list by a test.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_REQUEST_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 5, 30, 300)
+_ATTEMPT_BUCKETS_S = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 1800, 7200)
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.uploads = Counter(
+            "appliance_uploads", "Files acknowledged with 202.", ["type"], registry=registry
+        )
+        self.upload_bytes = Counter(
+            "appliance_upload_bytes", "Bytes of files acknowledged with 202.", registry=registry
+        )
+        self.uploads_refused = Counter(
+            "appliance_uploads_refused", "Uploads refused.", ["code"], registry=registry
+        )
+        self.requests = Counter(
+            "appliance_http_requests",
+            "Requests answered.",
+            ["route", "method", "status"],
+            registry=registry,
+        )
+        self.request_seconds = Histogram(
+            "appliance_http_request_seconds",
+            "Time from a request's head to the end of its answer.",
+            ["route"],
+            buckets=_REQUEST_BUCKETS_S,
+            registry=registry,
+        )
+        self.attempts = Counter(
+            "appliance_attempts", "Attempts ended.", ["type", "outcome"], registry=registry
+        )
+        self.attempt_seconds = Histogram(
+            "appliance_attempt_seconds",
+            "Time from a claim to its settling.",
+            ["type"],
+            buckets=_ATTEMPT_BUCKETS_S,
+            registry=registry,
+        )
+        self.rescued = Counter(
+            "appliance_jobs_rescued", "Jobs taken back from lost workers.", registry=registry
+        )
+        self.queued = Gauge(
+            "appliance_queue_jobs", "Jobs that are PENDING.", ["type"], registry=registry
+        )
+        self.oldest_queued_seconds = Gauge(
+            "appliance_queue_oldest_seconds",
+            "Age of the oldest PENDING job.",
+            ["type"],
+            registry=registry,
+        )
+        self.active_workers = Gauge(
+            "appliance_workers_active", "Workers with a running attempt.", ["type"],
+            registry=registry,
+        )  # fmt: skip
+        self.worker_limit = Gauge(
+            "appliance_workers_limit", "Largest pool.", ["type"], registry=registry
+        )
+        self.dead_letters = Gauge(
+            "appliance_dead_letters", "Failed jobs that wait for review.", registry=registry
+        )
+        self.storage_free_bytes = Gauge(
+            "appliance_storage_free_bytes", "Room left in the store.", registry=registry
+        )
+
+    def text(self) -> bytes:
+        """The exposition format 0.0.4."""
+        return generate_latest(self.registry)

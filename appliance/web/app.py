@@ -1,0 +1,89 @@
+"""The HTTP application: the routes of `appliance.web.routes` behind four middlewares.
+
+From the outside in: one log line and the metrics of every request; security headers; errors to
+problem documents; who asks and whether they may.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import web
+
+from appliance.web import bodies
+from appliance.web.auth import auth_middleware
+from appliance.web.problems import problem_middleware
+from appliance.web.routes import ROUTES
+from appliance.web.services import ACCESS, SERVICES, USER, Services, User, services
+
+log = structlog.get_logger()
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; "
+    "manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+}
+_QUIET = frozenset({"/healthz", "/readyz", "/metrics", "/static/{name}"})
+"""Routes whose requests are logged only when they fail."""
+
+
+def create_app(shared: Services) -> web.Application:
+    app = web.Application(
+        middlewares=[access_middleware, problem_middleware, auth_middleware],
+        client_max_size=64 * 1024,  # of bodies that are read whole: the sign-in form
+    )
+    app[SERVICES] = shared
+    app[ACCESS] = {route.handler: route.access for route in ROUTES}
+    app.on_response_prepare.append(_add_security_headers)
+    for route in ROUTES:
+        if route.method == "GET":
+            app.router.add_get(route.path, route.handler, allow_head=True)
+        else:
+            app.router.add_route(
+                route.method, route.path, route.handler, expect_handler=bodies.expect_handler
+            )
+    return app
+
+
+@web.middleware
+async def access_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """One canonical line and one observation for every request."""
+    began = time.perf_counter()
+    status = 499  # the client went away before there was an answer (nginx's number for it)
+    try:
+        response = await handler(request)
+        status = response.status
+    finally:
+        took_s = time.perf_counter() - began
+        resource = request.match_info.route.resource
+        route = resource.canonical if resource is not None else "unknown"
+        metrics = services(request).metrics
+        metrics.requests.labels(route, request.method, str(status)).inc()
+        metrics.request_seconds.labels(route).observe(took_s)
+        if status >= 400 or route not in _QUIET:
+            found: User | None = request.get(USER)
+            log.info(
+                "request",
+                method=request.method,
+                path=request.path,
+                status=status,
+                code=request.get("problem_code"),
+                took_ms=round(took_s * 1000, 1),
+                owner=None if found is None else found.owner,
+                remote=request.remote,
+            )
+    return response
+
+
+async def _add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
+    for name, value in _SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    if services(request).public_url.startswith("https:"):
+        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")

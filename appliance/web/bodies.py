@@ -1,0 +1,84 @@
+"""The body of a request as it arrives, with a deadline on every wait and a check at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from appliance.errors import BadRequest, DigestMismatch, IncompleteBody
+
+IDLE_S = 60.0
+"""Longest time without a byte before an upload is given up."""
+
+_EXPECTS_CONTINUE = "expects_continue"
+
+
+async def expect_handler(request: web.Request) -> None:
+    """Take note of `Expect: 100-continue`; the go-ahead is given when the body is wanted.
+
+    So a request that is refused by its head never sends its body (RFC 9110, section 10.1.1).
+    """
+    if request.headers["Expect"].lower() != "100-continue":
+        raise web.HTTPExpectationFailed(text="Only 100-continue is understood.")
+    request[_EXPECTS_CONTINUE] = True
+
+
+async def stream(request: web.Request) -> AsyncIterator[bytes]:
+    """The body in pieces of whatever size has arrived.
+
+    Raises IncompleteBody when the client stops sending, ConnectionError when it is gone.
+    """
+    if request.pop(_EXPECTS_CONTINUE, False):
+        assert request.transport is not None
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    content = request.content
+    while True:
+        try:
+            async with asyncio.timeout(IDLE_S):
+                chunk = await content.readany()
+        except TimeoutError:
+            raise IncompleteBody(f"No byte came for {IDLE_S:.0f} s. Send the file again.") from None
+        if not chunk:
+            return
+        yield chunk
+
+
+async def with_digest(body: AsyncIterator[bytes], expected: str | None) -> AsyncIterator[bytes]:
+    """`body`, with its SHA-256 held to `expected` (hexadecimal; None: not at all) at the end."""
+    digest = hashlib.sha256()
+    async for chunk in body:
+        if expected is not None:
+            digest.update(chunk)
+        yield chunk
+    if expected is not None and digest.hexdigest() != expected:
+        raise DigestMismatch(
+            "The body does not have the sha-256 that Content-Digest declares. It changed on the "
+            "way; send it again."
+        )
+
+
+def declared_sha256(value: str | None) -> str | None:
+    """The SHA-256, in hexadecimal, of a `Repr-Digest` or `Content-Digest` field.
+
+    Other algorithms are left unchecked, as RFC 9530, section 2, allows. Raises BadRequest.
+    """
+    if value is None:
+        return None
+    match = re.search(r"(?:^|,)\s*sha-256\s*=\s*:([A-Za-z0-9+/=]*):", value)
+    if match is None:
+        return None
+    try:
+        digest = base64.b64decode(match[1], validate=True)
+    except binascii.Error:
+        digest = b""
+    if len(digest) != 32:
+        raise BadRequest(
+            "The digest is not well formed. RFC 9530 wants `sha-256=:<32 bytes in base64>:`."
+        )
+    return digest.hex()

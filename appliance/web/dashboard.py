@@ -1,0 +1,196 @@
+"""GET /dashboard: is everything all right, and what is going on (DIAGRAMS.md, 9)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from appliance.database import figures
+from appliance.database.figures import MINUTES, HourFigures, QueueFigures
+from appliance.jobs import Job
+from appliance.web import words
+from appliance.web.health import check_parts
+from appliance.web.jobs import page_of_jobs
+from appliance.web.representation import job_summary
+from appliance.web.services import PoolState, Services, services
+from appliance.web.templates import render_page
+
+BACKLOG_PER_WORKER = 10
+"""More queued jobs than this for each worker is worth a word (the rule of DIAGRAMS.md, 7)."""
+
+
+async def show_dashboard(request: web.Request) -> web.StreamResponse:
+    """The whole page, or with `?fragment=panels` the part that is refreshed."""
+    shared = services(request)
+    page, _ = await page_of_jobs(request)
+    now = shared.clock.now()
+    queue = await shared.database.read(figures.queue())
+    hour = await shared.database.read(figures.hour(now=now))
+    parts = await check_parts(shared)
+    pools = shared.pools()
+    context = {
+        "summary": _summary(parts, queue),
+        "health": await _health(shared, parts, queue, pools),
+        "metrics": _metrics(hour, queue, pools),
+        "pools": [_pool(pool, queue) for pool in pools],
+        "jobs": [_row(job, now) for job in page],
+        "filters": {name: request.query.get(name) or None for name in ("status", "type", "q")},
+    }
+    fragment = request.query.get("fragment") == "panels"
+    return render_page(request, "dashboard_panels.html" if fragment else "dashboard.html", context)
+
+
+def _summary(parts: dict[str, dict[str, Any]], queue: QueueFigures) -> dict[str, Any]:
+    problems: list[dict[str, str | None]] = [
+        {"text": f"{name.capitalize()}: {part['detail']}", "href": None}
+        for name, part in parts.items()
+        if not part["ok"]
+    ]
+    if queue.dead_letters:
+        text = "1 job has failed" if queue.dead_letters == 1 else (
+            f"{queue.dead_letters:,} jobs have failed"
+        )  # fmt: skip
+        problems.append({"text": text, "href": "/dashboard?status=FAILED"})
+    if not problems:
+        return {"ok": True, "sentence": "Everything is all right.", "problems": []}
+    sentence = "One thing needs a look." if len(problems) == 1 else (
+        f"{len(problems)} things need a look."
+    )  # fmt: skip
+    return {"ok": False, "sentence": sentence, "problems": problems}
+
+
+async def _health(
+    shared: Services,
+    parts: dict[str, dict[str, Any]],
+    queue: QueueFigures,
+    pools: list[PoolState] | Any,
+) -> list[dict[str, Any]]:
+    queued = sum(queue.queued.values())
+    largest = sum(pool.largest for pool in pools)
+    busy = sum(len(pool.running) for pool in pools)
+    backlog = queued > largest * BACKLOG_PER_WORKER
+    oldest = min(queue.oldest_at.values(), default=None)
+    waiting = (
+        "nothing waits"
+        if oldest is None
+        else f"oldest waits {words.duration(max(0.0, shared.clock.now() - oldest))}"
+    )
+    return [
+        {
+            "name": "API",
+            "state": "ok" if parts["database"]["ok"] else "trouble",
+            "word": "OK" if parts["database"]["ok"] else "Database down",
+            "value": "1/1",
+            "limit": None,
+            "detail": f"database {words.bytes_in_words(await shared.database.size_bytes())}",
+            "fraction": None,
+        },
+        {
+            "name": "Queue",
+            "state": "busy" if backlog else "ok",
+            "word": "Long" if backlog else "Healthy",
+            "value": f"{queued:,}",
+            "limit": None,
+            "detail": f"{waiting}, {queue.retrying:,} trying again",
+            "fraction": None,
+        },
+        {
+            "name": "Workers",
+            "state": "ok" if parts["workers"]["ok"] else "trouble",
+            "word": "OK" if parts["workers"]["ok"] else "Not up",
+            "value": str(busy),
+            "limit": str(largest),
+            "detail": f"{busy} of {largest} at work",
+            "fraction": busy / largest if largest else None,
+        },
+        await _storage_tile(shared, parts["storage"]),
+    ]
+
+
+async def _storage_tile(shared: Services, part: dict[str, Any]) -> dict[str, Any]:
+    space = await shared.storage.space()
+    tile = {
+        "name": "Storage",
+        "state": "ok" if part["ok"] else "trouble",
+        "word": "OK" if part["ok"] else "Full",
+        "value": "no limit",
+        "limit": None,
+        "detail": part["detail"],
+        "fraction": None,
+    }
+    if space is not None:
+        used = 1 - space.free_bytes / space.total_bytes
+        tile |= {
+            "value": f"{used:.0%} used",
+            "detail": f"{words.bytes_in_words(space.free_bytes)} free of "
+            f"{words.bytes_in_words(space.total_bytes)}",
+            "fraction": used,
+        }
+    return tile
+
+
+def _metrics(
+    hour: HourFigures, queue: QueueFigures, pools: list[PoolState] | Any
+) -> list[dict[str, Any]]:
+    completed, failed = sum(hour.completed), sum(hour.failed)
+    finished = completed + failed
+    success = [
+        100 * good / (good + bad) if good + bad else None
+        for good, bad in zip(hour.completed, hour.failed, strict=True)
+    ]
+    average = [
+        busy / count if count else None
+        for busy, count in zip(hour.busy_s, hour.completed, strict=True)
+    ]
+    empty: list[float | None] = [None] * MINUTES
+    average_s = sum(hour.busy_s) / completed if completed else None
+    busy = sum(len(pool.running) for pool in pools)
+    recent = hour.received[-5:]
+
+    def metric(name: str, value: str, points: list[Any], unit: str | None = None) -> dict[str, Any]:
+        return {"name": name, "value": value, "unit": unit, "points": points, "change": None}
+
+    return [
+        metric("Uploads/min", _figure(sum(recent) / len(recent)), hour.received),
+        metric("Avg processing", "–" if average_s is None else _figure(average_s), average, "s"),
+        metric("Queue length", f"{sum(queue.queued.values()):,}", empty),
+        metric("Success rate", _rate(completed, finished), success, "%"),
+        metric("Active workers", str(busy), empty),
+        metric(
+            "Failure rate",
+            _rate(failed, finished),
+            [None if rate is None else 100 - rate for rate in success],
+            "%",
+        ),
+    ]
+
+
+def _figure(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 or number == int(number) else f"{number:.1f}"
+
+
+def _rate(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f}" if whole else "–"
+
+
+def _pool(pool: PoolState, queue: QueueFigures) -> dict[str, Any]:
+    slots = [{"busy": True, "job": name, "progress": done} for name, done in pool.running]
+    free = max(pool.smallest, len(slots)) - len(slots)
+    slots += [{"busy": False, "job": "", "progress": 0.0}] * free
+    return {
+        "type": pool.type,
+        "slots": slots,
+        "queued": queue.queued.get(pool.type, 0),  # type: ignore[call-overload]
+        "min": pool.smallest,
+        "max": pool.largest,
+    }
+
+
+def _row(job: Job, now: float) -> dict[str, Any]:
+    return {**job_summary(job), "createdAt": job.created_at, "time": _time(job, now)}
+
+
+def _time(job: Job, now: float) -> str:
+    """How long the job took so far, from its arrival."""
+    return words.duration(max(0.0, (job.finished_at or now) - job.created_at))

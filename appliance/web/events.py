@@ -1,0 +1,120 @@
+"""GET /events and GET /jobs/{jobId}/events: server-sent events, one for every change of a job.
+
+Each event is the whole job as GET /status gives it, with the id of the newest entry of the
+history. A client that comes back with `Last-Event-ID` first gets every job that moved since, as
+it is now: states are told, so nothing is missed that still matters.
+
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+from aiohttp import web
+
+from appliance.coordination.protocol import Subscription
+from appliance.database import jobs
+from appliance.events import ALL_JOBS, JobChanged, job_topic, owner_topic
+from appliance.web.representation import encode, job_document
+from appliance.web.services import Services, services, user
+from appliance.web.status import read_status, visible_status
+
+HEARTBEAT_S = 15.0
+"""A comment line this often keeps proxies from closing a quiet stream."""
+
+COALESCE_S = 0.1
+"""Changes of one job within this time are told as one."""
+
+CATCH_UP = 500
+"""Jobs that a reconnecting client is told at most."""
+
+
+async def get_events(request: web.Request) -> web.StreamResponse:
+    """GET /events: of everything that the user sees; `?mine=1`: of the user's own only."""
+    scope = user(request).scope
+    if request.query.get("mine") == "1":
+        scope = user(request).owner
+    topic = ALL_JOBS if scope is None else owner_topic(scope)
+    return await _stream(request, topic, scope)
+
+
+async def get_job_events(request: web.Request) -> web.StreamResponse:
+    """GET /jobs/{jobId}/events: of one job; begins with how it is now, ends when it is final."""
+    await visible_status(request)
+    job_id = request.match_info["job_id"]
+    return await _stream(request, job_topic(job_id), None, job_id=job_id)
+
+
+async def _stream(
+    request: web.Request, topic: str, scope: str | None, *, job_id: str | None = None
+) -> web.StreamResponse:
+    shared = services(request)
+    last_id = request.headers.get("Last-Event-ID") or request.query.get("after") or ""
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": "text/event-stream; charset=utf-8",
+            "Cache-Control": "no-store",
+            "X-Accel-Buffering": "no",  # nginx: pass events on as they come
+        }
+    )
+    await response.prepare(request)
+    await response.write(b"retry: 2000\n\n")
+    async with shared.coordination.subscribe(topic) as changes:
+        if job_id is not None:
+            final = await _tell(response, shared, [job_id])
+            if final:
+                return response
+        elif last_id.isdecimal():
+            missed = await shared.database.read(
+                jobs.changed_since(int(last_id[:18]), owner=scope, limit=CATCH_UP)
+            )
+            for history_id, job in missed:
+                await response.write(_event(history_id, encode(job_document(job))))
+        async for changed in _batches(changes, shared.stopping):
+            if not changed:
+                await response.write(b":\n\n")
+            elif await _tell(response, shared, changed) and job_id is not None:
+                return response
+    return response
+
+
+async def _batches(changes: Subscription, stopping: asyncio.Event) -> AsyncIterator[list[str]]:
+    """Ids of the jobs that changed, coalesced; an empty list now and then when none did."""
+    quiet_s = 0.0
+    while not stopping.is_set():
+        message = await changes.next(1.0)
+        if message is None:
+            quiet_s += 1.0
+            if quiet_s >= HEARTBEAT_S:
+                quiet_s = 0.0
+                yield []
+            continue
+        quiet_s = 0.0
+        await asyncio.sleep(COALESCE_S)
+        changed = {_job_id(message): None}
+        while (message := await changes.next(0)) is not None:
+            changed[_job_id(message)] = None
+        yield list(changed)
+
+
+def _job_id(message: bytes) -> str:
+    return msgspec.json.decode(message, type=JobChanged).job_id
+
+
+async def _tell(response: web.StreamResponse, shared: Services, job_ids: list[str]) -> bool:
+    """Send each job as it is now; returns whether the last of them is in a final state."""
+    final = False
+    history_id = await shared.database.read(jobs.last_history_id())
+    for job_id in job_ids:
+        status = await read_status(shared, job_id)
+        if status is not None:
+            await response.write(_event(history_id, status.body))
+            final = status.status.is_final
+    return final
+
+
+def _event(history_id: int, body: bytes) -> bytes:
+    return b"id: %d\nevent: job\ndata: %s\n\n" % (history_id, body)

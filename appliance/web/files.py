@@ -1,0 +1,125 @@
+"""GET /jobs/{jobId}/files/{name}: the original or a result, whole or a range of it.
+
+What is served was sent by strangers, so a browser is told exactly what it is and to run none
+of it: `nosniff`, a sandboxing policy, and as a download unless it is a picture, video or text.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+from aiohttp import web
+
+from appliance.database import jobs
+from appliance.errors import NotFound, RangeNotSatisfiable
+from appliance.ids import is_id
+from appliance.jobs import Job, ResultFile
+from appliance.web.services import services, user
+
+ORIGINAL = "original"
+
+_SHOWN_INLINE = frozenset(
+    {
+        "image/webp", "image/jpeg", "image/png", "image/gif", "image/avif", "video/mp4",
+        "video/webm", "audio/mpeg", "audio/mp4", "audio/ogg", "audio/wav", "audio/flac",
+        "text/plain", "application/pdf",
+    }
+)  # fmt: skip
+
+
+async def get_file(request: web.Request) -> web.StreamResponse:
+    job_id, name = request.match_info["job_id"], request.match_info["name"]
+    shared = services(request)
+    job = await shared.database.read(jobs.get(job_id)) if is_id(job_id) else None
+    scope = user(request).scope
+    if job is None or (scope is not None and job.owner != scope):
+        raise NotFound("There is no such job, or it is not yours.")
+    file = _original(job) if name == ORIGINAL else _result(job, name)
+
+    headers = {
+        "ETag": f'"{file.sha256}"',
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": _disposition(request, job, file, name),
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
+        "img-src 'self' data:; media-src 'self'; object-src 'self'; sandbox",
+    }
+    if file.content_type == "application/pdf":
+        # Chromium's viewer does not start in a sandboxed document; it runs no page script.
+        del headers["Content-Security-Policy"]
+    if headers["ETag"] in request.headers.get("If-None-Match", "").split(", "):
+        return web.Response(status=304, headers=headers)
+
+    start, end = _range(request, file, headers["ETag"])
+    partial = (start, end) != (0, file.size_bytes)
+    if partial:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{file.size_bytes}"
+    response = web.StreamResponse(status=206 if partial else 200, headers=headers)
+    response.content_type = file.content_type
+    if file.content_type.startswith("text/"):
+        response.charset = "utf-8"
+    response.content_length = end - start
+    if request.method == "HEAD":
+        await response.prepare(request)
+        return response
+    pieces = shared.storage.read(file.storage_key, start=start, length=end - start)
+    first = await anext(pieces, b"")  # a missing object is told before the head goes out
+    await response.prepare(request)
+    await response.write(first)
+    async for piece in pieces:
+        await response.write(piece)
+    await response.write_eof()
+    return response
+
+
+def _original(job: Job) -> ResultFile:
+    return ResultFile(
+        name=job.filename,
+        content_type=job.content_type,
+        size_bytes=job.size_bytes,
+        sha256=job.sha256,
+        storage_key=job.storage_key,
+    )
+
+
+def _result(job: Job, name: str) -> ResultFile:
+    for file in job.files:
+        if file.name == name:
+            return file
+    raise NotFound("This job has no such file. Its files are listed in GET /status/{jobId}.")
+
+
+def _disposition(request: web.Request, job: Job, file: ResultFile, name: str) -> str:
+    """RFC 6266, with the name in ASCII for old clients and in UTF-8 (RFC 8187) for the others."""
+    inline = file.content_type in _SHOWN_INLINE and request.query.get("download") != "1"
+    shown = file.name
+    if name != ORIGINAL:
+        shown = f"{job.filename.rpartition('.')[0] or job.filename}-{file.name}"
+    plain = re.sub(r'[^\x20-\x7e]|["\\%]', "_", shown)
+    kind = "inline" if inline else "attachment"
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(shown, safe='')}"
+
+
+def _range(request: web.Request, file: ResultFile, etag: str) -> tuple[int, int]:
+    """First byte and the one after the last, of RFC 9110's `Range`.
+
+    Several ranges, other units and a range whose `If-Range` is out of date get the whole file,
+    which section 14.2 allows. Raises RangeNotSatisfiable.
+    """
+    whole = (0, file.size_bytes)
+    if_range = request.headers.get("If-Range")
+    match = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("Range", "").strip())
+    if match is None or match[0] == "bytes=-" or (if_range is not None and if_range != etag):
+        return whole
+    if not match[1]:
+        start, end = max(0, file.size_bytes - int(match[2])), file.size_bytes
+    else:
+        start = int(match[1])
+        end = min(int(match[2]) + 1, file.size_bytes) if match[2] else file.size_bytes
+        if match[2] and int(match[2]) < start:
+            return whole  # not a valid range: to be ignored
+    if start >= end:
+        raise RangeNotSatisfiable(f"The file has {file.size_bytes} bytes.")
+    return start, end

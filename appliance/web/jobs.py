@@ -1,0 +1,104 @@
+"""GET /jobs and GET /jobs/{jobId}: pages of jobs, and one with its whole history."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+from aiohttp import web
+
+from appliance.database import jobs
+from appliance.database.protocol import Transaction
+from appliance.errors import BadRequest, NotFound
+from appliance.ids import is_id
+from appliance.jobs import Attempt, HistoryEntry, Job, JobStatus, JobType
+from appliance.web.representation import (
+    attempt_document,
+    history_document,
+    job_document,
+    job_summary,
+    json_response,
+)
+from appliance.web.services import services, user
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+E = TypeVar("E", JobStatus, JobType)
+
+
+async def list_jobs(request: web.Request) -> web.StreamResponse:
+    """GET /jobs?status=&type=&owner=&q=&limit=&cursor=: newest first."""
+    page, cursor = await page_of_jobs(request)
+    return json_response({"jobs": [job_summary(job) for job in page], "nextCursor": cursor})
+
+
+async def page_of_jobs(
+    request: web.Request, *, everybody: bool = True
+) -> tuple[list[Job], str | None]:
+    """The page that the query asks for, and the cursor of the next one if there is one.
+
+    An admin sees everybody's jobs, unless `everybody` is False or the query names an owner.
+    """
+    scope = user(request).scope if everybody else user(request).owner
+    wanted = request.query.get("owner") or None
+    if scope is not None and wanted not in (None, scope):
+        return [], None
+    cursor = request.query.get("cursor") or None
+    if cursor is not None and not is_id(cursor):
+        raise BadRequest("cursor is the nextCursor of an earlier answer.")
+    limit = _limit(request)
+    found = await services(request).database.read(
+        jobs.page(
+            owner=scope or wanted,
+            status=_one_of(JobStatus, request, "status"),
+            job_type=_one_of(JobType, request, "type"),
+            q=request.query.get("q", "").strip()[:200] or None,
+            before=cursor,
+            limit=limit + 1,
+        )
+    )
+    page = found[:limit]
+    return page, page[-1].id if len(found) > limit else None
+
+
+async def get_job(request: web.Request) -> web.StreamResponse:
+    """GET /jobs/{jobId}"""
+    job_id = request.match_info["job_id"]
+    found = await services(request).database.read(_whole_job(job_id)) if is_id(job_id) else None
+    scope = user(request).scope
+    if found is None or (scope is not None and found[0].owner != scope):
+        raise NotFound("There is no such job, or it is not yours.")
+    job, attempts, history = found
+    return json_response(
+        {
+            **job_document(job),
+            "attempts": [attempt_document(attempt) for attempt in attempts],
+            "history": [history_document(entry) for entry in history],
+        }
+    )
+
+
+def _whole_job(job_id: str) -> Transaction[tuple[Job, list[Attempt], list[HistoryEntry]] | None]:
+    job = yield from jobs.get(job_id)
+    if job is None:
+        return None
+    attempts = yield from jobs.attempts(job_id)
+    history = yield from jobs.history(job_id)
+    return job, attempts, history
+
+
+def _limit(request: web.Request) -> int:
+    text = request.query.get("limit", str(DEFAULT_LIMIT))
+    if not re.fullmatch(r"\d{1,4}", text) or not 1 <= int(text) <= MAX_LIMIT:
+        raise BadRequest(f"limit is a whole number from 1 to {MAX_LIMIT}.")
+    return int(text)
+
+
+def _one_of(kind: type[E], request: web.Request, name: str) -> E | None:
+    text = request.query.get(name, "").strip().upper()
+    if not text:
+        return None
+    try:
+        return kind(text)
+    except ValueError:
+        raise BadRequest(f"{name} is one of {', '.join(kind)}.") from None

@@ -1,0 +1,100 @@
+"""Errors become problem documents here, and nowhere else (RFC 9457).
+
+A browser that asked for a page gets the same words as a page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from appliance.errors import (
+    ApplianceError,
+    BadRequest,
+    DatabaseUnavailable,
+    MethodNotAllowed,
+    NotFound,
+    NotSignedIn,
+    ShuttingDown,
+    StorageUnavailable,
+)
+from appliance.web.representation import encode
+from appliance.web.templates import render_page
+
+log = structlog.get_logger()
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+RETRY_AFTER_S = 5
+_COME_BACK = (DatabaseUnavailable, ShuttingDown, StorageUnavailable)
+
+
+@web.middleware
+async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ApplianceError as error:
+        return problem_response(request, error)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return problem_response(request, _from_aiohttp(error))
+    except (ConnectionError, asyncio.CancelledError):
+        raise  # the client is gone: there is nobody to answer
+    except HttpProcessingError as error:
+        return problem_response(request, BadRequest(f"{error.message}."))
+    except Exception:
+        # Top of a request: the trace goes to the log, never to the client.
+        log.exception("request_failed", method=request.method, path=request.path)
+        return problem_response(request, ApplianceError())
+
+
+def problem_response(request: web.Request, error: ApplianceError) -> web.StreamResponse:
+    request["problem_code"] = error.code
+    if wants_page(request):
+        if isinstance(error, NotSignedIn):
+            target = web.HTTPSeeOther(f"/signin?next={request.rel_url.raw_path_qs}")
+            return web.Response(status=303, headers={"Location": str(target.location)})
+        return render_page(
+            request,
+            "error.html",
+            {"status": error.status, "title": error.title, "detail": error.detail},
+            status=error.status,
+        )
+    document = {
+        "type": "about:blank",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        **error.extra,
+    }
+    response = web.Response(
+        body=encode(document), status=error.status, content_type="application/problem+json"
+    )
+    if isinstance(error, NotSignedIn):
+        response.headers["WWW-Authenticate"] = 'Bearer realm="upload-appliance"'
+    if isinstance(error, _COME_BACK):
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    if request.body_exists and not request.content.at_eof():
+        # What is left of the body is not read on: say so, rather than swallow gigabytes.
+        response.force_close()
+    return response
+
+
+def wants_page(request: web.Request) -> bool:
+    """Whether a browser asks for something to show, rather than a program for data."""
+    accept = request.headers.get("Accept", "")
+    return "text/html" in accept and not request.path.startswith("/static/")
+
+
+def _from_aiohttp(error: web.HTTPException) -> ApplianceError:
+    if error.status == 404:
+        return NotFound("There is nothing at this address.")
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return MethodNotAllowed(f"This address takes {allowed}.")
+    return ApplianceError(error.reason) if error.status >= 500 else BadRequest(error.reason)

@@ -1,0 +1,114 @@
+"""How records look as JSON: camelCase, times RFC 3339 UTC, sizes in bytes (docs/http.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from appliance.clock import rfc3339
+from appliance.jobs import Attempt, HistoryEntry, Job, JobError, JobStatus, ResultFile
+
+encode = msgspec.json.encode
+
+
+def json_response(
+    document: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    return web.Response(
+        body=encode(document), status=status, headers=headers, content_type="application/json"
+    )
+
+
+def job_document(job: Job) -> dict[str, Any]:
+    """The job as POST /upload and GET /status give it."""
+    return {
+        "jobId": job.id,
+        "status": job.status,
+        "type": job.type,
+        "filename": job.filename,
+        "contentType": job.content_type,
+        "sizeBytes": job.size_bytes,
+        "sha256": job.sha256,
+        "owner": job.owner,
+        "preset": job.preset,
+        "priority": job.priority,
+        "attempt": _counted_attempt(job),
+        "maxAttempts": job.max_retries + 1,
+        "progress": round(job.progress, 4),
+        "step": job.step,
+        "createdAt": rfc3339(job.created_at),
+        "startedAt": _time(job.started_at),
+        "finishedAt": _time(job.finished_at),
+        "nextAttemptAt": _time(job.next_attempt_at),
+        "scan": job.scan,
+        "error": None if job.error is None else error_document(job.error),
+        "metadata": job.metadata,
+        "result": job.result,
+        "files": [file_document(job.id, file) for file in job.files],
+        "statusUrl": f"/status/{job.id}",
+    }
+
+
+def error_document(error: JobError) -> dict[str, Any]:
+    return msgspec.structs.asdict(error)
+
+
+def file_document(job_id: str, file: ResultFile) -> dict[str, Any]:
+    return {
+        "name": file.name,
+        "contentType": file.content_type,
+        "sizeBytes": file.size_bytes,
+        "sha256": file.sha256,
+        "width": file.width_px,
+        "height": file.height_px,
+        "url": f"/jobs/{job_id}/files/{file.name}",
+    }
+
+
+def job_summary(job: Job) -> dict[str, Any]:
+    """The job as a list gives it."""
+    document = job_document(job)
+    for name in ("sha256", "metadata", "result", "scan"):
+        del document[name]
+    return document
+
+
+def attempt_document(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "number": attempt.number,
+        "worker": attempt.worker,
+        "startedAt": rfc3339(attempt.started_at),
+        "endedAt": _time(attempt.ended_at),
+        "outcome": attempt.outcome,
+        "step": attempt.step,
+        "errorCode": attempt.error_code,
+        "errorClass": attempt.error_class,
+        "message": attempt.message,
+        "stderrTail": attempt.stderr_tail,
+    }
+
+
+def history_document(entry: HistoryEntry) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "at": rfc3339(entry.at),
+        "status": entry.status,
+        "attempt": entry.attempt,
+        "detail": entry.detail,
+    }
+
+
+_TRYING_OR_TRIED = (JobStatus.PROCESSING, JobStatus.COMPLETED, JobStatus.FAILED)
+
+
+def _counted_attempt(job: Job) -> int:
+    """Which of `maxAttempts` this is, or was. Attempts that were handed back count for none, so
+    it can be smaller than the number of the attempt in the history."""
+    return job.retry_count + (job.status in _TRYING_OR_TRIED)
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else rfc3339(seconds)

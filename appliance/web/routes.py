@@ -1,0 +1,41 @@
+"""Every route: method, path, handler, and who may use it. There is no route beside this table."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from aiohttp import web
+
+from appliance.web import auth, dashboard, events, files, health, jobs, pages, status, uploads
+from appliance.web.services import Access
+
+
+class Route(NamedTuple):
+    method: str
+    path: str
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    access: Access
+
+
+_JOB = "/jobs/{job_id}"
+
+ROUTES: tuple[Route, ...] = (
+    Route("POST", "/upload", uploads.post_upload, Access.SIGNED_IN),
+    Route("PUT", "/upload/{filename}", uploads.put_upload, Access.SIGNED_IN),
+    Route("GET", "/status/{job_id}", status.get_status, Access.SIGNED_IN),
+    Route("GET", "/jobs", jobs.list_jobs, Access.SIGNED_IN),
+    Route("GET", _JOB, jobs.get_job, Access.SIGNED_IN),
+    Route("GET", f"{_JOB}/events", events.get_job_events, Access.SIGNED_IN),
+    Route("GET", f"{_JOB}/files/{{name}}", files.get_file, Access.SIGNED_IN),
+    Route("GET", "/events", events.get_events, Access.SIGNED_IN),
+    Route("GET", "/healthz", health.get_healthz, Access.PUBLIC),
+    Route("GET", "/readyz", health.get_readyz, Access.PUBLIC),
+    Route("GET", "/metrics", health.get_metrics, Access.ADMIN),
+    Route("GET", "/", pages.show_upload_page, Access.SIGNED_IN),
+    Route("GET", "/dashboard", dashboard.show_dashboard, Access.ADMIN),
+    Route("GET", "/signin", auth.show_signin, Access.PUBLIC),
+    Route("POST", "/signin", auth.sign_in, Access.PUBLIC),
+    Route("POST", "/signout", auth.sign_out, Access.SIGNED_IN),
+    Route("GET", "/static/{name}", pages.get_static, Access.PUBLIC),
+)

@@ -1,0 +1,130 @@
+"""POST /upload and PUT /upload/{filename}: files in, 202 out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from appliance.errors import ApplianceError, BadRequest, MultipartInvalid, NoFile
+from appliance.intake.receiver import Announced, JobOptions, Reception
+from appliance.jobs import HIGHEST_PRIORITY, Job
+from appliance.web import bodies
+from appliance.web.multipart import MAX_FIELD_BYTES, MultipartReader, Part
+from appliance.web.problems import wants_page
+from appliance.web.representation import job_document, json_response
+from appliance.web.services import services, user
+
+_FIELDS = frozenset({"preset", "priority", "metadata"})
+_PRESETS = frozenset({"default"})
+
+Receive = Callable[[web.Request, Reception], Awaitable[list[Job]]]
+
+
+async def post_upload(request: web.Request) -> web.StreamResponse:
+    """POST /upload: multipart/form-data with parts `file`, or a raw body with `?filename=`."""
+    if request.content_type == "multipart/form-data":
+        return await _counted(request, _receive_multipart)
+    if request.content_type == "application/x-www-form-urlencoded" and not request.query:
+        # What `curl -d` and a form without enctype send: never a file that somebody meant.
+        raise NoFile("Send multipart/form-data with a part named `file`, or a raw body.")
+    return await _counted(request, _receive_raw)
+
+
+async def put_upload(request: web.Request) -> web.StreamResponse:
+    """PUT /upload/{filename}: a raw body, as `curl -T` sends it."""
+    return await _counted(request, _receive_raw)
+
+
+async def _counted(request: web.Request, receive: Receive) -> web.StreamResponse:
+    metrics = services(request).metrics
+    async with services(request).receiver.begin(user(request).owner) as reception:
+        try:
+            jobs = await receive(request, reception)
+        except ApplianceError as error:
+            metrics.uploads_refused.labels(error.code).inc()
+            raise
+    for job in jobs:
+        metrics.uploads.labels(job.type).inc()
+        metrics.upload_bytes.inc(job.size_bytes)
+    if wants_page(request):
+        return web.Response(status=303, headers={"Location": "/"})
+    if len(jobs) > 1:
+        return json_response({"jobs": [job_document(job) for job in jobs]}, status=202)
+    document = job_document(jobs[0])
+    return json_response(document, status=202, headers={"Location": document["statusUrl"]})
+
+
+async def _receive_raw(request: web.Request, reception: Reception) -> list[Job]:
+    digest = request.headers.get("Repr-Digest") or request.headers.get("Content-Digest")
+    announced = Announced(
+        filename=request.match_info.get("filename") or request.query.get("filename"),
+        content_type=request.headers.get("Content-Type"),
+        size_bytes=request.content_length,
+        sha256=bodies.declared_sha256(digest),
+    )
+    options = _options(request.query)
+    await reception.add(announced, bodies.stream(request))
+    return await reception.finish(options)
+
+
+async def _receive_multipart(request: web.Request, reception: Reception) -> list[Job]:
+    body = bodies.with_digest(
+        bodies.stream(request), bodies.declared_sha256(request.headers.get("Content-Digest"))
+    )
+    reader = MultipartReader(request.headers["Content-Type"], body)
+    await reception.check_room(request.content_length or 0)
+    fields: dict[str, str] = dict(request.query)
+    async for part in reader.parts():
+        if part.name == "file":
+            await _add_file(part, reception)
+        elif part.name in _FIELDS:
+            fields[part.name] = await part.text()
+        else:
+            raise BadRequest(
+                f"The field {part.name!r} is not known. Files go into parts named `file`; the "
+                f"fields are {', '.join(sorted(_FIELDS))}."
+            )
+    if reception.count == 0:
+        raise NoFile("The form has no part named `file` with a file in it.")
+    return await reception.finish(_options(fields))
+
+
+async def _add_file(part: Part, reception: Reception) -> None:
+    if not part.filename:
+        async for _ in part.body():
+            raise MultipartInvalid("The part `file` has no file name: send it as a file.")
+        return  # no name and no byte: what a browser sends for a file input left empty
+    digest = part.headers.get("content-digest") or part.headers.get("repr-digest")
+    announced = Announced(
+        filename=part.filename,
+        content_type=part.content_type,
+        sha256=bodies.declared_sha256(digest),
+    )
+    await reception.add(announced, part.body())
+
+
+def _options(fields: Mapping[str, str]) -> JobOptions:
+    """The owner's wishes. Raises BadRequest."""
+    priority = fields.get("priority", "").strip() or str(JobOptions.priority)
+    if not re.fullmatch(r"[0-9]", priority):
+        raise BadRequest(f"priority is a digit from 0 to {HIGHEST_PRIORITY}.")
+    preset = fields.get("preset", "").strip() or JobOptions.preset
+    if preset not in _PRESETS:
+        raise BadRequest(f"There is no preset {preset!r}; there is: {', '.join(_PRESETS)}.")
+    return JobOptions(preset=preset, priority=int(priority), metadata=_metadata(fields))
+
+
+def _metadata(fields: Mapping[str, str]) -> dict[str, Any]:
+    text = fields.get("metadata", "").strip()
+    if not text:
+        return {}
+    if len(text.encode()) > MAX_FIELD_BYTES:
+        raise BadRequest(f"metadata may have up to {MAX_FIELD_BYTES:,} bytes.")
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadRequest(f"metadata is a JSON object; this is not: {error}.") from error
