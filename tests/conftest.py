@@ -1,0 +1,78 @@
+"""Fixtures that every kind of test shares: a whole appliance on a directory of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from appliance import bootstrap
+from appliance.config import load
+
+ADMIN_KEY = "test-admin-key-0123456789abcdef"
+
+
+@dataclass
+class Served:
+    """An appliance that listens, and an admin's way to talk to it."""
+
+    url: str
+    data_dir: Path
+    admin: aiohttp.ClientSession
+    anonymous: aiohttp.ClientSession
+    running: bootstrap.Appliance
+
+    async def json(self, method: str, path: str, **options: Any) -> Any:
+        async with self.admin.request(method, path, **options) as response:
+            assert response.status < 400, await response.text()
+            return await response.json()
+
+    async def finished(self, job_id: str) -> Any:
+        """The job once it is in a final state; the test's own timeout is the deadline."""
+        while True:
+            job = await self.json("GET", f"/status/{job_id}?wait=30")
+            if job["status"] in ("COMPLETED", "FAILED", "CANCELLED"):
+                return job
+
+
+Serve = Callable[..., Awaitable[Served]]
+
+
+@pytest.fixture
+async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
+    """Start an appliance in this process: `await serve(max_upload_bytes="1MiB")`.
+
+    Settings are given by name, as in appliance.toml. Without workers unless `workers=True`.
+    """
+    async with AsyncExitStack() as stack:
+
+        async def start(*, workers: bool = False, **settings: str) -> Served:
+            data_dir = tmp_path / "data"
+            environ = {
+                "APPLIANCE_DATA_DIR": str(data_dir),
+                "APPLIANCE_PORT": "0",
+                "APPLIANCE_ADMIN_KEY": ADMIN_KEY,
+                "APPLIANCE_DRAIN_S": "5",
+                **{f"APPLIANCE_{name.upper()}": value for name, value in settings.items()},
+            }
+            running = await bootstrap.start(stack, load(environ), with_workers=workers)
+            admin = await stack.enter_async_context(
+                aiohttp.ClientSession(running.url, headers={"Authorization": f"Bearer {ADMIN_KEY}"})
+            )
+            anonymous = await stack.enter_async_context(aiohttp.ClientSession(running.url))
+            return Served(running.url, data_dir, admin, anonymous, running)
+
+        yield start
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A developer's own settings must not reach the tests.
+    for name in [name for name in os.environ if name.startswith("APPLIANCE_")]:
+        if not name.startswith("APPLIANCE_TEST_"):
+            del os.environ[name]
