@@ -143,3 +143,6 @@ SELECT storage_key FROM files WHERE job_id IN (SELECT value FROM json_each(:job_
 -- name: processing_of
 SELECT id, attempt FROM jobs
 WHERE status = 'PROCESSING' AND id IN (SELECT value FROM json_each(:ids));
+
+-- name: dead_letters
+SELECT * FROM dead_letters ORDER BY created_at DESC, job_id;

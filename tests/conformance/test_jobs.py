@@ -1,0 +1,220 @@
+"""The life of a job on every database: legal moves, leases, fencing, what is kept of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from appliance.database import jobs, workers
+from appliance.database.protocol import Database, Statement, Transaction
+from appliance.errors import ApplianceError
+from appliance.jobs import Claim, Job, JobStatus, JobType
+from tests.records import FAULT, a_job, a_result
+
+NOW = 1_000_100.0
+
+
+async def created(database: Database, **changes: object) -> Job:
+    job = a_job(**changes)
+    await database.write(jobs.create([job]))
+    return job
+
+
+async def claimed(database: Database, job: Job, worker: str = "w1") -> Claim:
+    claim = await database.write(jobs.claim(job.id, worker=worker, now=NOW))
+    assert claim is not None
+    return claim
+
+
+async def failed(database: Database, claim: Claim) -> Job | None:
+    return await database.write(
+        jobs.fail(
+            claim.job.id,
+            attempt=claim.attempt,
+            now=NOW,
+            error=FAULT,
+            error_class="ChildCrashed",
+            stderr_tail="Segmentation fault",
+        )
+    )
+
+
+async def retried(database: Database, claim: Claim, next_at: float = NOW + 2) -> Job | None:
+    return await database.write(
+        jobs.retry(
+            claim.job.id,
+            attempt=claim.attempt,
+            now=NOW,
+            next_attempt_at=next_at,
+            error=FAULT,
+            error_class="ChildCrashed",
+            stderr_tail=None,
+        )
+    )
+
+
+async def test_a_good_life(database: Database) -> None:
+    job = await created(database)
+    claim = await claimed(database, job)
+    assert (claim.attempt, claim.job.status, claim.job.worker) == (1, JobStatus.PROCESSING, "w1")
+    done = await database.write(
+        jobs.complete(
+            job.id, attempt=1, now=NOW + 1, result={"width": 4}, files=[a_result(job.id, 1)]
+        )
+    )
+    assert done is not None
+    assert (done.status, done.progress, done.worker) == (JobStatus.COMPLETED, 1.0, None)
+    assert done.result == {"width": 4}
+    assert done.files == (a_result(job.id, 1),)
+    history = await database.read(jobs.history(job.id))
+    assert [entry.status for entry in history] == ["PENDING", "PROCESSING", "COMPLETED"]
+    (attempt,) = await database.read(jobs.attempts(job.id))
+    assert (attempt.outcome, attempt.worker, attempt.ended_at) == ("completed", "w1", NOW + 1)
+
+
+async def test_only_one_of_many_gets_the_lease(database: Database) -> None:
+    job = await created(database)
+    claims = await asyncio.gather(
+        *(database.write(jobs.claim(job.id, worker=f"w{n}", now=NOW)) for n in range(20))
+    )
+    assert len([claim for claim in claims if claim is not None]) == 1
+
+
+async def test_a_lost_lease_writes_nothing(database: Database) -> None:
+    """The fence: a worker that wakes after its job was given to another has no effect at all."""
+    job = await created(database)
+    slow = await claimed(database, job, "slow")
+    await database.write(
+        jobs.release(job.id, attempt=slow.attempt, now=NOW, outcome="lost", detail="gone")
+    )
+    quick = await claimed(database, job, "quick")
+    before = await database.read(jobs.get(job.id))
+
+    late_files = [a_result(job.id, slow.attempt)]
+    settled = [
+        await database.write(
+            jobs.complete(job.id, attempt=slow.attempt, now=NOW, result={}, files=late_files)
+        ),
+        await failed(database, slow),
+        await retried(database, slow),
+        await database.write(
+            jobs.release(job.id, attempt=slow.attempt, now=NOW, outcome="lost", detail="")
+        ),
+        await database.write(
+            jobs.progress(job.id, attempt=slow.attempt, fraction=0.9, step="late")
+        ),
+    ]
+    assert settled == [None] * 5
+    assert await database.read(jobs.get(job.id)) == before
+    held = await database.write(workers.beat("slow", running={job.id: slow.attempt}, now=NOW))
+    assert held == set()
+    held = await database.write(workers.beat("quick", running={job.id: quick.attempt}, now=NOW))
+    assert held == {job.id}
+
+
+async def test_retries_count_and_end_in_a_dead_letter(database: Database) -> None:
+    job = await created(database)
+    for retry in (1, 2, 3):
+        after = await retried(database, await claimed(database, job))
+        assert after is not None
+        assert (after.status, after.retry_count) == (JobStatus.RETRYING, retry)
+        assert after.next_attempt_at == NOW + 2
+        assert await database.write(jobs.claim(job.id, worker="w", now=NOW)) is None
+        assert await database.write(jobs.stage(now=NOW + 1, limit=10)) == []
+        (staged,) = await database.write(jobs.stage(now=NOW + 2, limit=10))
+        assert (staged.id, staged.status) == (job.id, JobStatus.PENDING)
+    dead = await failed(database, await claimed(database, job))
+    assert dead is not None
+    assert (dead.status, dead.error) == (JobStatus.FAILED, FAULT)
+    attempts = await database.read(jobs.attempts(job.id))
+    assert [attempt.outcome for attempt in attempts] == ["retry", "retry", "retry", "failed"]
+    assert attempts[-1].stderr_tail == "Segmentation fault"
+    letters = await database.read(_dead_letters())
+    assert [letter["job_id"] for letter in letters] == [job.id]
+    assert letters[0]["fingerprint"] == jobs.fingerprint(JobType.IMAGE, FAULT, "ChildCrashed")
+
+
+def _dead_letters() -> Transaction[list[dict[str, object]]]:
+    rows = yield Statement("dead_letters")
+    return [{"job_id": row["job_id"], "fingerprint": row["fingerprint"]} for row in rows]
+
+
+async def test_handing_back_counts_no_retry(database: Database) -> None:
+    job = await created(database)
+    claim = await claimed(database, job)
+    back = await database.write(
+        jobs.release(job.id, attempt=1, now=NOW, outcome="handed_back", detail="draining")
+    )
+    assert claim.attempt == 1
+    assert back is not None
+    assert (back.status, back.retry_count, back.attempt) == (JobStatus.PENDING, 0, 1)
+    assert (await claimed(database, job)).attempt == 2
+
+
+@pytest.mark.parametrize("final", ["complete", "fail"])
+async def test_a_settled_job_cannot_be_moved(database: Database, final: str) -> None:
+    job = await created(database)
+    claim = await claimed(database, job)
+    if final == "complete":
+        await database.write(jobs.complete(job.id, attempt=1, now=NOW, result={}, files=[]))
+    else:
+        await failed(database, claim)
+    assert await database.write(jobs.claim(job.id, worker="w", now=NOW)) is None
+    assert await failed(database, claim) is None
+    assert await retried(database, claim) is None
+
+
+async def test_ready_jobs_come_by_priority_then_age(database: Database) -> None:
+    low = await created(database, priority=1)
+    first = await created(database, priority=5, id="01AAAAAAAAAAAAAAAAAAAAAAAA")
+    second = await created(database, priority=5, id="01BBBBBBBBBBBBBBBBBBBBBBBB")
+    high = await created(database, priority=9)
+    await created(database, type=JobType.PDF)
+    ids = await database.read(jobs.ready(JobType.IMAGE, limit=10))
+    assert ids == [high.id, first.id, second.id, low.id]
+
+
+async def test_every_change_has_a_new_version(database: Database) -> None:
+    job = await created(database)
+    versions = [job.version]
+    claim = await claimed(database, job)
+    versions.append(claim.job.version)
+    await database.write(jobs.progress(job.id, attempt=1, fraction=0.5, step="resizing"))
+    halfway = await database.read(jobs.get(job.id))
+    assert halfway is not None
+    assert (halfway.progress, halfway.step) == (0.5, "resizing")
+    versions.append(halfway.version)
+    done = await database.write(jobs.complete(job.id, attempt=1, now=NOW, result={}, files=[]))
+    assert done is not None
+    versions.append(done.version)
+    assert versions == sorted(set(versions))
+
+
+async def test_who_comes_back_is_told_what_moved(database: Database) -> None:
+    quiet, moved = await created(database), await created(database)
+    mark = await database.read(jobs.last_history_id())
+    await claimed(database, moved)
+    elsewhere = await created(database, owner="key:B")
+    changed = await database.read(jobs.changed_since(mark, owner="key:A", limit=10))
+    assert [(job.id, job.status) for _, job in changed] == [(moved.id, JobStatus.PROCESSING)]
+    everybody = await database.read(jobs.changed_since(mark, owner=None, limit=10))
+    assert [job.id for _, job in everybody] == [moved.id, elsewhere.id]
+    assert quiet.id not in {job.id for _, job in everybody}
+
+
+async def test_the_schema_refuses_states_that_cannot_be(database: Database) -> None:
+    """The last guard, should a statement ever be wrong."""
+    job = await created(database)
+
+    def break_it(sql: str) -> Transaction[None]:
+        yield Statement(sql)
+
+    # No statement of ours does this, so it is done behind the protocol's back.
+    statements = database._statements  # type: ignore[attr-defined]
+    for number, assignment in enumerate(
+        ["status = 'LOST'", "status = 'PROCESSING'", "finished_at = 1", "priority = 10"]
+    ):
+        statements[f"broken_{number}"] = f"UPDATE jobs SET {assignment} WHERE id = '{job.id}'"
+        with pytest.raises(ApplianceError):
+            await database.write(break_it(f"broken_{number}"))
