@@ -125,7 +125,7 @@ export function showJob(card, job, canRetry = false) {
 
   setSays(card, signalOf(job.status), told);
   const scanned = job.scan?.verdict === "clean" || job.status !== "PENDING";
-  setTrack(card, { upload: 1, scan: scanned ? 1 : 0, work: job.progress ?? 0, told });
+  setTrack(card, { upload: 1, scan: scanned ? 1 : 0, work: job.status === "RETRYING" ? 0 : job.progress ?? 0, told });
   part(card, ".part-scan").toggleAttribute("data-skipped", scanned && job.scan?.verdict !== "clean");
   const retrying = job.status === "RETRYING";
   if (retrying) Object.assign(card.dataset, { until: job.nextAttemptAt ?? "", attempt: job.attempt ?? 0, max: job.maxAttempts });

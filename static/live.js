@@ -1,7 +1,8 @@
 // The jobs' news: one event stream for the page, and while it is down, asking for each job.
 
 const GRACE_MS = 4000; // a stream that is back within this was not worth a word
-const TOGETHER = 2; // long polls at once; more would starve the uploads of connections
+const ASK_EVERY_MS = 2000;
+const AT_ONCE = 12; // jobs asked for in one round
 
 /**
  * Calls `onjob(job)` with every change of any of the owner's jobs, and `onstate(word)` with what
@@ -24,14 +25,14 @@ export function follow({ onjob, onstate, active }) {
   };
 
   function open() {
-    source = new EventSource("/events");
+    source = new EventSource("/events?mine=1");
     source.addEventListener("job", ({ data }) => onjob(JSON.parse(data)));
     source.onopen = async () => {
       const missed = lostAt !== 0;
       lostAt = 0;
       wait = 2000;
       onstate("");
-      if (missed) await Promise.all(active().slice(0, 20).map((id) => ask(id, 0)));
+      if (missed) for (const id of active().slice(0, AT_ONCE)) await ask(`/status/${id}`);
     };
     source.onerror = () => {
       lost();
@@ -46,25 +47,26 @@ export function follow({ onjob, onstate, active }) {
     if (polling) return;
     polling = true;
     while (lostAt && !gone) {
-      const ids = active();
-      const long = ids.length > 0 && ids.length <= TOGETHER;
-      const answers = await inTurns(ids, TOGETHER, (id) => ask(id, long ? 30 : 0));
-      if (!long || !answers.some(Boolean)) await new Promise((resolve) => setTimeout(resolve, 2000));
+      // Short questions rather than ?wait=: they bring the progress too, and hold no connection.
+      const jobs = active().slice(0, AT_ONCE).map((id) => `/status/${id}`);
+      for (const path of jobs.length ? jobs : ["/jobs?limit=1"]) if (!(await ask(path))) break;
+      await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
     }
     polling = false;
   }
 
-  /** Asks for one job; true when the server answered. */
-  async function ask(id, waitS) {
+  /** Asks for a job, or just for a sign of life; true when the server answered. */
+  async function ask(path) {
     try {
-      const answer = await fetch(`/status/${id}${waitS ? `?wait=${waitS}` : ""}`, { headers: { Accept: "application/json" } });
+      const answer = await fetch(path, { headers: { Accept: "application/json" } });
       if (answer.status === 401) {
         gone = true;
         source?.close();
         onstate("Your session has ended.", "/signin?next=/");
       }
       if (!answer.ok) return answer.status < 500;
-      onjob(await answer.json());
+      const body = await answer.json();
+      if (body.jobId) onjob(body);
       if (lostAt) onstate("No live stream; asking the server now and then.");
       return true;
     } catch {
@@ -76,10 +78,4 @@ export function follow({ onjob, onstate, active }) {
   open();
   addEventListener("pagehide", () => source.close());
   addEventListener("pageshow", ({ persisted }) => { if (persisted) open(); });
-}
-
-async function inTurns(ids, together, work) {
-  const answers = [];
-  for (let i = 0; i < ids.length; i += together) answers.push(...(await Promise.all(ids.slice(i, i + together).map(work))));
-  return answers;
 }

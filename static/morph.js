@@ -26,16 +26,20 @@ function syncAttributes(live, fresh) {
 }
 
 export function morphChildren(live, fresh) {
-  const keyed = new Map();
-  for (const child of live.childNodes) {
-    const key = keyOf(child);
-    if (key) keyed.set(key, child);
-  }
+  const wanted = [...fresh.childNodes];
+  const kept = new Set(wanted.map(keyOf));
+  const keyed = new Map([...live.childNodes].filter(keyOf).map((child) => [keyOf(child), child]));
   let at = live.firstChild;
-  for (const want of [...fresh.childNodes]) {
+  const drop = () => {
+    const gone = at;
+    at = at.nextSibling;
+    gone.remove();
+  };
+  for (const want of wanted) {
+    // Whatever is on the way and not wanted goes first: a node that is moved loses the focus.
+    while (at && want.nodeType === Node.ELEMENT_NODE && isGone(at, kept)) drop();
     const key = keyOf(want);
-    let match = key ? keyed.get(key) : at;
-    if (!key) while (match && keyOf(match)) match = match.nextSibling;
+    const match = key ? keyed.get(key) : at;
     if (!match || !alike(match, want)) {
       live.insertBefore(want, at);
       continue;
@@ -44,11 +48,8 @@ export function morphChildren(live, fresh) {
     else live.insertBefore(match, at);
     morph(match, want);
   }
-  while (at) {
-    const next = at.nextSibling;
-    at.remove();
-    at = next;
-  }
+  while (at) drop();
 }
 
+const isGone = (node, kept) => node.nodeType !== Node.ELEMENT_NODE || (keyOf(node) !== undefined && !kept.has(keyOf(node)));
 const alike = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName && keyOf(a) === keyOf(b);

@@ -86,7 +86,10 @@ function settled() {
   }
   const all = [...now.children];
   document.getElementById("now-section").hidden = all.length === 0;
-  if (all.length) form.classList.remove("drop-empty");
+  if (all.length && form.classList.contains("drop-empty")) {
+    form.classList.remove("drop-empty");
+    document.querySelector(".shell").open = false;
+  }
   const count = (status) => all.filter((card) => card.dataset.status === status).length;
   const [done, failed] = [count("COMPLETED"), count("FAILED")];
   document.getElementById("tally").textContent = `${done} of ${all.length} done${failed ? `, ${failed} failed` : ""}`;
@@ -107,10 +110,15 @@ now.addEventListener("click", ({ target }) => {
   const act = target.closest("[data-act]")?.dataset.act;
   const item = itemOf.get(target.closest(".card"));
   if (!item) return;
-  if (act === "cancel") uploader.cancel(item);
+  const card = cardOf.get(item);
+  if (act === "cancel") {
+    uploader.cancel(item);
+    card.querySelector("[data-act=retry]").focus(); // the button that was pressed is gone
+  }
   if (act === "retry") {
     if (item.job) cards.delete(item.job.jobId);
     uploader.retry(item);
+    card.querySelector("[data-act=cancel]").focus();
   }
 });
 

@@ -52,7 +52,8 @@ function pages(files, name) {
   list.className = "pages";
   const note = document.createElement("p");
   note.className = "viewer-note";
-  const pictures = files.filter((f) => f.type.startsWith("image/") && !f.name.startsWith("thumbnail"));
+  const byNumber = (a, b) => a.name.localeCompare(b.name, "en", { numeric: true });
+  const pictures = files.filter((f) => f.type.startsWith("image/") && !f.name.startsWith("thumbnail")).sort(byNumber);
   const shownPages = pictures.length ? pictures : files.filter((f) => f.type.startsWith("image/"));
   const count = document.createElement("span");
   count.textContent = shownPages.length === 1 ? "The first page" : `The first ${shownPages.length} pages`;

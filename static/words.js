@@ -1,23 +1,26 @@
 // What the pages say about a file or a job, in plain words. Pure functions: no DOM, no network.
-// templates/card.html and the server's filters say the same; change both together.
+// templates/card.html and appliance/web/words.py say the same; change them together.
 
-const UNITS = ["B", "kB", "MB", "GB", "TB"];
+const UNITS = ["bytes", "KB", "MB", "GB", "TB"];
 
 /** 5242880 → "5.2 MB". */
 export function bytes(n) {
   let unit = 0;
-  while (n >= 999.5 && unit < UNITS.length - 1) { n /= 1000; unit += 1; }
-  return `${unit === 0 || n >= 99.95 ? Math.round(n) : n.toFixed(1).replace(/\.0$/, "")} ${UNITS[unit]}`;
+  while (n >= 1000 && unit < UNITS.length - 1) { n /= 1000; unit += 1; }
+  return `${unit === 0 || n >= 100 ? Math.round(n) : n.toFixed(1)} ${UNITS[unit]}`;
 }
 
-/** 80 → "1 m 20 s". */
+/** 95 → "1 m 35 s"; the two largest units. */
 export function duration(s) {
-  if (s < 10 && s % 1 >= 0.05) return `${s.toFixed(1)} s`;
-  s = Math.round(s);
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} m${s % 60 ? ` ${s % 60} s` : ""}`;
-  const minutes = Math.floor((s % 3600) / 60);
-  return `${Math.floor(s / 3600)} h${minutes ? ` ${minutes} m` : ""}`;
+  if (s < 1) return `${Math.round(s * 1000)} ms`;
+  if (s < 10) return `${s.toFixed(1)} s`;
+  let whole = Math.round(s);
+  const parts = [];
+  for (const [unit, length] of [["d", 86400], ["h", 3600], ["m", 60], ["s", 1]]) {
+    if (whole >= length) parts.push(`${Math.floor(whole / length)} ${unit}`);
+    whole %= length;
+  }
+  return parts.slice(0, 2).join(" ");
 }
 
 /** Seconds left, rounded so that the words do not flicker: 43 → "about 45 s". */
@@ -31,7 +34,7 @@ export function roughly(s) {
 /** A time as people say it, from epoch milliseconds. */
 export function ago(then, now = Date.now()) {
   const s = (now - then) / 1000;
-  if (s < 10) return "just now";
+  if (s < 5) return "just now";
   if (s < 60) return `${Math.floor(s)} s ago`;
   if (s < 3600) return `${Math.floor(s / 60)} min ago`;
   if (s < 86400) return `${Math.floor(s / 3600)} h ago`;
@@ -44,7 +47,7 @@ export function ago(then, now = Date.now()) {
  * Cut between words where it can be: joined scripts change shape at a cut.
  */
 export function halves(name) {
-  const points = Array.from(name);
+  const points = Array.from(name.replace(/[\u202d\u202e]/g, "\ufffd")); // no "gpj.exe" turned round
   const n = points.length;
   const word = points.slice(0, n - 8).findLastIndex((c, i) => i >= n - 20 && " _-".includes(c));
   const cut = n <= 28 ? n : word >= 0 ? word + 1 : n - 14;
@@ -71,7 +74,7 @@ export const signalOf = (status) => SIGNALS[status] ?? ["idle", "idle"];
 /** "Trying again in 4 s (attempt 2 of 4)". */
 export function waiting(untilMs, attempt, max, now = Date.now()) {
   const s = Math.ceil((untilMs - now) / 1000);
-  return `Trying again ${s > 0 ? `in ${duration(s)}` : "now"} (attempt ${attempt + 1} of ${max})`;
+  return `Trying again ${s > 0 ? `in ${s < 60 ? `${s} s` : duration(s)}` : "now"} (attempt ${attempt + 1} of ${max})`;
 }
 
 /** What is happening to the job now. */
@@ -108,7 +111,7 @@ export function picksOf(job) {
   const thumb = images.find((f) => f.name.startsWith("thumbnail")) ?? images[0];
   const picture = job.type === "IMAGE"
     ? images.reduce((best, f) => ((f.width ?? 0) > (best?.width ?? -1) ? f : best), undefined)
-    : images[0];
+    : images.find((f) => !f.name.startsWith("thumbnail")) ?? images[0];
   return { thumb, video, opens: video ?? picture };
 }
 
