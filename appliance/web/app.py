@@ -14,7 +14,7 @@ from aiohttp import web
 
 from appliance.web import bodies
 from appliance.web.auth import auth_middleware
-from appliance.web.problems import problem_middleware
+from appliance.web.problems import PROBLEM_CODE, problem_middleware
 from appliance.web.routes import ROUTES
 from appliance.web.services import ACCESS, SERVICES, USER, Services, User, services
 
@@ -75,7 +75,7 @@ async def access_middleware(request: web.Request, handler: Handler) -> web.Strea
                 method=request.method,
                 path=request.path,
                 status=status,
-                code=request.get("problem_code"),
+                code=request.get(PROBLEM_CODE),
                 took_ms=round(took_s * 1000, 1),
                 owner=None if found is None else found.owner,
                 remote=request.remote,

@@ -16,7 +16,7 @@ from appliance.errors import BadRequest, DigestMismatch, IncompleteBody
 IDLE_S = 60.0
 """Longest time without a byte before an upload is given up."""
 
-_EXPECTS_CONTINUE = "expects_continue"
+_EXPECTS_CONTINUE: web.RequestKey[bool] = web.RequestKey("expects_continue", bool)
 
 
 async def expect_handler(request: web.Request) -> None:

@@ -28,6 +28,9 @@ from appliance.web.templates import render_page
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+PROBLEM_CODE: web.RequestKey[str] = web.RequestKey("problem_code", str)
+"""Of the refusal that answers the request, for its log line."""
+
 RETRY_AFTER_S = 5
 _COME_BACK = (DatabaseUnavailable, ShuttingDown, StorageUnavailable)
 
@@ -53,7 +56,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
 
 
 def problem_response(request: web.Request, error: ApplianceError) -> web.StreamResponse:
-    request["problem_code"] = error.code
+    request[PROBLEM_CODE] = error.code
     if wants_page(request):
         if isinstance(error, NotSignedIn):
             target = web.HTTPSeeOther(f"/signin?next={request.rel_url.raw_path_qs}")
