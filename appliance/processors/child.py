@@ -1,0 +1,209 @@
+"""A child: one attempt at one file, in a process that does nothing else and ends afterwards.
+
+`live` is called in the nursery's fork and never returns. It holds four descriptors: 0 and 1 are
+/dev/null, 2 is the attempt's file for stderr, 3 the pipe for reports; whatever else the nursery
+had open is closed. A resource limit that is hit becomes a report where the process is still
+able to make one, else the signal it died of tells the other side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import resource
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from appliance.errors import LimitExceeded, OutOfMemory, ProcessingError
+from appliance.processors.protocol import (
+    MAX_REPORT_BYTES,
+    Done,
+    Failed,
+    Limits,
+    Order,
+    Output,
+    Processor,
+    Progress,
+    Report,
+)
+
+REPORTS_FD = 3
+MAX_DESCRIPTORS = 64
+PROGRESS_INTERVAL_S = 0.1
+"""Progress within one step is told this often; a new step at once."""
+MAX_MESSAGE_CHARACTERS = 1000
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def live(
+    order: Order,
+    processor: Processor,
+    *,
+    reports_fd: int,
+    stderr_fd: int,
+    nursery_pid: int,
+) -> NoReturn:
+    try:
+        _leave_the_nursery(reports_fd, stderr_fd, nursery_pid)
+        tempfile.tempdir = order.output_dir
+        os.umask(0o077)
+        _limit(order.limits)
+        # THE SANDBOX GOES HERE: no_new_privs, Landlock, seccomp, in this order. After this
+        # line nothing that the nursery or this module does needs more than the order names.
+        conclusion = _work(order, processor, PipeReporter(REPORTS_FD))
+        exit_code = 0 if isinstance(conclusion, Done) else 1
+    except BaseException:  # noqa: BLE001  the top of a process: nothing may run on in the fork
+        _print_traceback()
+        exit_code = 70  # EX_SOFTWARE
+    os._exit(exit_code)
+
+
+def die_with_parent() -> None:
+    """Be killed when the parent (precisely: the thread that forked us) ends."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _leave_the_nursery(reports_fd: int, stderr_fd: int, nursery_pid: int) -> None:
+    os.setsid()
+    die_with_parent()
+    if os.getppid() != nursery_pid:  # it died before it could be said
+        os._exit(70)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    null_fd = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null_fd, 0)
+    os.dup2(null_fd, 1)
+    os.dup2(stderr_fd, 2)
+    os.dup2(reports_fd, REPORTS_FD, inheritable=False)
+    # Not closerange, which may try a million one by one; no Path in a fresh fork, where its many
+    # objects are pages to copy: 1 ms for this listing, 1 ms for the one file in `_limit`.
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        if int(name) > REPORTS_FD:
+            with contextlib.suppress(OSError):  # the listing's own is gone
+                os.close(int(name))
+
+
+def _limit(limits: Limits) -> None:
+    statm_fd = os.open("/proc/self/statm", os.O_RDONLY)
+    mapped_bytes = int(os.read(statm_fd, 100).split()[0]) * resource.getpagesize()
+    os.close(statm_fd)
+    _lower(resource.RLIMIT_AS, mapped_bytes + limits.memory_bytes)
+    # SIGXCPU at the soft limit says why; the hard one is for who ignores it.
+    _lower(resource.RLIMIT_CPU, limits.cpu_s, limits.cpu_s + 1)
+    _lower(resource.RLIMIT_FSIZE, limits.file_bytes)
+    _lower(resource.RLIMIT_CORE, 0)
+    _lower(resource.RLIMIT_NOFILE, MAX_DESCRIPTORS)
+
+
+def _lower(kind: int, soft: int, hard: int | None = None) -> None:
+    """Set a limit, but never above the one that the surroundings (a container) already set."""
+    present = resource.getrlimit(kind)[1]
+    ceiling = sys.maxsize if present == resource.RLIM_INFINITY else present
+    resource.setrlimit(kind, (min(soft, ceiling), min(soft if hard is None else hard, ceiling)))
+
+
+def _work(order: Order, processor: Processor, reporter: PipeReporter) -> Done | Failed:
+    conclusion: Done | Failed
+    try:
+        conclusion = Done(facts=processor.process(order, Path(order.output_dir), reporter))
+        reporter.send(conclusion)
+        return conclusion
+    except MemoryError as error:
+        # No traceback: with it the frames would live on, and all that they hold.
+        conclusion = _failed(error, reporter.step)
+    except BaseException as error:  # noqa: BLE001  whatever it was, it is reported
+        conclusion = _failed(error, reporter.step)
+        if not isinstance(error, ProcessingError):
+            _print_traceback()
+    reporter.send(conclusion)  # outside of the handler: what the frames held is free again
+    return conclusion
+
+
+def _print_traceback() -> None:
+    with contextlib.suppress(OSError):  # the file for stderr may be at its limit
+        traceback.print_exc()
+
+
+def _failed(error: BaseException, step: str) -> Failed:
+    told: ProcessingError
+    if isinstance(error, ProcessingError):
+        told = error
+    elif isinstance(error, MemoryError) or _errno(error) == errno.ENOMEM:
+        told = OutOfMemory()
+    elif _errno(error) == errno.EFBIG:
+        told = LimitExceeded("A result of the work on this file would be larger than allowed")
+    else:
+        told = ProcessingError()
+    return Failed(
+        code=told.code,
+        message=told.detail[:MAX_MESSAGE_CHARACTERS],
+        step=step,
+        permanent=told.permanent,
+        error_class=type(error).__qualname__,
+    )
+
+
+def _errno(error: BaseException) -> int | None:
+    return error.errno if isinstance(error, OSError) else None
+
+
+class PipeReporter:
+    """The Reporter of a child: JSON lines on a pipe. Safe to call from several threads."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._encoder = msgspec.json.Encoder()
+        self._lock = threading.Lock()
+        self._told_at = -PROGRESS_INTERVAL_S
+        self.step = "start"
+
+    def progress(self, fraction: float, step: str) -> None:
+        now = time.monotonic()
+        if step == self.step and now - self._told_at < PROGRESS_INTERVAL_S:
+            return
+        self.step, self._told_at = step, now
+        self.send(Progress(min(1.0, max(0.0, float(fraction))), step))
+
+    def output(
+        self,
+        name: str,
+        content_type: str,
+        *,
+        width_px: int | None = None,
+        height_px: int | None = None,
+    ) -> None:
+        self.send(Output(name, content_type, width_px, height_px))
+
+    def send(self, report: Report) -> None:
+        """Write one line. Raises ValueError for one that the other side would refuse."""
+        line = self._encoder.encode(report) + b"\n"
+        if len(line) > MAX_REPORT_BYTES:
+            raise ValueError(f"a report of {len(line)} bytes; at most {MAX_REPORT_BYTES} are read")
+        rest = memoryview(line)
+        with self._lock:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]

@@ -1,0 +1,235 @@
+"""The nursery: a small process with its codecs loaded that forks a child for each attempt.
+
+    python -m appliance.processors.nursery IMAGE 5
+
+The first argument is a job type or a `module:attribute` that holds a Processor, the second the
+number of the inherited control socket (SOCK_SEQPACKET, messages of `protocol`). It is started
+by exec, so nothing of the server's own process is in it, and it stays single-threaded, so its
+forks are safe. It believes what the control socket says and never reads what a child writes:
+limits of time, the reports and the verdict are the business of `appliance.workers.nursery`.
+
+It is the subreaper of all that its children fork: a process below it that it did not fork
+itself is what an ended child left behind, and is killed. That finds even those that moved to a
+session of their own, as long as the nursery lives and the kernel tells a process its children
+(CONFIG_PROC_CHILDREN, in every distribution's kernel).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import msgspec
+
+from appliance.processors import child
+from appliance.processors.protocol import (
+    MAX_CONTROL_BYTES,
+    ControlMessage,
+    Exited,
+    Kill,
+    NurseryEvent,
+    Order,
+    Processor,
+    Ready,
+    Started,
+)
+
+PROCESSORS = {
+    "IMAGE": "appliance.processors.image:PROCESSOR",
+    "PDF": "appliance.processors.pdf:PROCESSOR",
+    "VIDEO": "appliance.processors.video:PROCESSOR",
+    "ANY": "appliance.processors.any:PROCESSOR",
+}
+
+NICENESS = 10
+"""Added to the server's own: media work yields the processor to the HTTP process."""
+
+OOM_SCORE = 500
+"""Where memory runs out, the kernel is to take a media child and not the server."""
+
+ENDING_S = 5
+"""At the end, how long children that do not go may hold the nursery up."""
+
+_decoder = msgspec.json.Decoder(ControlMessage)
+_encoder = msgspec.json.Encoder()
+
+
+class Nursery:
+    def __init__(self, control: socket.socket, processor: Processor) -> None:
+        self._control = control
+        self._processor = processor
+        self._running: dict[int, str] = {}
+        """Attempt ids by the process id of the child, from fork to reaping."""
+        self._ended: list[Exited] = []
+        """Reaped, but not told yet: something that they forked is still there."""
+
+    def serve(self) -> None:
+        """Take orders until the other side of the control socket is gone."""
+        woken, waker = socket.socketpair()
+        woken.setblocking(False)
+        waker.setblocking(False)
+        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        poll.register(woken, select.POLLIN)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._send(Ready(pid=os.getpid()))
+            while True:
+                ready = {fd for fd, _event in poll.poll()}
+                if woken.fileno() in ready:
+                    woken.recv(4096)
+                    self._reap()
+                if self._control.fileno() in ready and not self._receive():
+                    return
+
+    def end(self) -> None:
+        """Kill and reap every child. Takes at most `ENDING_S`: then SIGALRM ends this process,
+        and its end is the death signal of the children that it forked."""
+        signal.alarm(ENDING_S)
+        for pid in self._running:
+            _kill_group(pid)
+        with contextlib.suppress(ChildProcessError, BrokenPipeError, ConnectionResetError):
+            while os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT):
+                self._reap()
+
+    def _receive(self) -> bool:
+        """Obey one control message; False at the end of the socket."""
+        packet, descriptors, _flags, _address = socket.recv_fds(
+            self._control, MAX_CONTROL_BYTES, 2, socket.MSG_CMSG_CLOEXEC
+        )
+        if not packet:
+            return False
+        match _decoder.decode(packet):
+            case Order() as order:
+                reports_fd, stderr_fd = descriptors
+                self._start(order, reports_fd, stderr_fd)
+            case Kill(attempt_id=attempt_id):
+                for pid, running_id in self._running.items():
+                    if running_id == attempt_id:
+                        _kill_group(pid)
+        return True
+
+    def _start(self, order: Order, reports_fd: int, stderr_fd: int) -> None:
+        nursery_pid = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:  # no process or no memory left for one
+            os.write(stderr_fd, f"fork: {error}\n".encode())
+            pid = -1
+        if pid == 0:
+            child.live(
+                order,
+                self._processor,
+                reports_fd=reports_fd,
+                stderr_fd=stderr_fd,
+                nursery_pid=nursery_pid,
+            )
+        os.close(reports_fd)
+        os.close(stderr_fd)
+        if pid < 0:
+            self._send(Exited(order.attempt_id, None, None, 0.0, 0))
+        else:
+            self._running[pid] = order.attempt_id
+            self._send(Started(order.attempt_id, pid))
+
+    def _reap(self) -> None:
+        """Reap the dead, kill what they left behind, and tell of those that left nothing."""
+        while dead := _next_dead():
+            attempt_id = self._running.get(dead)
+            if attempt_id is not None:
+                # Before it is reaped: until then nobody else can be given its number.
+                _kill_group(dead)
+            _, status, usage = os.wait4(dead, 0)
+            if attempt_id is None:
+                continue  # an orphan of a child, adopted by us
+            del self._running[dead]
+            code = os.waitstatus_to_exitcode(status)
+            self._ended.append(
+                Exited(
+                    attempt_id,
+                    exit_code=code if code >= 0 else None,
+                    signal=-code if code < 0 else None,
+                    cpu_s=usage.ru_utime + usage.ru_stime,
+                    peak_memory_bytes=usage.ru_maxrss * 1024,
+                )
+            )
+        orphans = _children() - self._running.keys()
+        for pid in orphans:
+            os.kill(pid, signal.SIGKILL)  # its SIGCHLD brings us here again
+        while self._ended and not orphans:
+            self._send(self._ended.pop(0))
+
+    def _send(self, event: NurseryEvent) -> None:
+        self._control.send(_encoder.encode(event))
+
+
+def _next_dead() -> int | None:
+    """The process id of a child that has ended and is not reaped yet."""
+    try:
+        dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return dead.si_pid if dead else None
+
+
+def _children() -> set[int]:
+    with contextlib.suppress(FileNotFoundError):
+        return {int(pid) for pid in Path("/proc/thread-self/children").read_text().split()}
+    return set()
+
+
+def _kill_group(pid: int) -> None:
+    """Kill a child that is not reaped yet, and its group. Alone too: it may not have come to
+    making the group."""
+    os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def load(name: str) -> Processor:
+    module, _, attribute = PROCESSORS.get(name, name).partition(":")
+    processor: Processor = getattr(importlib.import_module(module), attribute or "PROCESSOR")
+    return processor
+
+
+def warm(processor: Processor) -> None:
+    """Raises RuntimeError when threads are left: a fork would copy their locks, held for ever."""
+    processor.warm()
+    threads = len(list(Path("/proc/self/task").iterdir()))
+    if threads != 1:
+        raise RuntimeError(f"warm() left {threads - 1} more threads; a fork needs a single one")
+    gc.collect()
+    gc.freeze()  # no collection in a child touches, and so copies, the pages it shares with us
+
+
+def main(name: str, control_fd: str) -> None:
+    control = socket.socket(fileno=int(control_fd))
+    control.set_inheritable(False)
+    child.die_with_parent()
+    child.adopt_orphans()
+    # A service manager may signal the whole control group; the server then finishes or hands
+    # back what runs, and for that its children have to live. Ours end with the socket.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICENESS)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
+    faulthandler.enable()  # to descriptor 2, which in a child is the attempt's own file
+    processor = load(name)
+    warm(processor)
+    nursery = Nursery(control, processor)
+    nursery.serve()
+    nursery.end()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,222 @@
+"""The server's side of the nurseries: keeps one alive and runs attempts in it.
+
+A Nursery promises about every attempt that when `run` returns or raises, cancellation included,
+the child and its process group are gone. It watches from outside what a child cannot be trusted
+to watch (wall clock, silence, a flood of reports) and leaves the checking of results to
+`outputs`, the decision about a retry to whoever called. A nursery that is killed or stuck costs
+the attempts that run in it, each as ChildCrashed, and is started again.
+
+Limits: a grandchild that left its process group outlives a nursery that is itself killed. The
+sandbox, which forbids a child to fork, is what closes that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import structlog
+
+from appliance.errors import ApplianceError, ProcessingError
+from appliance.processors.protocol import Exited, Order
+from appliance.workers.outcome import (
+    STDERR_TAIL_CHARACTERS,
+    Outcome,
+    conclude,
+    tail,
+)
+from appliance.workers.program import Program, ProgramLost, spawn
+from appliance.workers.reports import OnReport, Reports
+
+FIRST_BACKOFF_S = 0.05
+LONGEST_BACKOFF_S = 10.0
+STEADY_S = 10.0
+"""A nursery that lived this long was sound: the next one is started without a longer wait."""
+
+log = structlog.get_logger()
+
+
+class NurseryUnavailable(ApplianceError):
+    """No attempt was begun, so none is burnt."""
+
+    code = "nursery_unavailable"
+    status = 503
+    title = "The process that starts media work does not come up"
+
+
+class Nursery:
+    """Forks children for attempts of one job type, as many at a time as `run` is called."""
+
+    def __init__(
+        self,
+        job_type: str,
+        *,
+        scratch_dir: Path,
+        processor: str | None = None,
+        ready_timeout_s: float = 30.0,
+    ) -> None:
+        """`scratch_dir` holds the children's stderr, in files without a name.
+        `processor` is a `module:attribute` to take instead of the job type's own."""
+        self.job_type = job_type
+        self._name = processor or job_type
+        self._scratch_dir = scratch_dir
+        self._ready_timeout_s = ready_timeout_s
+        self._ready: asyncio.Future[Program] | None = None
+        """Of the present program; another one as soon as that is lost."""
+        self._program: Program | None = None
+        """The present or last one, ready or not."""
+        self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Of the nursery that is ready now."""
+        if self._ready is None or not self._ready.done():
+            return None
+        return self._ready.result().process.pid
+
+    async def start(self) -> None:
+        """Return when the nursery is ready. Raises NurseryUnavailable when it does not get so."""
+        self._forget()
+        program = await self._launch()
+        self._keeper = asyncio.create_task(self._keep(program))
+
+    async def stop(self) -> None:
+        """End the nursery. Attempts that still run are killed and fail."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+        if self._program is not None:
+            await self._program.stop()
+        if self._ready is not None and not self._ready.done():  # somebody may wait for it
+            self._ready.set_exception(NurseryUnavailable("The nursery is stopping"))
+            self._ready.exception()  # seen, should nobody wait
+        self._ready = None
+
+    async def run(self, order: Order, *, on_report: OnReport = lambda _report: None) -> Outcome:
+        """Run one attempt to its end and return what came of it.
+
+        `on_report` is called in the event loop for each Progress and Output and must not
+        block. Raises AttemptFailed with the error and what the record of the attempt keeps,
+        NurseryUnavailable when no nursery got ready to begin it. When cancelled, the child is
+        killed and reaped before CancelledError goes on.
+        """
+        reports = Reports(on_report)
+        stderr = tempfile.TemporaryFile(dir=self._scratch_dir, buffering=0)  # noqa: SIM115
+        try:
+            fault, exited = await self._attend(order, reports, stderr.fileno())
+            stderr_tail = _read_tail(stderr.fileno())
+        finally:
+            # In a thread: what a hostile child wrote there takes time to free.
+            await asyncio.to_thread(stderr.close)
+        return conclude(
+            fault,
+            exited,
+            order.limits,
+            conclusion=reports.conclusion,
+            outputs=reports.outputs,
+            step=reports.step,
+            stderr_tail=stderr_tail,
+        )
+
+    async def _attend(
+        self, order: Order, reports: Reports, stderr_fd: int
+    ) -> tuple[ProcessingError | None, Exited]:
+        while True:
+            program = await self._get_ready()
+            with contextlib.suppress(ProgramLost):  # then the next one takes it
+                return await program.attend(order, reports, stderr_fd)
+
+    async def _get_ready(self) -> Program:
+        ready = self._ready
+        if ready is None:
+            raise NurseryUnavailable("The nursery is not running")
+        _, late = await asyncio.wait((ready,), timeout=self._ready_timeout_s)
+        if late:
+            raise NurseryUnavailable
+        return ready.result()
+
+    def _forget(self) -> None:
+        """What is ready is from now on the next program, not the present one."""
+        if self._ready is None or self._ready.done():
+            self._ready = asyncio.get_running_loop().create_future()
+
+    async def _launch(self) -> Program:
+        """Start a program and return when it is ready. Raises NurseryUnavailable."""
+        began = time.monotonic()
+        try:
+            program = self._program = await spawn(self._name, self._forget)
+        except OSError as error:
+            raise NurseryUnavailable(f"No process can be started: {error.strerror}") from error
+        first = (program.ready.wait(), program.lost.wait())
+        waiting = [asyncio.create_task(event) for event in first]
+        try:
+            await asyncio.wait(
+                waiting, timeout=self._ready_timeout_s, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for task in waiting:
+                task.cancel()
+            if not program.ready.is_set():
+                program.lose()
+        if program.lost.is_set():
+            exit_code, stderr_tail = await program.post_mortem()
+            raise NurseryUnavailable(
+                f"The {self.job_type} nursery did not get ready (exit code {exit_code}): "
+                f"{stderr_tail.rpartition(chr(10))[2] or 'no word of it in time'}"
+            )
+        assert self._ready is not None
+        self._ready.set_result(program)
+        log.info(
+            "nursery_ready",
+            job_type=self.job_type,
+            pid=program.process.pid,
+            ready_ms=round((time.monotonic() - began) * 1000),
+        )
+        return program
+
+    async def _keep(self, program: Program) -> None:
+        """Start the next program whenever one is lost, sooner after one that lived long."""
+        backoff_s = FIRST_BACKOFF_S
+        while True:
+            began = time.monotonic()
+            await program.lost.wait()
+            exit_code, stderr_tail = await program.post_mortem()
+            lived_s = time.monotonic() - began
+            if lived_s > STEADY_S:
+                backoff_s = FIRST_BACKOFF_S
+            log.error(
+                "nursery_lost",
+                job_type=self.job_type,
+                pid=program.process.pid,
+                exit_code=exit_code,
+                stderr_tail=stderr_tail,
+                lived_s=round(lived_s, 1),
+                restart_in_s=backoff_s,
+            )
+            program, backoff_s = await self._launch_again(backoff_s)
+
+    async def _launch_again(self, backoff_s: float) -> tuple[Program, float]:
+        """Try until a program gets ready; return it and the wait before the next launch."""
+        while True:
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
+            try:
+                return await self._launch(), backoff_s
+            except NurseryUnavailable as error:
+                log.error(
+                    "nursery_not_ready",
+                    job_type=self.job_type,
+                    reason=error.detail,
+                    restart_in_s=backoff_s,
+                )
+
+
+def _read_tail(stderr_fd: int) -> str:
+    size_bytes = os.fstat(stderr_fd).st_size
+    start = max(0, size_bytes - STDERR_TAIL_CHARACTERS)
+    return tail(os.pread(stderr_fd, STDERR_TAIL_CHARACTERS, start))

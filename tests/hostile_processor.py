@@ -1,0 +1,244 @@
+"""A processor that does its worst: the name of the input file says what.
+
+Plugged into a real nursery by `tests/unit/test_nursery.py`. Each behaviour is what a media
+library, taken over by a hostile file, could do.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from appliance.errors import CorruptFile, ProcessingError
+from appliance.processors.child import REPORTS_FD
+from appliance.processors.protocol import Order, Reporter
+
+
+class Unheard(ProcessingError):
+    """Of a third party: its code is in no table of ours."""
+
+    code = "unheard_of"
+    permanent = True
+
+
+def succeed(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    report.progress(0.5, "half")
+    (output_dir / "text.txt").write_text("hello")
+    report.output("text.txt", "text/plain")
+    return {"words": 1}
+
+
+def tell(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    """What the child finds around itself."""
+    return {
+        "environ": Path("/proc/self/environ").read_text(),
+        "descriptors": sorted(int(name) for name in os.listdir("/proc/self/fd"))[:-1],
+        "temporary": __import__("tempfile").gettempdir(),
+        "session": os.getsid(0) == os.getpgrp() == os.getpid(),
+        "niceness": os.nice(0),
+        "working_directory": os.getcwd(),
+    }
+
+
+def report_much(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    for number in range(1000):
+        report.progress(number / 1000, "first" if number < 500 else "second")
+    return {}
+
+
+def report_nan(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    report.progress(float("nan"), "nan\x1b[2J")
+    return {}
+
+
+def say_corrupt(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    report.progress(0.1, "reading")
+    sys.stderr.write("parser: bad \x1b[31mmarker\n")
+    raise CorruptFile("The picture ends in the middle\x1b[2J")
+
+
+def say_unheard(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    raise Unheard("of")
+
+
+def fail(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    raise KeyError("a bug")
+
+
+def leave_with_3(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    os._exit(3)
+
+
+def leave_with_0(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    os._exit(0)
+
+
+def system_exit(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    sys.exit(0)
+
+
+def segfault(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    ctypes.string_at(0)
+    raise AssertionError
+
+
+def hang(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    report.progress(0.1, "hanging")
+    while True:
+        signal.pause()
+
+
+def ignore_signals(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_IGN)
+    return hang(order, output_dir, report)
+
+
+def close_reports(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    os.close(REPORTS_FD)
+    while True:
+        signal.pause()
+
+
+def never_end(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    while True:
+        report.progress(0.5, "going on")
+        time.sleep(0.02)
+
+
+def burn(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    while True:
+        pass
+
+
+def linger(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    """A grandchild that keeps the pipe, and one that leaves the group and the session."""
+    subprocess.Popen(["/bin/sleep", "1000"], pass_fds=(REPORTS_FD,))
+    subprocess.Popen(["/bin/sleep", "1000"], pass_fds=(REPORTS_FD,), start_new_session=True)
+    return {}
+
+
+def flood_memory(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    report.progress(0.1, "flooding")
+    hoard = []
+    while True:
+        hoard.append([bytes(50_000) for _ in range(20)])
+
+
+def flood_disk(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    with (output_dir / "text.txt").open("wb") as file:
+        while True:
+            file.write(bytes(1_000_000))
+
+
+def flood_disk_by_signal(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    return flood_disk(order, output_dir, report)
+
+
+def flood_reports(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    while True:
+        os.write(REPORTS_FD, b'{"type":"progress","fraction":0.5,"step":"x"}\n' * 50)
+
+
+def flood_outputs(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    number = 0
+    while True:
+        number += 1
+        report.output(f"{number}.txt", "text/plain")
+
+
+def flood_stderr(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    for _ in range(8):
+        os.write(2, b"x" * 1_000_000)
+    os.write(2, b"\nthe last \xff\x00 words\n")
+    return {}
+
+
+def endless_line(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    while True:
+        os.write(REPORTS_FD, b"x" * 65_536)
+
+
+def babble(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    os.write(REPORTS_FD, b'{"type":"order"}\n')
+    return {}
+
+
+def nest(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    os.write(REPORTS_FD, b'{"type":"done","facts":{"a":' + b"[" * 100_000 + b"\n")
+    return {}
+
+
+def say_done_twice(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    os.write(REPORTS_FD, b'{"type":"done","facts":{}}\n')
+    return {}
+
+
+def say_done_and_crash(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    os.write(REPORTS_FD, b'{"type":"done","facts":{}}\n')
+    os.abort()
+
+
+def tell_too_much(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    return {"text": "x" * 300_000}
+
+
+def leave_links(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    (output_dir / "text.txt").symlink_to("/etc/passwd")
+    report.output("text.txt", "text/plain")
+    return {}
+
+
+def kill_nursery(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    report.progress(0.1, f"pid {os.getpid()}")
+    os.kill(os.getppid(), signal.SIGKILL)
+    while True:
+        signal.pause()
+
+
+def stop_nursery(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    os.kill(os.getppid(), signal.SIGSTOP)
+    return hang(order, output_dir, report)
+
+
+def be_killed(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+class HostileProcessor:
+    def warm(self) -> None:
+        pass
+
+    def process(self, order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+        facts: dict[str, Any] = globals()[Path(order.input_path).name](order, output_dir, report)
+        return facts
+
+
+class ThreadedProcessor(HostileProcessor):
+    """Leaves a thread behind when it is warmed."""
+
+    def warm(self) -> None:
+        import threading
+
+        threading.Thread(target=signal.pause, daemon=True).start()
+
+
+class StuckProcessor(HostileProcessor):
+    """Never gets warm."""
+
+    def warm(self) -> None:
+        while True:
+            signal.pause()
+
+
+PROCESSOR = HostileProcessor()
+THREADED = ThreadedProcessor()
+STUCK = StuckProcessor()
