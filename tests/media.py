@@ -20,6 +20,7 @@ from pathlib import Path
 
 import av
 import pillow_heif
+from av.filter import Graph
 from PIL import Image, ImageChops, ImageCms, ImageDraw
 from pypdf import PdfReader, PdfWriter
 
@@ -336,13 +337,15 @@ def video(
     black_s: float = 0,
     uneven: bool = False,
     index_first: bool = False,
-    pixels: str = "yuv420p",
+    interlaced: bool = False,
+    hlg: bool = False,
 ) -> bytes:
     """A moving picture with a tone.
 
     `rotation` is how far a player turns it clockwise to show it (phones, 90). The first
     `black_s` seconds are black. With `uneven` every third frame is left out. With
-    `index_first` the index (moov) stands before the content, as for the web.
+    `index_first` the index (moov) stands before the content, as for the web. `hlg` is HDR as
+    phones record it, of the same colours.
     """
     out = io.BytesIO()
     with av.open(out, "w", format=container) as target:
@@ -350,10 +353,16 @@ def video(
         if container in ("mp4", "mov"):
             target.metadata["location"] = "+52.5200+013.4050/"
         pictures = target.add_stream(codec, rate=rate)
-        pictures.width, pictures.height, pictures.pix_fmt = width, height, pixels
+        pictures.width, pictures.height = width, height
+        pictures.pix_fmt = "yuv420p10le" if hlg else "yuv420p"
         pictures.codec_context.time_base = Fraction(1, rate)
+        if hlg:
+            context = pictures.codec_context
+            context.color_trc, context.color_primaries, context.colorspace = 18, 9, 9
         if codec == "libx264":
             pictures.options = {"preset": "ultrafast", "crf": "28"}
+            if interlaced:
+                pictures.options |= {"x264-params": "tff=1"}
         elif codec.startswith("libvpx"):
             pictures.options = {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "1M"}
         tone = target.add_stream(audio_codec, rate=48000) if audio else None
@@ -362,7 +371,7 @@ def video(
                 continue
             frame = _video_frame(n, rate, width, height, black=n < black_s * rate)
             frame.pts, frame.time_base = n, Fraction(1, rate)
-            target.mux(pictures.encode(frame))
+            target.mux(pictures.encode(_in_hlg(frame) if hlg else frame))
         target.mux(pictures.encode(None))
         if tone is not None:
             for block in _tone(seconds, tone):
@@ -387,6 +396,30 @@ def _video_frame(n: int, rate: int, width: int, height: int, *, black: bool) -> 
         (x, height // 3, x + width // 5, height * 2 // 3), fill=(250, 250, 250)
     )
     return av.VideoFrame.from_image(picture)
+
+
+def _in_hlg(frame: av.VideoFrame) -> av.VideoFrame:
+    global _to_hlg
+    if _to_hlg is None:
+        _to_hlg = Graph()
+        _to_hlg.link_nodes(
+            _to_hlg.add_buffer(
+                width=frame.width, height=frame.height, format="rgb24", time_base=frame.time_base
+            ),
+            _to_hlg.add("setparams", "color_primaries=bt709:color_trc=bt709:range=pc"),
+            _to_hlg.add(
+                "scale",
+                "out_color_matrix=bt2020nc:out_primaries=bt2020"
+                ":out_transfer=arib-std-b67:out_range=tv",
+            ),
+            _to_hlg.add("format", "yuv420p10le"),
+            _to_hlg.add("buffersink"),
+        ).configure()
+    _to_hlg.vpush(frame)
+    return _to_hlg.vpull()
+
+
+_to_hlg: Graph | None = None
 
 
 def _tone(seconds: float, stream: av.AudioStream) -> list[av.AudioFrame]:
@@ -440,6 +473,20 @@ def audio_only_mp4(seconds: float = 1) -> bytes:
         for block in _tone(seconds, tone):
             target.mux(tone.encode(block))
         target.mux(tone.encode(None))
+    return out.getvalue()
+
+
+def squeezed_mp4() -> bytes:
+    """A video whose pixels are twice as wide as high, as on old camcorders: 160 by 180 stored,
+    320 by 180 shown."""
+    out = io.BytesIO()
+    with av.open(out, "w", format="mp4") as target:
+        pictures = target.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        pictures.width, pictures.height, pictures.pix_fmt = 160, 180, "yuv420p"
+        pictures.codec_context.sample_aspect_ratio = Fraction(2)
+        for n in range(10):
+            target.mux(pictures.encode(_video_frame(n, 25, 160, 180, black=False)))
+        target.mux(pictures.encode(None))
     return out.getvalue()
 
 

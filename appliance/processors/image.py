@@ -87,7 +87,7 @@ class ImageProcessor:
         tiny = Image.new("RGBA", (8, 8))
         tiny.save(io.BytesIO(), "WEBP", method=0)
         _to_srgb(tiny, _SRGB.tobytes())
-        _thumbhash(tiny)
+        _impression(tiny)
 
     def process(self, order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
         """Facts: width, height (as shown), format, mode, frames, hasAlpha, dominantColor
@@ -249,7 +249,7 @@ def _dominant_color(picture: Image.Image) -> str:
     data = fit(picture, 100).convert("RGBA").tobytes()
     pixels = zip(data[0::4], data[1::4], data[2::4], data[3::4], strict=True)
     bins = Counter((r >> 4, g >> 4, b >> 4) for r, g, b, alpha in pixels if alpha >= 128)
-    red, green, blue = bins.most_common(1)[0][0] if bins else (0, 0, 0)
+    red, green, blue = max(bins, key=bins.__getitem__, default=(0, 0, 0))
     return f"#{red * 16 + 8:02x}{green * 16 + 8:02x}{blue * 16 + 8:02x}"
 
 

@@ -50,17 +50,18 @@ MAX_PDF_FIELD_CHARS = 1_000
 
 # --- videos ------------------------------------------------------------------------------
 
-MAX_VIDEO_DURATION_S = 4 * 60 * 60
-"""Four hours: a long film. A header may claim any duration, and timestamps may jump."""
+MAX_VIDEO_DURATION_S = 6 * 60 * 60
+"""Six hours: a long film, a day's lecture. A header may claim anything, timestamps may jump."""
 
 MAX_VIDEO_PIXELS = 8_192 * 4_608
 """8K with some room. A decoder keeps up to 16 frames of this size, 57 MB each."""
 
-MAX_VIDEO_FRAME_RATE = 480
-"""Slow-motion cameras reach 240; together with the duration this bounds the frames."""
-
 MAX_VIDEO_STREAMS = 64
 """Tracks in the container, of any kind; each costs buffers while probing."""
+
+MAX_DAMAGED_SHARE = 0.1
+"""Packets of a video that cannot be decoded. A recording of television begins with some, and a
+scratch should not cost the whole film; with more it is not worth watching."""
 
 
 def hold(what: str, value: float, limit: float, unit: str) -> None:
