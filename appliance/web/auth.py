@@ -6,6 +6,7 @@ use it; this middleware is the one place that holds requests to that.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ import structlog
 from aiohttp import web
 
 from appliance.database import keys
-from appliance.errors import Forbidden, NotSignedIn
+from appliance.errors import BadRequest, Forbidden, NotSignedIn
 from appliance.keys import ApiKey, Role, hash_secret, new_token
 from appliance.web.services import ACCESS, USER, Access, User, services
 from appliance.web.templates import render_page
@@ -100,7 +101,7 @@ def _require_same_origin(request: web.Request) -> None:
     origin = request.headers.get("Origin")
     if origin is not None:
         own = {request.host, urlsplit(services(request).public_url).netloc}
-        if urlsplit(origin).netloc in own:
+        if origin.partition("://")[2] in own:  # scheme://host[:port] and nothing else: RFC 6454
             return
     elif request.headers.get("Sec-Fetch-Site") in ("same-origin", "none"):
         return
@@ -112,7 +113,8 @@ def _require_same_origin(request: web.Request) -> None:
 
 def _safe_next(target: str | None) -> str:
     """A path on this server, never another site's address."""
-    if target and target.startswith("/") and not target.startswith(("//", "/\\")):
+    # Browsers take "\" for "/" and drop tabs and line breaks: "/\t/host" is another host's.
+    if target and re.fullmatch(r"/(?!/)[^\x00-\x20\x7f\\]*", target):
         return target
     return "/"
 
@@ -145,7 +147,10 @@ async def show_signin(request: web.Request) -> web.StreamResponse:
 async def sign_in(request: web.Request) -> web.StreamResponse:
     """POST /signin: a key or a one-time token in, a session cookie out."""
     _require_same_origin(request)
-    form = await request.post()
+    try:
+        form = await request.post()
+    except (ValueError, LookupError) as error:
+        raise BadRequest("The form cannot be read. Send it as this server's page does.") from error
     target = _safe_next(str(form.get("next", "")))
     shared = services(request)
     now = shared.clock.now()
