@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from urllib.parse import quote
 
 import structlog
 from aiohttp import web
@@ -59,8 +60,10 @@ def problem_response(request: web.Request, error: ApplianceError) -> web.StreamR
     request[PROBLEM_CODE] = error.code
     if wants_page(request):
         if isinstance(error, NotSignedIn):
-            target = web.HTTPSeeOther(f"/signin?next={request.rel_url.raw_path_qs}")
-            return web.Response(status=303, headers={"Location": str(target.location)})
+            # Back to the page that was asked for; a form that was sent cannot be sent again.
+            target = request.rel_url.raw_path_qs if request.method in ("GET", "HEAD") else "/"
+            location = f"/signin?next={quote(target, safe='/')}"
+            return web.Response(status=303, headers={"Location": location})
         return render_page(
             request,
             "error.html",
