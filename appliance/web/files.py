@@ -110,7 +110,9 @@ def _range(request: web.Request, file: ResultFile, etag: str) -> tuple[int, int]
     """
     whole = (0, file.size_bytes)
     if_range = request.headers.get("If-Range")
-    match = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("Range", "").strip())
+    match = re.fullmatch(
+        r"bytes=([0-9]{0,30})-([0-9]{0,30})", request.headers.get("Range", "").strip()
+    )
     if match is None or match[0] == "bytes=-" or (if_range is not None and if_range != etag):
         return whole
     if not match[1]:
