@@ -22,7 +22,6 @@ log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _SECURITY_HEADERS = {
-    "Server": "upload-appliance",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "X-Frame-Options": "DENY",
@@ -45,7 +44,9 @@ def create_app(shared: Services) -> web.Application:
     app.on_response_prepare.append(_add_security_headers)
     for route in ROUTES:
         if route.method == "GET":
-            app.router.add_get(route.path, route.handler, allow_head=True)
+            app.router.add_get(
+                route.path, route.handler, allow_head=True, expect_handler=bodies.expect_handler
+            )
         else:
             app.router.add_route(
                 route.method, route.path, route.handler, expect_handler=bodies.expect_handler
@@ -84,6 +85,7 @@ async def access_middleware(request: web.Request, handler: Handler) -> web.Strea
 
 
 async def _add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = "upload-appliance"  # instead of the libraries' versions
     for name, value in _SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     if services(request).public_url.startswith("https:"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import hashlib
 import re
 from collections.abc import AsyncIterator
@@ -22,17 +21,18 @@ _EXPECTS_CONTINUE: web.RequestKey[bool] = web.RequestKey("expects_continue", boo
 async def expect_handler(request: web.Request) -> None:
     """Take note of `Expect: 100-continue`; the go-ahead is given when the body is wanted.
 
-    So a request that is refused by its head never sends its body (RFC 9110, section 10.1.1).
+    So a request that is refused by its head never sends its body. Other expectations are
+    disregarded, as a server may (RFC 9110, section 10.1.1).
     """
-    if request.headers["Expect"].lower() != "100-continue":
-        raise web.HTTPExpectationFailed(text="Only 100-continue is understood.")
-    request[_EXPECTS_CONTINUE] = True
+    if request.headers["Expect"].lower() == "100-continue":
+        request[_EXPECTS_CONTINUE] = True
 
 
 async def stream(request: web.Request) -> AsyncIterator[bytes]:
     """The body in pieces of whatever size has arrived.
 
-    Raises IncompleteBody when the client stops sending, ConnectionError when it is gone.
+    Raises IncompleteBody when the client stops sending, BadRequest when what it sends cannot be
+    decoded, ConnectionError when it is gone.
     """
     if request.pop(_EXPECTS_CONTINUE, False):
         assert request.transport is not None
@@ -44,6 +44,11 @@ async def stream(request: web.Request) -> AsyncIterator[bytes]:
                 chunk = await content.readany()
         except TimeoutError:
             raise IncompleteBody(f"No byte came for {IDLE_S:.0f} s. Send the file again.") from None
+        except web.RequestPayloadError as error:
+            raise BadRequest(
+                "The body breaks the rules of its Transfer-Encoding or Content-Encoding, or ends "
+                "before its end. Send it again."
+            ) from error
         if not chunk:
             return
         yield chunk
@@ -70,12 +75,13 @@ def declared_sha256(value: str | None) -> str | None:
     """
     if value is None:
         return None
-    match = re.search(r"(?:^|,)\s*sha-256\s*=\s*:([A-Za-z0-9+/=]*):", value)
+    match = re.search(r"(?:^|,)\s*sha-256\s*=([^,]*)", value)
     if match is None:
         return None
     try:
-        digest = base64.b64decode(match[1], validate=True)
-    except binascii.Error:
+        quoted = re.fullmatch(r":([^:]*):\s*(?:;.*)?", match[1].strip())
+        digest = base64.b64decode(quoted[1] if quoted else "", validate=True)
+    except ValueError:  # of binascii, or of base64 for what is not even ASCII
         digest = b""
     if len(digest) != 32:
         raise BadRequest(
