@@ -59,12 +59,11 @@ async def _counted(request: web.Request, receive: Receive) -> web.StreamResponse
 
 
 async def _receive_raw(request: web.Request, reception: Reception) -> list[Job]:
-    digest = request.headers.get("Repr-Digest") or request.headers.get("Content-Digest")
     announced = Announced(
         filename=request.match_info.get("filename") or request.query.get("filename"),
         content_type=request.headers.get("Content-Type"),
         size_bytes=request.content_length,
-        sha256=bodies.declared_sha256(digest),
+        sha256=_declared_sha256(request.headers),
     )
     options = _options(request.query)
     await reception.add(announced, bodies.stream(request))
@@ -98,13 +97,23 @@ async def _add_file(part: Part, reception: Reception) -> None:
         async for _ in part.body():
             raise MultipartInvalid("The part `file` has no file name: send it as a file.")
         return  # no name and no byte: what a browser sends for a file input left empty
-    digest = part.headers.get("content-digest") or part.headers.get("repr-digest")
     announced = Announced(
         filename=part.filename,
         content_type=part.content_type,
-        sha256=bodies.declared_sha256(digest),
+        sha256=_declared_sha256(part.headers),
     )
     await reception.add(announced, part.body())
+
+
+def _declared_sha256(headers: Mapping[str, str]) -> str | None:
+    """Of one file: its body is not encoded, so the two fields mean the same (RFC 9530)."""
+    declared = {
+        bodies.declared_sha256(headers.get("repr-digest")),
+        bodies.declared_sha256(headers.get("content-digest")),
+    } - {None}
+    if len(declared) > 1:
+        raise BadRequest("Repr-Digest and Content-Digest contradict each other.")
+    return declared.pop() if declared else None
 
 
 def _options(fields: Mapping[str, str]) -> JobOptions:
