@@ -7,12 +7,13 @@ what a client can make us do.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import AsyncIterator
 from email.message import Message
 from enum import Enum, auto
+from urllib.parse import unquote
 
-from aiohttp.multipart import content_disposition_filename, parse_content_disposition
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
@@ -39,13 +40,13 @@ class Part:
         self._reader = reader
         self.headers = headers
         """Names in lower case."""
-        kind, parameters = parse_content_disposition(headers.get("content-disposition"))
+        kind, parameters = parse_disposition(headers.get("content-disposition", ""))
         if kind != "form-data" or "name" not in parameters:
             raise MultipartInvalid(
                 "Every part needs `Content-Disposition: form-data` with a name (RFC 7578, 4.2)."
             )
         self.name = parameters["name"]
-        self.filename = content_disposition_filename(parameters)
+        self.filename = parameters.get("filename*", parameters.get("filename"))
 
     @property
     def content_type(self) -> str | None:
@@ -71,6 +72,53 @@ class Part:
             return value.decode("utf-8")
         except UnicodeDecodeError:
             raise MultipartInvalid(f"The field {self.name!r} is not UTF-8.") from None
+
+
+_PARAMETER = re.compile(
+    r"""\s*;\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s";]+))""", re.DOTALL
+)
+
+
+def parse_disposition(value: str) -> tuple[str, dict[str, str]]:
+    """Kind and parameters of a Content-Disposition, as the clients of forms really write it.
+
+    Browsers write `"` and line breaks in a name as %22, %0D and %0A and leave `\\` alone (HTML
+    standard, multipart/form-data), older curl writes `\\"` and `\\\\` (RFC 9110, 5.6.4).
+    `filename*` (RFC 8187) is not for forms, yet some clients send it, and then it says more.
+    Raises MultipartInvalid.
+    """
+    value = value.rstrip("; \t")
+    kind = value.partition(";")[0]
+    parameters: dict[str, str] = {}
+    at = len(kind)
+    while at < len(value):
+        match = _PARAMETER.match(value, at)
+        if match is None or match[1].lower() in parameters:
+            raise MultipartInvalid("A part's Content-Disposition is not well formed.")
+        name, quoted, token = match[1].lower(), match[2], match[3]
+        text = token if quoted is None else re.sub(r'\\(["\\])', r"\1", quoted)
+        if name.endswith("*"):
+            extended = _extended_value(text)
+            if extended is not None:
+                parameters[name] = extended
+        else:
+            for code, character in (("%22", '"'), ("%0D", "\r"), ("%0A", "\n")):
+                text = text.replace(code, character)
+            parameters[name] = text
+        at = match.end()
+    return kind.strip().lower(), parameters
+
+
+def _extended_value(text: str) -> str | None:
+    """RFC 8187, section 3.2; None for what cannot be decoded."""
+    charset, quote, rest = text.partition("'")
+    _language, second, encoded = rest.partition("'")
+    if not quote or not second or charset.lower() not in ("utf-8", "iso-8859-1"):
+        return None
+    try:
+        return unquote(encoded, charset, "strict")
+    except UnicodeDecodeError:
+        return None
 
 
 class MultipartReader:
