@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.parse import quote
 
 import structlog
@@ -45,7 +46,10 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return problem_response(request, _from_aiohttp(error))
+        response = problem_response(request, _from_aiohttp(error))
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
     except (ConnectionError, asyncio.CancelledError):
         raise  # the client is gone: there is nobody to answer
     except HttpProcessingError as error:
@@ -54,6 +58,17 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
         # Top of a request: the trace goes to the log, never to the client.
         log.exception("request_failed", method=request.method, path=request.path)
         return problem_response(request, ApplianceError())
+
+
+def problem_document(error: ApplianceError) -> dict[str, Any]:
+    return {
+        "type": "about:blank",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        **error.extra,
+    }
 
 
 def problem_response(request: web.Request, error: ApplianceError) -> web.StreamResponse:
@@ -70,16 +85,10 @@ def problem_response(request: web.Request, error: ApplianceError) -> web.StreamR
             {"status": error.status, "title": error.title, "detail": error.detail},
             status=error.status,
         )
-    document = {
-        "type": "about:blank",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "code": error.code,
-        **error.extra,
-    }
     response = web.Response(
-        body=encode(document), status=error.status, content_type="application/problem+json"
+        body=encode(problem_document(error)),
+        status=error.status,
+        content_type="application/problem+json",
     )
     if isinstance(error, NotSignedIn):
         response.headers["WWW-Authenticate"] = 'Bearer realm="upload-appliance"'
