@@ -43,6 +43,12 @@ class _Connection(aiosqlite.Connection):
     aiosqlite offers single statements only; a whole batch in one hop is 4 times as fast.
     """
 
+    def __init__(self, connector: Callable[[], sqlite3.Connection]) -> None:
+        super().__init__(connector, iter_chunk_size=64)
+        # A process that fails before it closes the database must still be able to end; what
+        # was committed is safe, whenever that is.
+        self._thread.daemon = True
+
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
         result: T = await self._execute(function, self._conn)  # type: ignore[no-untyped-call]
         return result
@@ -223,7 +229,7 @@ async def _connect(path: Path, *, query_only: bool = False) -> _Connection:
         return connection
 
     try:
-        connection = _Connection(connector, iter_chunk_size=64)
+        connection = _Connection(connector)
         await connection
         return connection
     except sqlite3.Error as error:

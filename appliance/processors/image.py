@@ -177,7 +177,8 @@ def _plain(picture: Image.Image) -> Image.Image:
     if picture.has_transparency_data:
         return picture.convert("RGBA")
     if picture.mode.startswith("I;16"):
-        # Pillow's own conversion to L cuts off everything above 255
+        # Pillow's own conversion to L cuts off everything above 255. Fitted first, for memory
+        picture = fit(picture, RESULTS[0][1])
         return picture.convert("I").point(lambda value: value / 256).convert("L")
     if picture.mode in ("I", "F"):
         return _stretched(picture)
@@ -188,6 +189,7 @@ def _plain(picture: Image.Image) -> Image.Image:
 
 def _stretched(picture: Image.Image) -> Image.Image:
     """32-bit measurements (science, maps) as grey, their own range stretched to 0 to 255."""
+    picture = fit(picture, RESULTS[0][1])
     low, high = (float(value) for value in picture.getextrema())  # type: ignore[arg-type]
     if not (math.isfinite(low) and math.isfinite(high)) or low == high:
         return picture.convert("L")

@@ -39,7 +39,7 @@ FRAMES_AHEAD = 16
 THREADS = min(4, len(os.sched_getaffinity(0)))
 """Of each codec. More would help little at this size, and each costs frames of memory."""
 
-X264 = {"preset": "veryfast", "crf": "23", "profile": "high", "threads": str(THREADS)}
+X264 = {"preset": "veryfast", "crf": "23", "profile": "high", "threads": str(THREADS * 3 // 2)}
 
 SAMPLE_RATE, AUDIO_BIT_RATE = 48_000, 128_000
 

@@ -16,7 +16,6 @@ happens in a thread.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
@@ -29,6 +28,7 @@ from typing import Self
 from appliance.errors import ObjectMissing, StorageFull, StorageUnavailable
 from appliance.ids import new_id
 from appliance.storage.protocol import Incoming, Space
+from appliance.threads import in_thread
 
 READ_BYTES = 1024 * 1024
 
@@ -56,19 +56,19 @@ class LocalStorage:
         return _LocalIncoming(self, self._incoming / new_id())
 
     async def store_file(self, path: Path, key: str) -> None:
-        await asyncio.to_thread(self._adopt, path, key)
+        await in_thread(self._adopt, path, key)
 
     async def read(
         self, key: str, *, start: int = 0, length: int | None = None
     ) -> AsyncIterator[bytes]:
         with _translated(key):
-            descriptor = await asyncio.to_thread(os.open, self._path(key), os.O_RDONLY)
+            descriptor = await in_thread(os.open, self._path(key), os.O_RDONLY)
         try:
             left = length
             while left is None or left > 0:
                 wanted = READ_BYTES if left is None else min(READ_BYTES, left)
                 with _translated(key):
-                    piece = await asyncio.to_thread(os.pread, descriptor, wanted, start)
+                    piece = await in_thread(os.pread, descriptor, wanted, start)
                 if not piece:
                     break
                 yield piece
@@ -79,14 +79,14 @@ class LocalStorage:
 
     async def size(self, key: str) -> int:
         with _translated(key):
-            return (await asyncio.to_thread(os.stat, self._path(key))).st_size
+            return (await in_thread(os.stat, self._path(key))).st_size
 
     async def delete(self, prefix: str) -> int:
-        return await asyncio.to_thread(self._delete, self._path(prefix))
+        return await in_thread(self._delete, self._path(prefix))
 
     async def list(self, prefix: str) -> AsyncIterator[str]:
         with _translated(prefix):
-            names = await asyncio.to_thread(os.listdir, self._path(prefix))
+            names = await in_thread(os.listdir, self._path(prefix))
         for name in names:
             yield name
 
@@ -95,7 +95,7 @@ class LocalStorage:
 
     async def space(self) -> Space | None:
         with _translated(self._root):
-            usage = await asyncio.to_thread(shutil.disk_usage, self._root)
+            usage = await in_thread(shutil.disk_usage, self._root)
         return Space(free_bytes=usage.free, total_bytes=usage.total)
 
     async def check(self) -> None:
@@ -195,7 +195,7 @@ class _LocalIncoming:
                 written += os.write(self._descriptor, memoryview(data)[written:])
 
     async def commit(self, key: str) -> None:
-        await asyncio.to_thread(self._commit, key)
+        await in_thread(self._commit, key)
 
     def _commit(self, key: str) -> None:
         assert self._descriptor is not None

@@ -35,6 +35,7 @@ from appliance.notify.announcer import Announcer
 from appliance.processors.protocol import Limits, Order, Progress, Report
 from appliance.retry import delay_s
 from appliance.storage.protocol import Storage
+from appliance.threads import in_thread
 from appliance.workers.nursery import Nursery, NurseryUnavailable
 from appliance.workers.outcome import AttemptFailed
 from appliance.workers.outputs import Bounds, check_outputs
@@ -115,13 +116,13 @@ class Attempts:
                 claim, ApplianceError(), step="supervising", error_class=type(error).__qualname__
             )
         finally:
-            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+            await in_thread(shutil.rmtree, scratch, ignore_errors=True)
 
     async def _work(
         self, claim: Claim, nursery: Nursery, on_progress: OnProgress, scratch: Path
     ) -> tuple[dict[str, object], list[ResultFile]]:
         output_dir = scratch / "output"
-        await asyncio.to_thread(output_dir.mkdir, parents=True, mode=0o700)
+        await in_thread(output_dir.mkdir, parents=True, mode=0o700)
         order = Order(
             attempt_id=scratch.name,
             input_path=str(await self._input(claim.job, scratch)),
@@ -136,7 +137,7 @@ class Attempts:
 
         outcome = await nursery.run(order, on_report=on_report)
         on_progress(1.0, "storing results")
-        checked = await asyncio.to_thread(check_outputs, output_dir, outcome.outputs, Bounds())
+        checked = await in_thread(check_outputs, output_dir, outcome.outputs, Bounds())
         files = []
         for file in checked:
             key = f"{self._prefix(claim)}/{file.name}"
@@ -158,13 +159,13 @@ class Attempts:
         """The original as a plain file: where it lies, or a copy of it."""
         path = self.storage.local_path(job.storage_key)
         if path is not None:
-            if not await asyncio.to_thread(path.exists):
+            if not await in_thread(path.exists):
                 raise ObjectMissing("The stored original is gone from the server's disk.")
             return path
         path = scratch / "input"
         with path.open("xb") as copy:
             async for piece in self.storage.read(job.storage_key):
-                await asyncio.to_thread(copy.write, piece)
+                await in_thread(copy.write, piece)
         return path
 
     # --- the settling writes ----------------------------------------------------------------

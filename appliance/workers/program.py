@@ -269,7 +269,7 @@ class Program:
 
     async def post_mortem(self) -> tuple[int, str]:
         """Exit code (negative: the signal) and the end of stderr of a program that is lost."""
-        await self._listener
+        await asyncio.wait((self._listener,))  # unlike a bare await, not cancelled with us
         return await self.process.wait(), tail(bytes(self._stderr))
 
     async def _keep_stderr(self) -> None:

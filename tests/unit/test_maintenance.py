@@ -1,0 +1,245 @@
+"""The maintenance services, one pass at a time, on real SQLite with a clock that is moved."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from appliance.coordination.memory import MemoryCoordination
+from appliance.database import jobs, keys, workers
+from appliance.database.sqlite import SqliteDatabase
+from appliance.ids import new_id, time_of
+from appliance.jobs import Claim, Job, JobStatus
+from appliance.keys import ApiKey, Role
+from appliance.maintenance.pruner import YOUNG_S, Pruner
+from appliance.maintenance.rescuer import MAX_LOST, Rescuer
+from appliance.maintenance.stager import Stager
+from appliance.metrics import Metrics
+from appliance.notify.announcer import Announcer
+from appliance.queue.table import TableQueue
+from appliance.storage.local import LocalStorage
+from tests.clocks import MovedClock
+from tests.records import FAULT, a_job, a_result
+
+
+@dataclass
+class Stage:
+    clock: MovedClock
+    database: SqliteDatabase
+    storage: LocalStorage
+    stager: Stager
+    rescuer: Rescuer
+    pruner: Pruner
+
+    async def job(self, job_id: str) -> Job:
+        job = await self.database.read(jobs.get(job_id))
+        assert job is not None
+        return job
+
+    async def claimed(self, worker: str) -> Claim:
+        job = a_job()
+        await self.database.write(jobs.create([job]))
+        return await self.claimed_again(job.id, worker)
+
+    async def claimed_again(self, job_id: str, worker: str) -> Claim:
+        claim = await self.database.write(jobs.claim(job_id, worker=worker, now=self.clock.now()))
+        assert claim is not None
+        return claim
+
+    async def registered(self, worker: str, node: str = "node") -> list[str]:
+        return await self.database.write(workers.register(worker, node=node, now=self.clock.now()))
+
+    async def beat(self, worker: str, **running: int) -> None:
+        await self.database.write(workers.beat(worker, running=running, now=self.clock.now()))
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    clock = MovedClock()
+    database = await SqliteDatabase.open(tmp_path / "test.db")
+    storage = LocalStorage.open(tmp_path / "files")
+    queue = TableQueue(database)
+    announcer = Announcer(MemoryCoordination(clock))
+    yield Stage(
+        clock,
+        database,
+        storage,
+        Stager(database=database, queue=queue, announcer=announcer, clock=clock),
+        Rescuer(
+            database=database,
+            queue=queue,
+            announcer=announcer,
+            metrics=Metrics(),
+            clock=clock,
+            heartbeat_timeout_s=60,
+            stale_after_s=300,
+        ),
+        Pruner(database=database, storage=storage, clock=clock),
+    )
+    await database.close()
+
+
+# --- stager -------------------------------------------------------------------------------
+
+
+async def test_a_retry_is_staged_when_it_is_due_and_not_before(stage: Stage) -> None:
+    claim = await stage.claimed("w")
+    await stage.database.write(
+        jobs.retry(
+            claim.job.id,
+            attempt=1,
+            now=stage.clock.now(),
+            next_attempt_at=stage.clock.now() + 2,
+            error=FAULT,
+            error_class="X",
+            stderr_tail=None,
+        )
+    )
+    stage.clock.pass_time(1.9)
+    assert await stage.stager.run_once() == {}
+    stage.clock.pass_time(0.2)
+    assert await stage.stager.run_once() == {"staged": 1}
+    assert (await stage.job(claim.job.id)).status is JobStatus.PENDING
+    assert await stage.stager.run_once() == {}
+
+
+# --- rescuer ------------------------------------------------------------------------------
+
+
+async def test_a_silent_worker_loses_its_jobs_after_the_timeout(stage: Stage) -> None:
+    await stage.registered("w")
+    claim = await stage.claimed("w")
+    await stage.rescuer.run_once()
+    stage.clock.pass_time(59)
+    await stage.rescuer.run_once()
+    assert (await stage.job(claim.job.id)).status is JobStatus.PROCESSING
+    stage.clock.pass_time(2)
+    assert await stage.rescuer.run_once() == {"rescued": 1, "workers_gone": 1}
+    job = await stage.job(claim.job.id)
+    assert (job.status, job.retry_count) == (JobStatus.PENDING, 0)
+    (attempt,) = await stage.database.read(jobs.attempts(job.id))
+    assert attempt.outcome == "lost"
+
+
+async def test_a_beating_worker_keeps_its_jobs(stage: Stage) -> None:
+    await stage.registered("w")
+    claim = await stage.claimed("w")
+    for _ in range(100):
+        await stage.beat("w", **{claim.job.id: claim.attempt})
+        await stage.rescuer.run_once()
+        stage.clock.pass_time(30)
+    assert (await stage.job(claim.job.id)).status is JobStatus.PROCESSING
+
+
+async def test_a_job_its_living_worker_forgot_is_rescued_when_stale(stage: Stage) -> None:
+    await stage.registered("w")
+    claim = await stage.claimed("w")
+    for _ in range(10):
+        await stage.beat("w")  # alive, but the job is not among what it runs
+        assert (await stage.rescuer.run_once())["rescued"] == 0
+        stage.clock.pass_time(30)
+    stage.clock.pass_time(1)
+    await stage.beat("w")
+    assert (await stage.rescuer.run_once())["rescued"] == 1
+    assert (await stage.job(claim.job.id)).status is JobStatus.PENDING
+
+
+async def test_a_wall_clock_that_jumps_rescues_nothing(stage: Stage) -> None:
+    await stage.registered("w")
+    claim = await stage.claimed("w")
+    await stage.rescuer.run_once()
+    for jump in (+86_400.0, -10 * 86_400.0):
+        stage.clock.wall += jump
+        assert (await stage.rescuer.run_once())["rescued"] == 0
+    assert (await stage.job(claim.job.id)).status is JobStatus.PROCESSING
+
+
+async def test_what_a_previous_life_held_is_recovered_at_once(stage: Stage) -> None:
+    await stage.registered("node:1", "node")
+    await stage.registered("other:1", "other")
+    mine, others = await stage.claimed("node:1"), await stage.claimed("other:1")
+    ended = await stage.registered("node:2", "node")
+    assert ended == ["node:1"]
+    assert (await stage.rescuer.recover(ended))["rescued"] == 1
+    assert (await stage.job(mine.job.id)).status is JobStatus.PENDING
+    assert (await stage.job(others.job.id)).status is JobStatus.PROCESSING
+    known = {worker.id for worker in await stage.database.read(workers.all_workers())}
+    assert known == {"node:2", "other:1"}
+
+
+async def test_a_lease_of_a_worker_nobody_knows_is_rescued(stage: Stage) -> None:
+    claim = await stage.claimed("never-registered")
+    assert (await stage.rescuer.run_once())["rescued"] == 1
+    assert (await stage.job(claim.job.id)).status is JobStatus.PENDING
+
+
+async def test_a_job_that_its_workers_do_not_survive_is_given_up(stage: Stage) -> None:
+    claim = await stage.claimed("gone")
+    for _ in range(MAX_LOST):
+        await stage.rescuer.run_once()
+        assert (await stage.job(claim.job.id)).status is JobStatus.PENDING
+        claim = await stage.claimed_again(claim.job.id, "gone")
+    await stage.rescuer.run_once()
+    job = await stage.job(claim.job.id)
+    assert job.status is JobStatus.FAILED
+    assert job.error is not None
+    assert job.error.code == "worker_lost"
+
+
+# --- pruner -------------------------------------------------------------------------------
+
+
+async def store(stage: Stage, key: str) -> None:
+    async with await stage.storage.receive() as incoming:
+        await incoming.write(b"data")
+        await incoming.commit(key)
+
+
+async def keys_below(stage: Stage, prefix: str) -> set[str]:
+    return {name async for name in stage.storage.list(prefix)}
+
+
+async def test_only_old_originals_without_a_row_are_pruned(stage: Stage) -> None:
+    orphan, known = new_id(), a_job()
+    await stage.database.write(jobs.create([known]))
+    for key in (f"raw/{orphan}/a.jpg", known.storage_key, "raw/not-an-id/note.txt"):
+        await store(stage, key)
+    stage.clock.wall = time_of(orphan) + YOUNG_S - 10
+    assert (await stage.pruner.run_once())["orphan_originals"] == 0
+    stage.clock.pass_time(60)
+    assert (await stage.pruner.run_once())["orphan_originals"] == 1
+    assert await keys_below(stage, "raw") == {known.id, "not-an-id"}
+
+
+async def test_only_results_of_attempts_that_never_settled_are_pruned(stage: Stage) -> None:
+    done, running = await stage.claimed("w"), await stage.claimed("w")
+    await stage.database.write(
+        jobs.complete(
+            done.job.id,
+            attempt=1,
+            now=stage.clock.now(),
+            result={},
+            files=[a_result(done.job.id, 1)],
+        )
+    )
+    for job_id, attempt in ((done.job.id, 1), (done.job.id, 7), (running.job.id, 1)):
+        await store(stage, f"processed/{job_id}/{attempt}/thumbnail.webp")
+    stage.clock.wall = time_of(running.job.id) + YOUNG_S + 60
+    assert (await stage.pruner.run_once())["orphan_results"] == 1
+    assert await keys_below(stage, f"processed/{done.job.id}") == {"1"}
+    assert await keys_below(stage, f"processed/{running.job.id}") == {"1"}
+
+
+async def test_expired_sessions_are_pruned(stage: Stage) -> None:
+    key = ApiKey("k", "name", Role.USER, "upa_", 1.0, None, None)
+    await stage.database.write(keys.create(key, secret_hash="h"))
+    now = stage.clock.now()
+    for token, expires_at in (("old", now - 1), ("good", now + 60)):
+        await stage.database.write(
+            keys.start_session("k", token_hash=token, now=now, expires_at=expires_at)
+        )
+    assert (await stage.pruner.run_once())["sessions"] == 1
+    assert await stage.database.read(keys.by_session("good", now=now)) == key

@@ -1,0 +1,259 @@
+"""A pool with a real nursery, SQLite and files, and a processor that does what the file's name
+says: every attempt ends in one settling, and nothing is left lying about."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from appliance.clock import SystemClock
+from appliance.coordination.memory import MemoryCoordination
+from appliance.database import jobs, workers
+from appliance.database.sqlite import SqliteDatabase
+from appliance.errors import StorageUnavailable
+from appliance.jobs import Job, JobStatus, JobType
+from appliance.metrics import Metrics
+from appliance.notify.announcer import Announcer
+from appliance.processors.protocol import Limits
+from appliance.queue.table import TableQueue
+from appliance.storage.local import LocalStorage
+from appliance.workers.attempt import Attempts
+from appliance.workers.crew import Crew
+from appliance.workers.nursery import Nursery
+from appliance.workers.pool import Pool
+from tests.records import a_job
+
+DEADLINE_S = 15.0
+
+
+class SickStorage(LocalStorage):
+    """Takes no results while `sick`."""
+
+    sick = False
+
+    async def store_file(self, path: Path, key: str) -> None:
+        if self.sick:
+            raise StorageUnavailable("The disk failed.")
+        await super().store_file(path, key)
+
+
+class Works:
+    def __init__(
+        self,
+        root: Path,
+        database: SqliteDatabase,
+        storage: SickStorage,
+        queue: TableQueue,
+        crew: Crew,
+        pool: Pool,
+    ) -> None:
+        self.queue = queue
+        self.root = root
+        self.database = database
+        self.storage = storage
+        self.crew = crew
+        self.pool = pool
+
+    async def submit(self, behaviour: str) -> str:
+        job = a_job(filename=behaviour)
+        job = a_job(id=job.id, filename=behaviour, storage_key=f"raw/{job.id}/{behaviour}")
+        async with await self.storage.receive() as incoming:
+            await incoming.write(b"data")
+            await incoming.commit(job.storage_key)
+        await self.database.write(jobs.create([job]))
+        await self.queue.enqueue(job.id, job.type, priority=job.priority)
+        return job.id
+
+    async def until(self, job_id: str, condition: Callable[[Job], object]) -> Job:
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            job = await self.database.read(jobs.get(job_id))
+            assert job is not None
+            if condition(job):
+                return job
+            assert time.monotonic() < deadline, job
+            await asyncio.sleep(0.01)
+
+    async def status(self, job_id: str, status: JobStatus) -> Job:
+        return await self.until(job_id, lambda job: job.status is status)
+
+    async def outcomes(self, job_id: str) -> list[str | None]:
+        return [one.outcome for one in await self.database.read(jobs.attempts(job_id))]
+
+    def results(self) -> list[Path]:
+        return [path for path in (self.root / "files/processed").rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+async def works(tmp_path: Path) -> AsyncIterator[Works]:
+    clock = SystemClock()
+    database = await SqliteDatabase.open(tmp_path / "test.db")
+    storage = SickStorage(LocalStorage.open(tmp_path / "files")._root)
+    coordination = MemoryCoordination(clock)
+    announcer = Announcer(coordination)
+    queue = TableQueue(database)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    pool = Pool(
+        JobType.IMAGE,
+        smallest=2,
+        largest=2,
+        worker_id="w",
+        nursery=Nursery("IMAGE", scratch_dir=scratch, processor="tests.hostile_processor"),
+        attempts=Attempts(
+            database=database,
+            storage=storage,
+            announcer=announcer,
+            metrics=Metrics(),
+            clock=clock,
+            scratch_dir=scratch,
+            limits=Limits(
+                memory_bytes=100_000_000, cpu_s=20, file_bytes=10_000_000, wall_s=30, idle_s=30
+            ),
+        ),
+        queue=queue,
+        database=database,
+        coordination=coordination,
+        announcer=announcer,
+        clock=clock,
+    )
+    crew = Crew(
+        [pool],
+        worker_id="w",
+        database=database,
+        announcer=announcer,
+        clock=clock,
+        heartbeat_timeout_s=1.2,  # a beat every 0.2 s
+    )
+    await database.write(workers.register("w", node="n", now=clock.now()))
+    await crew.start()
+    yield Works(tmp_path, database, storage, queue, crew, pool)
+    await crew.drain(0.0)
+    await database.close()
+    assert list(scratch.iterdir()) == []
+
+
+async def test_a_good_job_completes_with_its_results(works: Works) -> None:
+    job_id = await works.submit("succeed")
+    job = await works.status(job_id, JobStatus.COMPLETED)
+    assert job.result == {"words": 1}
+    (file,) = job.files
+    assert (file.name, file.storage_key) == ("text.txt", f"processed/{job_id}/1/text.txt")
+    assert (works.root / "files" / file.storage_key).read_text() == "hello"
+    assert await works.outcomes(job_id) == ["completed"]
+
+
+async def test_a_permanent_fault_fails_at_once_and_keeps_the_record(works: Works) -> None:
+    job_id = await works.submit("say_corrupt")
+    job = await works.status(job_id, JobStatus.FAILED)
+    assert job.error is not None
+    assert (job.error.code, job.error.permanent, job.error.step) == (
+        "corrupt_file",
+        True,
+        "reading",
+    )
+    (attempt,) = await works.database.read(jobs.attempts(job_id))
+    assert (attempt.outcome, attempt.error_class) == ("failed", "CorruptFile")
+    assert "bad" in (attempt.stderr_tail or "")
+
+
+@pytest.mark.parametrize("behaviour", ["fail", "leave_with_3", "segfault", "kill_nursery"])
+async def test_a_fault_that_may_go_away_is_retried(works: Works, behaviour: str) -> None:
+    job_id = await works.submit(behaviour)
+    job = await works.status(job_id, JobStatus.RETRYING)
+    assert job.retry_count == 1
+    assert job.next_attempt_at is not None
+    assert 2.0 <= job.next_attempt_at - time.time() + 0.5 <= 3.0
+    good = await works.submit("succeed")
+    await works.status(good, JobStatus.COMPLETED)
+
+
+async def test_what_a_child_may_not_leave_is_not_kept(works: Works) -> None:
+    job_id = await works.submit("leave_links")
+    job = await works.status(job_id, JobStatus.RETRYING)
+    assert job.error is not None
+    assert job.error.code == "output_refused"
+    assert works.results() == []
+
+
+async def test_a_missing_original_is_told_and_not_retried(works: Works) -> None:
+    job = a_job(filename="succeed")
+    await works.database.write(jobs.create([job]))
+    failed = await works.status(job.id, JobStatus.FAILED)
+    assert failed.error is not None
+    assert failed.error.code == "object_missing"
+
+
+async def test_no_more_at_once_than_there_are_workers(works: Works) -> None:
+    ids = [await works.submit("hang") for _ in range(4)]
+    await works.until(ids[0], lambda job: job.status is JobStatus.PROCESSING)
+    await works.until(ids[1], lambda job: job.status is JobStatus.PROCESSING)
+    assert len(works.pool.running) == 2
+    waiting = [await works.database.read(jobs.get(job_id)) for job_id in ids[2:]]
+    assert [job.status for job in waiting if job] == [JobStatus.PENDING, JobStatus.PENDING]
+
+
+async def test_draining_hands_back_what_does_not_finish(works: Works) -> None:
+    job_id = await works.submit("hang")
+    await works.status(job_id, JobStatus.PROCESSING)
+    await works.crew.drain(0.1)
+    job = await works.status(job_id, JobStatus.PENDING)
+    assert job.retry_count == 0
+    assert await works.outcomes(job_id) == ["handed_back"]
+
+
+async def test_a_lost_lease_stops_the_work_and_writes_nothing(works: Works) -> None:
+    job_id = await works.submit("hang")
+    await works.status(job_id, JobStatus.PROCESSING)
+    # As the rescuer and another worker would, while this one was paused.
+    await works.database.write(
+        jobs.release(job_id, attempt=1, now=2.0, outcome="lost", detail="paused")
+    )
+    await works.database.write(jobs.claim(job_id, worker="other", now=3.0))
+    deadline = time.monotonic() + DEADLINE_S
+    while works.pool.running:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    job = await works.database.read(jobs.get(job_id))
+    assert job is not None
+    assert (job.status, job.attempt, job.worker) == (JobStatus.PROCESSING, 2, "other")
+
+
+async def test_a_sick_store_burns_no_retry_and_work_resumes_by_itself(works: Works) -> None:
+    works.storage.sick = True
+    job_id = await works.submit("succeed")
+    job = await works.until(job_id, lambda job: job.attempt and job.status is JobStatus.PENDING)
+    assert (job.retry_count, job.error) == (0, None)
+    assert (await works.outcomes(job_id))[0] == "handed_back"
+    works.storage.sick = False
+    await works.status(job_id, JobStatus.COMPLETED)
+
+
+async def test_progress_is_told_while_it_runs(works: Works) -> None:
+    job_id = await works.submit("hang")
+    job = await works.until(job_id, lambda job: job.step)
+    assert job.status is JobStatus.PROCESSING
+    assert 0 <= job.progress <= 1
+
+
+def test_nothing_of_the_media_libraries_is_in_this_process() -> None:
+    """The server's own process never parses media: it does not even load the code."""
+    loaded = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import appliance.cli, sys; print(*sorted(name.partition('.')[0] "
+            "for name in sys.modules))",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert "aiohttp" in loaded
+    assert not {"PIL", "av", "pypdf", "pypdfium2", "pillow_heif"} & set(loaded)
