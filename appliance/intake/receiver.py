@@ -153,8 +153,9 @@ class Receiver:
     def _check_allowed(self, file_type: FileType) -> None:
         if not filetypes.is_allowed(file_type, self.limits.allowed_types):
             raise FileTypeRefused(
-                f"This is a {file_type.label}, which this server does not take. It takes: "
-                f"{', '.join(filetypes.labels(self.limits.allowed_types))}.",
+                f"This is a {file_type.label}, which this server does not take "
+                "(APPLIANCE_ALLOWED_TYPES).",
+                allowedTypes=list(self.limits.allowed_types),
                 contentType=file_type.content_type,
             )
 

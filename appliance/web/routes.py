@@ -7,7 +7,18 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from appliance.web import auth, dashboard, events, files, health, jobs, pages, status, uploads
+from appliance.web import (
+    assets,
+    auth,
+    dashboard,
+    events,
+    files,
+    health,
+    jobs,
+    pages,
+    status,
+    uploads,
+)
 from appliance.web.services import Access
 
 
@@ -37,5 +48,5 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/signin", auth.show_signin, Access.PUBLIC),
     Route("POST", "/signin", auth.sign_in, Access.PUBLIC),
     Route("POST", "/signout", auth.sign_out, Access.SIGNED_IN),
-    Route("GET", "/static/{name}", pages.get_static, Access.PUBLIC),
+    Route("GET", "/static/{name}", assets.get_static, Access.PUBLIC),
 )
