@@ -48,7 +48,7 @@ class AnyProcessor:
         if text.preview:
             preview = output_dir / "preview.txt"
             preview.write_text(text.preview, encoding="utf-8", newline="")
-            report.output(preview.name, "text/plain; charset=utf-8")
+            report.output(preview.name, "text/plain")
         return facts | {"lineCount": text.line_count, "encoding": text.encoding}
 
 

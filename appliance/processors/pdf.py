@@ -244,7 +244,7 @@ def _extract_text(
             if left == 0:
                 break
     if chars:
-        report.output(path.name, "text/plain; charset=utf-8")
+        report.output(path.name, "text/plain")
     else:
         path.unlink()
     return {

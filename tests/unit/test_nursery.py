@@ -398,17 +398,19 @@ async def test_whoever_waits_for_a_nursery_is_told_when_it_stops(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("processor", "message"),
+    ("processor", "ready_timeout_s", "message"),
     [
-        ("tests.no_such_module", "No module named 'tests.no_such_module'"),
-        (f"{HOSTILE}:THREADED", "left 1 more thread"),
-        (f"{HOSTILE}:STUCK", "no word of it in time"),
+        ("tests.no_such_module", DEADLINE_S, "No module named 'tests.no_such_module'"),
+        (f"{HOSTILE}:THREADED", DEADLINE_S, "left 1 more thread"),
+        (f"{HOSTILE}:STUCK", 0.5, "no word of it in time"),
     ],
 )
 async def test_a_nursery_that_does_not_get_warm_says_why(
-    tmp_path: Path, processor: str, message: str
+    tmp_path: Path, processor: str, ready_timeout_s: float, message: str
 ) -> None:
-    nursery = Nursery("IMAGE", scratch_dir=tmp_path, processor=processor, ready_timeout_s=1.0)
+    nursery = Nursery(
+        "IMAGE", scratch_dir=tmp_path, processor=processor, ready_timeout_s=ready_timeout_s
+    )
     with pytest.raises(NurseryUnavailable, match=message):
         await nursery.start()
     await nursery.stop()

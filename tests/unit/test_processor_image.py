@@ -186,6 +186,13 @@ def test_tiff_modes_keep_their_looks(mode: str, tmp_path: Path) -> None:
     assert_corners(opened(outcome), expected, within=48)
 
 
+@pytest.mark.parametrize("mode", ["I;16", "F"])
+def test_deep_pictures_are_made_smaller(mode: str, tmp_path: Path) -> None:
+    outcome = run(media.tiff(2400, 1800, mode=mode), "image/tiff", tmp_path)
+    assert opened(outcome).size == (2048, 1536)
+    assert_corners(opened(outcome), tuple((v, v, v) for v in (82, 129, 58, 201)))
+
+
 def test_sixteen_bits_a_channel(tmp_path: Path) -> None:
     outcome = run(media.png_16bit_rgb(), "image/png", tmp_path)
     assert_corners(opened(outcome), media.CORNERS)
