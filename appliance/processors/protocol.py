@@ -73,7 +73,8 @@ class Started(msgspec.Struct, frozen=True, tag="started"):
 
 
 class Exited(msgspec.Struct, frozen=True, tag="exited"):
-    """The child is gone, reaped, and so is whatever was left of its process group."""
+    """The child is gone, reaped, and so is whatever it had forked. Neither exit code nor signal:
+    no process could be forked for it."""
 
     attempt_id: str
     exit_code: int | None
