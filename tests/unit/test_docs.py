@@ -1,0 +1,274 @@
+"""The docs are held to the code: what exists is documented, what is documented exists."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import appliance
+from appliance.config import SETTINGS, Setting
+from appliance.errors import ApplianceError, ConfigurationError, ProcessingError
+from appliance.jobs import LEGAL_MOVES, JobStatus
+from appliance.metrics import Metrics
+from appliance.web.representation import job_document
+from appliance.web.routes import ROUTES
+from appliance.web.services import Access
+from tests.records import a_job
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+INCIDENTAL = {"APPLIANCE_SERVER", "APPLIANCE_KEY", "APPLIANCE_TEST_NO_SKIP"}
+"""Names that look like settings and are none."""
+
+
+def read(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def rows(text: str, first: str) -> Iterator[list[str]]:
+    """The cells of each row of the tables whose head begins with `first`."""
+    in_table = False
+    for line in text.splitlines():
+        if not line.startswith("|"):
+            in_table = False
+            continue
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|"))]
+        if in_table and not set(line) <= set("|-: "):
+            yield cells
+        in_table = in_table or cells[0] == first
+
+
+def unquoted(cell: str) -> str:
+    return cell.strip("`")
+
+
+# --- settings ------------------------------------------------------------------------------
+
+
+def shown_default(setting: Setting) -> str:
+    if setting.name in ("workers_image", "workers_pdf", "workers_any"):
+        return "1-<cores>"  # the machine's own number stands in the code's default
+    return setting.default or "unset"
+
+
+DEFAULTS = {setting.variable: shown_default(setting) for setting in SETTINGS}
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    documented = {
+        unquoted(cells[0]): unquoted(cells[1])
+        for cells in rows(read("docs/settings.md"), "variable")
+    }
+    assert documented == DEFAULTS
+
+
+def test_the_readme_agrees_with_the_defaults() -> None:
+    documented = {
+        unquoted(cells[0]): unquoted(cells[1]) for cells in rows(read("README.md"), "variable")
+    }
+    assert documented
+    assert documented.items() <= DEFAULTS.items()
+
+
+def test_the_examples_of_settings_are_valid() -> None:
+    parsers = {setting.variable: setting.parse for setting in SETTINGS}
+    for cells in rows(read("docs/settings.md"), "variable"):
+        if cells[0] != "`APPLIANCE_ADMIN_KEY`":
+            parsers[unquoted(cells[0])](unquoted(cells[3]))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_names_a_setting_that_does_not_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(r"APPLIANCE_[A-Z0-9_]+[A-Z0-9]", text))
+    assert named <= DEFAULTS.keys() | INCIDENTAL
+
+
+# --- routes --------------------------------------------------------------------------------
+
+
+def test_every_route_is_documented_with_who_may_use_it() -> None:
+    documented = {
+        unquoted(cells[0]): {"everybody": Access.PUBLIC, "admin": Access.ADMIN}.get(
+            cells[1], Access.SIGNED_IN
+        )
+        for cells in rows(read("docs/http.md"), "method and path")
+    }
+    assert documented == {f"{route.method} {route.path}": route.access for route in ROUTES}
+
+
+def exists(method: str, path: str) -> bool:
+    return any(
+        route.method == method and re.fullmatch(re.sub(r"\{\w+\}", "[^/]*", route.path), path)
+        for route in ROUTES
+    )
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/http.md", "docs/operations.md"])
+def test_curl_is_pointed_at_routes_that_exist(page: str) -> None:
+    shell = "\n".join(re.findall(r"^```sh\n(.*?)^```", read(page), re.M | re.S))
+    commands = re.findall(r"\bcurl\b(.*?)(?:\n|$|\|)", shell)
+    assert commands or page == "docs/operations.md"
+    for command in commands:
+        address = re.search(r"(?:http://)?localhost:8080(/[^\s\"?]*)", command)
+        assert address is not None, command
+        method = "POST" if " -F " in command else "PUT" if " -T " in command else "GET"
+        assert exists(method, address[1]), command
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_names_a_route_that_does_not_exist(page: Path) -> None:
+    named = re.findall(
+        r"`(GET|POST|PUT|DELETE|PATCH) (/[^\s`?]*)", page.read_text(encoding="utf-8")
+    )
+    for method, path in named:
+        assert exists(method, path), f"{method} {path}"
+
+
+def test_the_example_of_a_job_has_every_member() -> None:
+    example = re.search(r"## The job\n\n```json\n(.*?)^```", read("docs/http.md"), re.M | re.S)
+    assert example is not None
+    members = re.findall(r'^  "(\w+)":', example[1], re.M)
+    assert members == list(job_document(a_job()))
+
+
+# --- errors --------------------------------------------------------------------------------
+
+
+def every_error() -> set[type[ApplianceError]]:
+    """The whole tree, with the branches that other modules of the server's process add to it."""
+    for module in pkgutil.walk_packages(appliance.__path__, "appliance."):
+        if not module.name.startswith(("appliance.processors.", "appliance.__main__")):
+            importlib.import_module(module.name)
+    found: set[type[ApplianceError]] = set()
+    new = {ApplianceError}
+    while new:
+        found |= new
+        new = {branch for error in new for branch in error.__subclasses__()} - found
+    return {error for error in found if error.__module__.startswith("appliance.")}
+
+
+def test_every_error_code_is_documented_with_what_it_means() -> None:
+    page = read("docs/http.md")
+    answers, failures = {}, {}
+    for cells in rows(page, "code"):
+        if cells[1].isdecimal():
+            answers[unquoted(cells[0])] = int(cells[1])
+        else:
+            failures[unquoted(cells[0])] = cells[1]
+    expected_answers, expected_failures, elsewhere = {}, {}, set()
+    for error in every_error():
+        if issubclass(error, ProcessingError):
+            final = error.permanent or error.code == "worker_lost"
+            expected_failures[error.code] = "no" if final else "yes"
+        elif issubclass(error, ConfigurationError) or error.__module__ != "appliance.errors":
+            elsewhere.add(error.code)
+        else:
+            expected_answers[error.code] = error.status
+    assert answers == expected_answers
+    assert failures == expected_failures
+    for code in elsewhere:
+        assert f"`{code}`" in page
+
+
+# --- metrics, log, states ------------------------------------------------------------------
+
+
+def test_every_metric_is_documented_with_its_labels() -> None:
+    metrics = Metrics()
+    expected = {}
+    for family in metrics.registry.collect():
+        name = family.name + "_total" if family.type == "counter" else family.name
+        expected[name] = family.type
+    table = {unquoted(cells[0]): cells for cells in rows(read("docs/metrics.md"), "metric")}
+    assert {name: cells[1] for name, cells in table.items()} == expected
+    for metric in vars(metrics).values():
+        if hasattr(metric, "_labelnames"):
+            name = metric._name + "_total" if metric._type == "counter" else metric._name
+            assert tuple(re.findall(r"`(\w+)`", table[name][2])) == metric._labelnames
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_names_a_metric_that_does_not_exist(page: Path) -> None:
+    documented = {unquoted(cells[0]) for cells in rows(read("docs/metrics.md"), "metric")}
+    named = set(re.findall(r"\bappliance_[a-z_]+[a-z]\b", page.read_text(encoding="utf-8")))
+    assert named <= documented
+
+
+def test_the_log_events_that_are_documented_exist() -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("appliance/**/*.py"))
+    logged = set(re.findall(r"\blog\.\w+\(\s*\"(\w+)\"", source))
+    for cells in rows(read("docs/operations.md"), "event"):
+        assert set(re.findall(r"`(\w+)`", cells[0])) <= logged
+
+
+def test_the_table_of_moves_is_the_code_s() -> None:
+    documented: set[tuple[str, str]] = set()
+    for cells in rows(read("ARCHITECTURE.md"), "from"):
+        documented |= {(source, cells[1]) for source in cells[0].split(", ") if source}
+        for name in re.findall(r"`(\w+)`", cells[2]):
+            module = importlib.import_module("appliance.database.jobs")
+            assert inspect.isfunction(getattr(module, name))
+    assert documented == {(source, to) for source, moves in LEGAL_MOVES.items() for to in moves}
+
+
+def test_the_states_are_documented() -> None:
+    documented = {unquoted(cells[0]) for cells in rows(read("docs/http.md"), "`status`")}
+    assert documented == set(JobStatus)
+
+
+# --- names and links -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_resolve(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'\b(?:src|srcset)="([^"]+)"', text)
+    for target in targets:
+        if target.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = target.partition("#")
+        found = (page.parent / path).resolve() if path else page
+        assert found.exists(), target
+        if anchor:
+            assert anchor in anchors(found), target
+
+
+def anchors(page: Path) -> set[str]:
+    """Of the headings, as the hosts of repositories make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_the_files_that_are_named_exist(page: str) -> None:
+    named = re.findall(r"`((?:[\w.]+/)*[\w.]+\.(?:py|sql|toml|md|yaml))[`: ]", read(page))
+    assert named
+    existing = [f"/{path.relative_to(ROOT)}" for path in source_files()]
+    for name in named:
+        if "NAME" not in name and "NNNN" not in name:
+            assert any(path.endswith(f"/{name}") for path in existing), name
+
+
+def source_files() -> Iterator[Path]:
+    yield from ROOT.glob("*.*")
+    for folder in ("appliance", "tests", "docs", "scripts"):
+        yield from (ROOT / folder).rglob("*.*")
+
+
+def test_the_decisions_are_listed_in_order() -> None:
+    files = sorted(path.name for path in (ROOT / "docs/decisions").glob("[0-9]*.md"))
+    assert re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", read("docs/decisions/README.md")) == files
+    for number, name in enumerate(files, start=1):
+        assert read(f"docs/decisions/{name}").startswith(f"# {number}. ")
+
+
+def test_pictures_of_the_readme_are_small() -> None:
+    for name in re.findall(r'(?:src|srcset)="(docs/images/[^"]+)"', read("README.md")):
+        assert (ROOT / name).stat().st_size < 200_000, name
