@@ -41,6 +41,7 @@ from appliance.queue.table import TableQueue
 from appliance.storage.local import LocalStorage
 from appliance.storage.protocol import Storage
 from appliance.web.app import create_app
+from appliance.web.in_flight import IN_FLIGHT
 from appliance.web.services import Services
 from appliance.workers.attempt import Attempts
 from appliance.workers.crew import Crew
@@ -185,17 +186,29 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
         app,
         access_log=None,  # the access middleware writes the one canonical line
         handle_signals=False,
-        shutdown_timeout=config.drain_s,
+        shutdown_timeout=1.0,  # requests were waited for before
         max_line_size=16 * 1024,
         max_field_size=16 * 1024,
         read_bufsize=256 * 1024,
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    await web.SockSite(runner, listening, backlog=1024).start()
-    stack.callback(stopping.set)
+    site = web.SockSite(runner, listening, backlog=1024)
+    await site.start()
+    stack.push_async_callback(_finish_requests, site, app, stopping, config.drain_s)
     signin_url = f"{url}/signin?token={signin_token}" if signin_token else None
     return Appliance(url=url, signin_url=signin_url, app=app, stopping=stopping)
+
+
+async def _finish_requests(
+    site: web.SockSite, app: web.Application, stopping: asyncio.Event, grace_s: float
+) -> None:
+    """Take no new connections, and let what is being answered be answered."""
+    stopping.set()
+    await site.stop()
+    left = await app[IN_FLIGHT].wait_until_none(grace_s)
+    if left:
+        log.warning("requests_broken_off", requests=left)
 
 
 # --- parts by configuration ----------------------------------------------------------------
@@ -333,7 +346,8 @@ async def _ensure_admin_key(config: Config, database: Database, clock: SystemClo
                 database, name="admin", role=Role.ADMIN, now=now, secret=config.admin_key
             )
         return None
-    if await database.read(keys.list_all()):
+    known = await database.read(keys.list_all())
+    if any(key.role is Role.ADMIN and key.is_valid(now) for key in known):
         return None
     path = config.data_dir / "admin.key"
     key, secret = await create_key(database, name="admin", role=Role.ADMIN, now=now)

@@ -28,7 +28,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     try:
         config = load(os.environ, toml_path=options.config, flags=vars(options))
-        log.configure(config.log_format, config.log_level)
+        # The other commands are a conversation, not a log: only what went wrong is worth a line.
+        level = config.log_level if options.run is _serve else "warning"
+        log.configure(config.log_format, level)
         code = uvloop.run(options.run(config, options))
     except ConfigurationError as error:
         for fault in error.faults:

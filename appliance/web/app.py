@@ -1,7 +1,7 @@
-"""The HTTP application: the routes of `appliance.web.routes` behind four middlewares.
+"""The HTTP application: the routes of `appliance.web.routes` behind three middlewares.
 
-From the outside in: one log line and the metrics of every request; security headers; errors to
-problem documents; who asks and whether they may.
+From the outside in: one log line and the metrics of every request; errors to problem documents;
+who asks and whether they may. Security headers are added to every answer.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import time
 from collections.abc import Awaitable, Callable
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from appliance.web import bodies
 from appliance.web.auth import auth_middleware
+from appliance.web.in_flight import IN_FLIGHT, InFlight
 from appliance.web.problems import PROBLEM_CODE, problem_middleware
 from appliance.web.routes import ROUTES
 from appliance.web.services import ACCESS, SERVICES, USER, Services, User, services
@@ -40,6 +41,7 @@ def create_app(shared: Services) -> web.Application:
         client_max_size=64 * 1024,  # of bodies that are read whole: the sign-in form
     )
     app[SERVICES] = shared
+    app[IN_FLIGHT] = InFlight()
     app[ACCESS] = {route.handler: route.access for route in ROUTES}
     app.on_response_prepare.append(_add_security_headers)
     for route in ROUTES:
@@ -60,14 +62,18 @@ async def access_middleware(request: web.Request, handler: Handler) -> web.Strea
     began = time.perf_counter()
     status = 499  # the client went away before there was an answer (nginx's number for it)
     try:
-        response = await handler(request)
+        with request.app[IN_FLIGHT]:
+            response = await handler(request)
         status = response.status
+        if services(request).stopping.is_set():
+            response.force_close()
     finally:
         took_s = time.perf_counter() - began
         resource = request.match_info.route.resource
         route = resource.canonical if resource is not None else "unknown"
         metrics = services(request).metrics
-        metrics.requests.labels(route, request.method, str(status)).inc()
+        method = request.method if request.method in hdrs.METH_ALL else "other"
+        metrics.requests.labels(route, method, str(status)).inc()
         metrics.request_seconds.labels(route).observe(took_s)
         if status >= 400 or route not in _QUIET:
             found: User | None = request.get(USER)

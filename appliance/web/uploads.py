@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from appliance.errors import ApplianceError, BadRequest, MultipartInvalid, NoFile
+from appliance.errors import ApplianceError, BadRequest, MultipartInvalid, NoFile, ShuttingDown
 from appliance.intake.receiver import Announced, JobOptions, Reception
 from appliance.jobs import HIGHEST_PRIORITY, Job
 from appliance.web import bodies
@@ -43,6 +43,8 @@ async def _counted(request: web.Request, receive: Receive) -> web.StreamResponse
     metrics = services(request).metrics
     async with services(request).receiver.begin(user(request).owner) as reception:
         try:
+            if services(request).stopping.is_set():
+                raise ShuttingDown("The server is stopping. Send the file again in a moment.")
             jobs = await receive(request, reception)
         except ApplianceError as error:
             metrics.uploads_refused.labels(error.code).inc()
