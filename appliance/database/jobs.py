@@ -236,7 +236,7 @@ def page(
     before: str | None = None,
     limit: int,
 ) -> Transaction[list[Job]]:
-    """Jobs newest first. `owner` None: everybody's. `q`: an id, or part of a file name."""
+    """Jobs newest first. `owner` None: everybody's. `q`: an id, an owner, or part of a file name."""
     escaped = None if q is None else q.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
     rows = yield Statement(
         "jobs_page",

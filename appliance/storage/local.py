@@ -96,7 +96,8 @@ class LocalStorage:
     async def space(self) -> Space | None:
         with _translated(self._root):
             usage = await in_thread(shutil.disk_usage, self._root)
-        return Space(free_bytes=usage.free, total_bytes=usage.total)
+        # Not the disk's size: what it keeps for root is neither free nor used.
+        return Space(free_bytes=usage.free, total_bytes=usage.used + usage.free)
 
     async def check(self) -> None:
         async with await self.receive() as incoming:

@@ -102,13 +102,13 @@ FROM jobs j JOIN uploads u ON u.id = j.upload_id
 WHERE j.id = :id;
 
 -- name: jobs_page
--- Newest first; the unary plus keeps SQLite from choosing an index that would sort.
+-- Newest first.
 SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key
 FROM jobs j JOIN uploads u ON u.id = j.upload_id
 WHERE (:owner IS NULL OR j.owner = :owner)
   AND (:status IS NULL OR j.status = :status)
   AND (:type IS NULL OR j.type = :type)
-  AND (:q IS NULL OR j.id = upper(:q) OR u.filename LIKE :pattern ESCAPE '\')
+  AND (:q IS NULL OR j.id = upper(:q) OR j.owner = :q OR u.filename LIKE :pattern ESCAPE '\')
   AND (:before IS NULL OR j.id < :before)
 ORDER BY j.id DESC
 LIMIT :limit;
