@@ -7,10 +7,9 @@ held, warm the nurseries, listen. Stop: the same, backwards.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
-import shutil
 import socket
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,11 @@ from urllib.parse import unquote, urlsplit
 import structlog
 from aiohttp import web
 
-from appliance.clock import SystemClock
+from appliance import data_dir
+from appliance.clock import Clock, SystemClock
 from appliance.config import Config, PoolSize
 from appliance.coordination.memory import MemoryCoordination
+from appliance.coordination.protocol import Coordination
 from appliance.database import keys, workers
 from appliance.database.protocol import Database
 from appliance.database.sqlite import SqliteDatabase
@@ -37,6 +38,7 @@ from appliance.maintenance.stager import Stager
 from appliance.metrics import Metrics
 from appliance.notify.announcer import Announcer
 from appliance.processors.protocol import Limits
+from appliance.queue.protocol import Queue
 from appliance.queue.table import TableQueue
 from appliance.storage.local import LocalStorage
 from appliance.storage.protocol import Storage
@@ -51,13 +53,12 @@ from appliance.workers.pool import Pool
 log = structlog.get_logger()
 
 SIGNIN_LINK_S = 24 * 3600
+CONFIGURED_KEY = "APPLIANCE_ADMIN_KEY"
+"""Name of the admin key that the configuration gives."""
+
 MAX_RESULT_BYTES = 8 * 1024**3
 
 NO_SCANNER = Scan(verdict="not_scanned", reason="no scanner is set")
-
-
-class AlreadyRunning(ConfigurationError):
-    """Another process uses the data directory."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,7 @@ class Appliance:
     url: str
     signin_url: str | None
     """A one-time sign-in link, at the first start only."""
-    app: web.Application
-    stopping: asyncio.Event
+    services: Services
 
 
 async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = True) -> Appliance:
@@ -76,56 +76,102 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
 
     Raises ConfigurationError, and what the parts raise when they cannot be reached.
     """
-    clock = SystemClock()
-    metrics = Metrics()
-    stopping = asyncio.Event()
-    prepare_data_dir(config.data_dir)
-    stack.enter_context(lock_data_dir(config.data_dir))
-    listening = listen(config)
-    stack.callback(listening.close)
+    data_dir.prepare(config.data_dir)
+    stack.enter_context(data_dir.locked(config.data_dir))
+    listening = stack.enter_context(listen(config))
+    parts = await _open_parts(stack, config)
+    rescuer = _rescuer(parts, config)
+    crew = await _start_crew(stack, parts, config, rescuer) if with_workers else None
+    maintenance = Maintenance(
+        [
+            rescuer,
+            Stager(
+                database=parts.database,
+                queue=parts.queue,
+                announcer=parts.announcer,
+                clock=parts.clock,
+            ),
+            Pruner(database=parts.database, storage=parts.storage, clock=parts.clock),
+        ]
+    )
+    maintenance.start()
+    stack.push_async_callback(maintenance.stop)
 
+    url = config.url
+    if not (config.port or config.public_url):
+        url = f"http://{config.host}:{listening.getsockname()[1]}"
+    # Last: a start that fails before this one leaves the first sign-in link to the next.
+    signin_token = await _ensure_admin_key(config, parts)
+    services = _services(parts, config, url, crew)
+    await _start_web(stack, services, config, listening, crew)
+    signin_url = f"{url}/signin?token={signin_token}" if signin_token else None
+    return Appliance(url=url, signin_url=signin_url, services=services)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What the upper layers share."""
+
+    clock: Clock
+    metrics: Metrics
+    database: Database
+    storage: Storage
+    coordination: Coordination
+    queue: Queue
+    announcer: Announcer
+
+
+async def _open_parts(stack: AsyncExitStack, config: Config) -> _Parts:
+    clock = SystemClock()
     database = await open_database(config)
     stack.push_async_callback(database.close)
-    storage = await asyncio.to_thread(open_storage, config)
     coordination = MemoryCoordination(clock)
-    queue = TableQueue(database)
-    announcer = Announcer(coordination)
-    signin_token = await _ensure_admin_key(config, database, clock)
-
-    rescuer = Rescuer(
-        database=database,
-        queue=queue,
-        announcer=announcer,
-        metrics=metrics,
+    return _Parts(
         clock=clock,
+        metrics=Metrics(),
+        database=database,
+        storage=await asyncio.to_thread(open_storage, config),
+        coordination=coordination,
+        queue=TableQueue(database),
+        announcer=Announcer(coordination),
+    )
+
+
+def _rescuer(parts: _Parts, config: Config) -> Rescuer:
+    return Rescuer(
+        database=parts.database,
+        queue=parts.queue,
+        announcer=parts.announcer,
+        metrics=parts.metrics,
+        clock=parts.clock,
         heartbeat_timeout_s=config.heartbeat_timeout_s,
         stale_after_s=config.stale_after_s,
     )
-    maintenance = Maintenance(
-        [
-            Stager(database=database, queue=queue, announcer=announcer, clock=clock),
-            rescuer,
-            Pruner(database=database, storage=storage, clock=clock),
-        ]
+
+
+async def _start_crew(
+    stack: AsyncExitStack, parts: _Parts, config: Config, rescuer: Rescuer
+) -> Crew:
+    """Take back what previous lives held, then warm the nurseries and take jobs."""
+    node = data_dir.node_id(config.data_dir)
+    worker_id = f"{node}:{new_id()}"
+    ended = await parts.database.write(
+        workers.register(worker_id, node=node, now=parts.clock.now())
     )
-    crew: Crew | None = None
-    if with_workers:
-        node = node_id(config.data_dir)
-        worker_id = f"{node}:{new_id()}"
-        ended = await database.write(workers.register(worker_id, node=node, now=clock.now()))
-        counts = await rescuer.recover(ended)
-        if counts["rescued"]:
-            log.info("previous_life_recovered", **counts)
-        attempts = Attempts(
-            database=database,
-            storage=storage,
-            announcer=announcer,
-            metrics=metrics,
-            clock=clock,
-            scratch_dir=_empty_scratch(config.data_dir),
-            limits=child_limits(config),
-        )
-        pools = [
+    counts = await rescuer.recover(ended)
+    if counts["rescued"]:
+        log.info("previous_life_recovered", **counts)
+    attempts = Attempts(
+        database=parts.database,
+        storage=parts.storage,
+        announcer=parts.announcer,
+        metrics=parts.metrics,
+        clock=parts.clock,
+        scratch_dir=data_dir.empty_scratch(config.data_dir),
+        limits=child_limits(config),
+    )
+    crew = Crew(
+        [
             Pool(
                 job_type,
                 smallest=size.smallest,
@@ -133,55 +179,61 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
                 worker_id=worker_id,
                 nursery=Nursery(job_type.value, scratch_dir=attempts.scratch_dir),
                 attempts=attempts,
-                queue=queue,
-                database=database,
-                coordination=coordination,
-                announcer=announcer,
-                clock=clock,
+                queue=parts.queue,
+                database=parts.database,
+                coordination=parts.coordination,
+                announcer=parts.announcer,
+                clock=parts.clock,
             )
             for job_type, size in pool_sizes(config).items()
             if size.largest
-        ]
-        crew = Crew(
-            pools,
-            worker_id=worker_id,
-            database=database,
-            announcer=announcer,
-            clock=clock,
-            heartbeat_timeout_s=config.heartbeat_timeout_s,
-        )
-        await crew.start()
-        stack.push_async_callback(crew.drain, config.drain_s)
-    maintenance.start()
-    stack.push_async_callback(maintenance.stop)
-
-    url = config.url if config.port else f"http://{config.host}:{listening.getsockname()[1]}"
-    app = create_app(
-        Services(
-            database=database,
-            storage=storage,
-            coordination=coordination,
-            receiver=Receiver(
-                storage=storage,
-                database=database,
-                queue=queue,
-                announcer=announcer,
-                clock=clock,
-                limits=IntakeLimits(
-                    max_upload_bytes=config.max_upload_bytes,
-                    reserve_bytes=config.reserve_bytes,
-                    allowed_types=config.allowed_types,
-                    max_retries=config.max_retries,
-                ),
-                scan=NO_SCANNER,
-            ),
-            metrics=metrics,
-            clock=clock,
-            public_url=url,
-            stopping=stopping,
-            pools=lambda: crew.pools if crew else (),
-        )
+        ],
+        worker_id=worker_id,
+        database=parts.database,
+        announcer=parts.announcer,
+        clock=parts.clock,
+        heartbeat_timeout_s=config.heartbeat_timeout_s,
     )
+    stack.push_async_callback(crew.drain, config.drain_s)
+    await crew.start()
+    return crew
+
+
+def _services(parts: _Parts, config: Config, url: str, crew: Crew | None) -> Services:
+    return Services(
+        database=parts.database,
+        storage=parts.storage,
+        coordination=parts.coordination,
+        receiver=Receiver(
+            storage=parts.storage,
+            database=parts.database,
+            queue=parts.queue,
+            announcer=parts.announcer,
+            clock=parts.clock,
+            limits=IntakeLimits(
+                max_upload_bytes=config.max_upload_bytes,
+                reserve_bytes=config.reserve_bytes,
+                allowed_types=config.allowed_types,
+                max_retries=config.max_retries,
+            ),
+            scan=NO_SCANNER,
+        ),
+        metrics=parts.metrics,
+        clock=parts.clock,
+        public_url=url,
+        stopping=asyncio.Event(),
+        pools=lambda: crew.pools if crew else (),
+    )
+
+
+async def _start_web(
+    stack: AsyncExitStack,
+    services: Services,
+    config: Config,
+    listening: socket.socket,
+    crew: Crew | None,
+) -> None:
+    app = create_app(services)
     runner = web.AppRunner(
         app,
         access_log=None,  # the access middleware writes the one canonical line
@@ -190,25 +242,23 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
         max_line_size=16 * 1024,
         max_field_size=16 * 1024,
         read_bufsize=256 * 1024,
+        auto_decompress=False,  # encoded uploads are refused, so nothing is ever inflated
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     site = web.SockSite(runner, listening, backlog=1024)
     await site.start()
-    stack.push_async_callback(_finish_requests, site, app, stopping, config.drain_s)
-    signin_url = f"{url}/signin?token={signin_token}" if signin_token else None
-    return Appliance(url=url, signin_url=signin_url, app=app, stopping=stopping)
 
+    async def stop() -> None:
+        """Take no new connections and no new jobs; let what is under way come to its end."""
+        services.stopping.set()
+        await site.stop()
+        draining = [crew.drain(config.drain_s)] if crew else []
+        left, *_ = await asyncio.gather(app[IN_FLIGHT].wait_until_none(config.drain_s), *draining)
+        if left:
+            log.warning("requests_broken_off", requests=left)
 
-async def _finish_requests(
-    site: web.SockSite, app: web.Application, stopping: asyncio.Event, grace_s: float
-) -> None:
-    """Take no new connections, and let what is being answered be answered."""
-    stopping.set()
-    await site.stop()
-    left = await app[IN_FLIGHT].wait_until_none(grace_s)
-    if left:
-        log.warning("requests_broken_off", requests=left)
+    stack.push_async_callback(stop)
 
 
 # --- parts by configuration ----------------------------------------------------------------
@@ -261,61 +311,6 @@ def listen(config: Config) -> socket.socket:
         ) from error
 
 
-# --- the data directory --------------------------------------------------------------------
-
-
-def prepare_data_dir(data_dir: Path) -> None:
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
-        (data_dir / ".writable").write_bytes(b"")
-        (data_dir / ".writable").unlink()
-    except OSError as error:
-        raise ConfigurationError(
-            [
-                f"APPLIANCE_DATA_DIR: {data_dir} cannot be written ({error.strerror}). Choose "
-                f"another directory, or give it to uid {os.getuid()}."
-            ]
-        ) from error
-
-
-class lock_data_dir:  # noqa: N801 - used like a function
-    """Hold the directory for this process; the kernel lets go when the process ends."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self._path = data_dir / "lock"
-
-    def __enter__(self) -> None:
-        self._file = self._path.open("w")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise AlreadyRunning(
-                [
-                    f"APPLIANCE_DATA_DIR: another appliance runs on {self._path.parent}. Stop it, "
-                    "or give this one a directory of its own."
-                ]
-            ) from None
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-
-def node_id(data_dir: Path) -> str:
-    """This data directory's own name, the same at every start."""
-    path = data_dir / "node-id"
-    if not path.exists():
-        path.write_text(new_id(), encoding="ascii")
-    return path.read_text(encoding="ascii")
-
-
-def _empty_scratch(data_dir: Path) -> Path:
-    scratch = data_dir / "scratch"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(mode=0o700)
-    return scratch
-
-
 # --- keys ----------------------------------------------------------------------------------
 
 
@@ -337,27 +332,40 @@ async def create_key(
     return key, secret
 
 
-async def _ensure_admin_key(config: Config, database: Database, clock: SystemClock) -> str | None:
+async def _ensure_admin_key(config: Config, parts: _Parts) -> str | None:
     """Make the first admin key where there is none; returns a sign-in token when it did."""
-    now = clock.now()
+    now = parts.clock.now()
+    known = await parts.database.read(keys.list_all())
     if config.admin_key is not None:
-        if await database.read(keys.by_secret(hash_secret(config.admin_key))) is None:
-            await create_key(
-                database, name="admin", role=Role.ADMIN, now=now, secret=config.admin_key
-            )
+        await _use_admin_key(config.admin_key, known, parts)
         return None
-    known = await database.read(keys.list_all())
     if any(key.role is Role.ADMIN and key.is_valid(now) for key in known):
         return None
+    key, secret = await create_key(parts.database, name="admin", role=Role.ADMIN, now=now)
     path = config.data_dir / "admin.key"
-    key, secret = await create_key(database, name="admin", role=Role.ADMIN, now=now)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(secret + "\n")
     token = new_token()
-    await database.write(
+    await parts.database.write(
         keys.create_signin_link(
             key.id, token_hash=hash_secret(token), expires_at=now + SIGNIN_LINK_S
         )
     )
     return token
+
+
+async def _use_admin_key(secret: str, known: Sequence[ApiKey], parts: _Parts) -> None:
+    """Make the configured key valid, and the one that was configured before it void."""
+    now = parts.clock.now()
+    current = await parts.database.read(keys.by_secret(hash_secret(secret)))
+    if current is not None and current.is_valid(now):
+        return
+    if current is not None:
+        raise ConfigurationError(
+            ["APPLIANCE_ADMIN_KEY: this key was revoked, and stays so. Set another one."]
+        )
+    for key in known:
+        if key.name == CONFIGURED_KEY:
+            await parts.database.write(keys.revoke(key.id, now=now))
+    await create_key(parts.database, name=CONFIGURED_KEY, role=Role.ADMIN, now=now, secret=secret)

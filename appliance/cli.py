@@ -14,7 +14,7 @@ from pathlib import Path
 import uvloop
 
 import appliance
-from appliance import bootstrap, log
+from appliance import bootstrap, data_dir, log
 from appliance.clock import rfc3339
 from appliance.config import SETTINGS, Config, load
 from appliance.database import keys
@@ -119,9 +119,9 @@ def _greet(running: bootstrap.Appliance, config: Config, took_s: float) -> None:
 async def _check(config: Config, options: argparse.Namespace) -> int:
     """Reach every part; a server that runs on the same data is left alone."""
     faults: list[str] = []
-    bootstrap.prepare_data_dir(config.data_dir)
+    data_dir.prepare(config.data_dir)
     try:
-        with bootstrap.lock_data_dir(config.data_dir):
+        with data_dir.locked(config.data_dir):
             bootstrap.listen(config).close()
             storage = bootstrap.open_storage(config)
             await storage.check()
@@ -133,7 +133,7 @@ async def _check(config: Config, options: argparse.Namespace) -> int:
                 )
             database = await bootstrap.open_database(config)
             await database.close()
-    except bootstrap.AlreadyRunning:
+    except data_dir.AlreadyRunning:
         print("An appliance runs on this data directory; ask its /readyz how its parts are.")
     except ConfigurationError as error:
         faults += error.faults

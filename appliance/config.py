@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from appliance.errors import ConfigurationError
 
@@ -316,7 +316,7 @@ def load(
     if faults:
         raise ConfigurationError(faults)
     for name in ("database_url", "storage_url"):
-        values[name] = values[name].replace("<data>", str(values["data_dir"]))
+        values[name] = values[name].replace("<data>", quote(str(values["data_dir"])))
     return Config(**values)
 
 

@@ -107,10 +107,10 @@ class MethodNotAllowed(ApplianceError):
     title = "This address does not take this method"
 
 
-class Conflict(ApplianceError):
-    code = "conflict"
-    status = 409
-    title = "This is not possible in the present state"
+class ContentEncodingRefused(ApplianceError):
+    code = "content_encoding_refused"
+    status = 415
+    title = "Uploads are taken as they are, without a content encoding"
 
 
 class RangeNotSatisfiable(ApplianceError):
@@ -144,6 +144,14 @@ class ShuttingDown(ApplianceError):
     code = "shutting_down"
     status = 503
     title = "The server is stopping"
+
+
+class NurseryUnavailable(ApplianceError):
+    """No attempt was begun, so none is burnt."""
+
+    code = "nursery_unavailable"
+    status = 503
+    title = "The process that starts media work does not come up"
 
 
 class ObjectMissing(ApplianceError):
@@ -205,6 +213,7 @@ class OutOfMemory(ProcessingError):
 class OutputRefused(ProcessingError):
     code = "output_refused"
     title = "The work on the file left a result that may not be kept"
+    permanent = True
 
 
 class WorkerLost(ProcessingError):

@@ -236,7 +236,7 @@ def page(
     before: str | None = None,
     limit: int,
 ) -> Transaction[list[Job]]:
-    """Jobs newest first. `owner` None: everybody's. `q`: an id, an owner, or part of a file name."""
+    """Jobs newest first. `owner` None: everybody's. `q`: id, owner, or part of a file name."""
     escaped = None if q is None else q.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
     rows = yield Statement(
         "jobs_page",
@@ -256,6 +256,13 @@ def page(
 def attempts(job_id: str) -> Transaction[list[Attempt]]:
     rows = yield Statement("attempts_of_job", {"job_id": job_id})
     return [_record(Attempt, row) for row in rows]
+
+
+def count_lost(job_id: str) -> Transaction[int]:
+    """How many attempts ended with the loss of their worker."""
+    rows = yield Statement("count_lost_attempts", {"job_id": job_id})
+    count: int = rows[0]["lost"]
+    return count
 
 
 def history(job_id: str) -> Transaction[list[HistoryEntry]]:

@@ -52,7 +52,9 @@ def end_session(token_hash: str) -> Transaction[None]:
     yield Statement("delete_session", {"token_hash": token_hash})
 
 
-def delete_expired_sessions(*, now: float) -> Transaction[int]:
+def delete_expired(*, now: float) -> Transaction[int]:
+    """Drop the sessions and sign-in links whose time is over; how many sessions there were."""
+    yield Statement("delete_expired_signin_links", {"now": now})
     rows = yield Statement("delete_expired_sessions", {"now": now})
     return len(rows)
 

@@ -1,6 +1,6 @@
 """The pruner: clears away what nothing refers to any more.
 
-- sessions that have expired
+- sessions and sign-in links that have expired
 - originals that were made durable but whose rows were not (a crash between the two)
 - results of attempts that never settled
 """
@@ -32,9 +32,7 @@ class Pruner:
 
     async def run_once(self) -> Mapping[str, int]:
         return {
-            "sessions": await self._database.write(
-                keys.delete_expired_sessions(now=self._clock.now())
-            ),
+            "sessions": await self._database.write(keys.delete_expired(now=self._clock.now())),
             "orphan_originals": await self._prune_originals(),
             "orphan_results": await self._prune_results(),
         }

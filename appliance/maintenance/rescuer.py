@@ -103,10 +103,8 @@ class Rescuer:
 
     async def _take_back(self, lease: Lease) -> Job | None:
         now = self._clock.now()
-        job = await self._database.read(jobs.get(lease.job_id))
-        if job is None:
-            return None
-        if lease.attempt - job.retry_count <= MAX_LOST:
+        lost_before = await self._database.read(jobs.count_lost(lease.job_id))
+        if lost_before < MAX_LOST:
             return await self._database.write(
                 jobs.release(
                     lease.job_id,
@@ -125,9 +123,9 @@ class Rescuer:
                 error=JobError(
                     code=error.code,
                     message=error.detail,
-                    step=job.step or "starting",
+                    step="supervising",
                     permanent=False,
-                    attempts=lease.attempt,
+                    attempts=lost_before + 1,
                 ),
                 error_class=type(error).__qualname__,
                 stderr_tail=None,

@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 from appliance.web import bodies
 from appliance.web.auth import auth_middleware
 from appliance.web.in_flight import IN_FLIGHT, InFlight
-from appliance.web.problems import PROBLEM_CODE, problem_middleware
+from appliance.web.problems import CLIENT_GONE, PROBLEM_CODE, problem_middleware
 from appliance.web.routes import ROUTES
 from appliance.web.services import ACCESS, SERVICES, USER, Services, User, services
 
@@ -60,7 +60,7 @@ def create_app(shared: Services) -> web.Application:
 async def access_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """One canonical line and one observation for every request."""
     began = time.perf_counter()
-    status = 499  # the client went away before there was an answer (nginx's number for it)
+    status = CLIENT_GONE
     try:
         with request.app[IN_FLIGHT]:
             response = await handler(request)

@@ -33,6 +33,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 PROBLEM_CODE: web.RequestKey[str] = web.RequestKey("problem_code", str)
 """Of the refusal that answers the request, for its log line."""
 
+CLIENT_GONE = 499
+"""For the log and the metrics; nginx's number for it."""
+
 RETRY_AFTER_S = 5
 _COME_BACK = (DatabaseUnavailable, ShuttingDown, StorageUnavailable)
 
@@ -50,8 +53,11 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
         return response
-    except (ConnectionError, asyncio.CancelledError):
-        raise  # the client is gone: there is nobody to answer
+    except asyncio.CancelledError:
+        raise
+    except ConnectionError:
+        # Ours never get here untranslated: it is the client that is gone, and nobody hears this.
+        return web.Response(status=CLIENT_GONE)
     except HttpProcessingError as error:
         return problem_response(request, BadRequest(f"{error.message}."))
     except Exception:

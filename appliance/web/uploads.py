@@ -9,7 +9,14 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from appliance.errors import ApplianceError, BadRequest, MultipartInvalid, NoFile, ShuttingDown
+from appliance.errors import (
+    ApplianceError,
+    BadRequest,
+    ContentEncodingRefused,
+    MultipartInvalid,
+    NoFile,
+    ShuttingDown,
+)
 from appliance.intake.receiver import Announced, JobOptions, Reception
 from appliance.jobs import HIGHEST_PRIORITY, Job
 from appliance.web import bodies
@@ -45,6 +52,8 @@ async def _counted(request: web.Request, receive: Receive) -> web.StreamResponse
         try:
             if services(request).stopping.is_set():
                 raise ShuttingDown("The server is stopping. Send the file again in a moment.")
+            if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+                raise ContentEncodingRefused("Send the file as it is, without Content-Encoding.")
             jobs = await receive(request, reception)
         except ApplianceError as error:
             metrics.uploads_refused.labels(error.code).inc()

@@ -24,6 +24,7 @@ from appliance.database.protocol import Database
 from appliance.errors import (
     ApplianceError,
     DatabaseUnavailable,
+    NurseryUnavailable,
     ObjectMissing,
     OutputRefused,
     StorageFull,
@@ -36,7 +37,7 @@ from appliance.processors.protocol import Limits, Order, Progress, Report
 from appliance.retry import delay_s
 from appliance.storage.protocol import Storage
 from appliance.threads import in_thread
-from appliance.workers.nursery import Nursery, NurseryUnavailable
+from appliance.workers.nursery import Nursery
 from appliance.workers.outcome import AttemptFailed
 from appliance.workers.outputs import Bounds, check_outputs
 
@@ -44,6 +45,9 @@ log = structlog.get_logger()
 
 SURROUNDINGS = (NurseryUnavailable, StorageFull, StorageUnavailable, DatabaseUnavailable)
 """Faults that say nothing about the job: it is handed back, and no retry is counted."""
+
+FULL_BYTES = 64 * 1024**2
+"""With less free than this, work that writes files cannot be expected to succeed."""
 
 OnProgress = Callable[[float, str], None]
 
@@ -100,6 +104,9 @@ class Attempts:
             await self._hand_back(claim, error.detail)
             raise SurroundingsFault from error
         except AttemptFailed as failed:
+            if not failed.error.permanent and await self._is_disk_full():
+                await self._hand_back(claim, "the disk is full")
+                raise SurroundingsFault from failed
             return await self._settle_failure(
                 claim,
                 failed.error,
@@ -167,6 +174,11 @@ class Attempts:
             async for piece in self.storage.read(job.storage_key):
                 await in_thread(copy.write, piece)
         return path
+
+    async def _is_disk_full(self) -> bool:
+        """Whether the lack of room, rather than the file, may be why an attempt failed."""
+        usage = await in_thread(shutil.disk_usage, self.scratch_dir)
+        return usage.free < FULL_BYTES
 
     # --- the settling writes ----------------------------------------------------------------
 

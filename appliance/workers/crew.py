@@ -45,15 +45,26 @@ class Crew:
         self._loops: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Return when every nursery is warm and jobs are being taken."""
-        await asyncio.gather(*(pool.start() for pool in self.pools))
+        """Return when every nursery is warm and jobs are being taken.
+
+        Raises NurseryUnavailable; `drain` then stops those that did start.
+        """
+        started = await asyncio.gather(
+            *(pool.start() for pool in self.pools), return_exceptions=True
+        )
+        for fault in started:
+            if fault is not None:
+                raise fault
         self._loops = [
             asyncio.create_task(self._every(self._beat_s, self._beat), name="heartbeat"),
             asyncio.create_task(self._every(TELL_PROGRESS_S, self._tell_progress), name="progress"),
         ]
 
     async def drain(self, grace_s: float) -> None:
-        """Stop taking jobs, let what can finish within `grace_s` finish, hand back the rest."""
+        """Stop taking jobs, let what can finish within `grace_s` finish, hand back the rest.
+
+        Once drained, it is a no-op.
+        """
         await asyncio.gather(*(pool.drain(grace_s) for pool in self.pools))
         for loop in self._loops:
             loop.cancel()

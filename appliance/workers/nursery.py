@@ -21,7 +21,7 @@ from pathlib import Path
 
 import structlog
 
-from appliance.errors import ApplianceError, ProcessingError
+from appliance.errors import NurseryUnavailable, ProcessingError
 from appliance.processors.protocol import Exited, Order
 from appliance.workers.outcome import (
     STDERR_TAIL_CHARACTERS,
@@ -38,14 +38,6 @@ STEADY_S = 10.0
 """A nursery that lived this long was sound: the next one is started without a longer wait."""
 
 log = structlog.get_logger()
-
-
-class NurseryUnavailable(ApplianceError):
-    """No attempt was begun, so none is burnt."""
-
-    code = "nursery_unavailable"
-    status = 503
-    title = "The process that starts media work does not come up"
 
 
 class Nursery:

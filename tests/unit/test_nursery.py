@@ -21,12 +21,13 @@ from appliance.errors import (
     ChildTimedOut,
     CorruptFile,
     LimitExceeded,
+    NurseryUnavailable,
     OutOfMemory,
     OutputRefused,
     ProcessingError,
 )
 from appliance.processors.protocol import Limits, Order, Output, Progress
-from appliance.workers.nursery import Nursery, NurseryUnavailable
+from appliance.workers.nursery import Nursery
 from appliance.workers.outcome import AttemptFailed, Outcome
 from appliance.workers.outputs import Bounds, check_outputs
 

@@ -176,7 +176,7 @@ async def test_a_fault_that_may_go_away_is_retried(works: Works, behaviour: str)
 
 async def test_what_a_child_may_not_leave_is_not_kept(works: Works) -> None:
     job_id = await works.submit("leave_links")
-    job = await works.status(job_id, JobStatus.RETRYING)
+    job = await works.status(job_id, JobStatus.FAILED)
     assert job.error is not None
     assert job.error.code == "output_refused"
     assert works.results() == []

@@ -146,3 +146,6 @@ WHERE status = 'PROCESSING' AND id IN (SELECT value FROM json_each(:ids));
 
 -- name: dead_letters
 SELECT * FROM dead_letters ORDER BY created_at DESC, job_id;
+
+-- name: count_lost_attempts
+SELECT count(*) AS lost FROM attempts WHERE job_id = :job_id AND outcome = 'lost';

@@ -39,3 +39,6 @@ VALUES (:token_hash, :key_id, :expires_at);
 UPDATE signin_links SET used_at = :now
 WHERE token_hash = :token_hash AND used_at IS NULL AND expires_at > :now
 RETURNING key_id;
+
+-- name: delete_expired_signin_links!
+DELETE FROM signin_links WHERE expires_at <= :now;

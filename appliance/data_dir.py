@@ -1,0 +1,71 @@
+"""The data directory: one process at a time, and a few things of its own beside the files.
+
+<data>/lock         held while an appliance runs on it
+<data>/node-id      the directory's own name, the same at every start
+<data>/scratch      of running attempts; emptied at every start
+<data>/admin.key    see `appliance.bootstrap`
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from appliance.errors import ConfigurationError
+from appliance.ids import new_id
+
+
+class AlreadyRunning(ConfigurationError):
+    """Another process uses the data directory."""
+
+
+def prepare(data_dir: Path) -> None:
+    """Make the directory where it is missing. Raises ConfigurationError."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+        (data_dir / ".writable").write_bytes(b"")
+        (data_dir / ".writable").unlink()
+    except OSError as error:
+        raise ConfigurationError(
+            [
+                f"APPLIANCE_DATA_DIR: {data_dir} cannot be written ({error.strerror}). Choose "
+                f"another directory, or give it to uid {os.getuid()}."
+            ]
+        ) from error
+
+
+@contextmanager
+def locked(data_dir: Path) -> Iterator[None]:
+    """Hold the directory for this process; the kernel lets go when the process ends.
+
+    Raises AlreadyRunning.
+    """
+    with (data_dir / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(
+                [
+                    f"APPLIANCE_DATA_DIR: another appliance runs on {data_dir}. Stop it, or give "
+                    "this one a directory of its own."
+                ]
+            ) from None
+        yield
+
+
+def node_id(data_dir: Path) -> str:
+    path = data_dir / "node-id"
+    if not path.exists():
+        path.write_text(new_id(), encoding="ascii")
+    return path.read_text(encoding="ascii")
+
+
+def empty_scratch(data_dir: Path) -> Path:
+    scratch = data_dir / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(mode=0o700)
+    return scratch
