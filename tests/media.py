@@ -321,6 +321,9 @@ def encrypted_pdf(*, user_password: str = "opensesame") -> bytes:
 
 # --- videos ------------------------------------------------------------------------------
 
+PIXELS = {"mjpeg": "yuvj420p"}
+"""Pixel formats of the encoders that take no other."""
+
 
 @functools.cache
 def video(
@@ -337,7 +340,6 @@ def video(
     black_s: float = 0,
     uneven: bool = False,
     index_first: bool = False,
-    interlaced: bool = False,
     hlg: bool = False,
 ) -> bytes:
     """A moving picture with a tone.
@@ -354,15 +356,13 @@ def video(
             target.metadata["location"] = "+52.5200+013.4050/"
         pictures = target.add_stream(codec, rate=rate)
         pictures.width, pictures.height = width, height
-        pictures.pix_fmt = "yuv420p10le" if hlg else "yuv420p"
+        pictures.pix_fmt = PIXELS.get(codec, "yuv420p10le" if hlg else "yuv420p")
         pictures.codec_context.time_base = Fraction(1, rate)
         if hlg:
             context = pictures.codec_context
             context.color_trc, context.color_primaries, context.colorspace = 18, 9, 9
         if codec == "libx264":
             pictures.options = {"preset": "ultrafast", "crf": "28"}
-            if interlaced:
-                pictures.options |= {"x264-params": "tff=1"}
         elif codec.startswith("libvpx"):
             pictures.options = {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "1M"}
         tone = target.add_stream(audio_codec, rate=48000) if audio else None

@@ -34,7 +34,6 @@ def fit(picture: Image.Image, edge_px: int) -> Image.Image:
 
 def save_webp(picture: Image.Image, folder: Path, name: str, report: Reporter) -> None:
     """Write `picture` (L, RGB or RGBA, sRGB) without any metadata, and report it."""
-    bare = picture.copy()
-    bare.info = {}  # Pillow would copy the profile, EXIF and XMP from here
-    bare.save(folder / name, "WEBP", quality=QUALITY, method=METHOD)
+    # Pillow copies no EXIF or XMP by itself, but before version 13 it did copy the profile
+    picture.save(folder / name, "WEBP", quality=QUALITY, method=METHOD, icc_profile="")
     report.output(name, "image/webp", width_px=picture.width, height_px=picture.height)

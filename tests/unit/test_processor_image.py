@@ -115,6 +115,12 @@ def test_a_large_jpeg_is_decoded_small_and_described_whole(tmp_path: Path) -> No
     assert_corners(opened(outcome), media.CORNERS)
 
 
+def test_a_jpeg_beyond_the_limit_is_decoded_small_enough(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(limits, "MAX_DECODED_PIXELS", 4_000_000)
+    outcome = run(media.jpeg(4400, 3300), "image/jpeg", tmp_path)
+    assert outcome.facts["width"] * outcome.facts["height"] == 14_520_000
+
+
 R, G, B, Y = media.CORNERS
 SHOWN = {
     1: (R, G, B, Y),

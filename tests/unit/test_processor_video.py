@@ -8,14 +8,15 @@ import io
 import itertools
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageChops
 
 from appliance.errors import CorruptFile, LimitExceeded, UnsupportedFile
 from appliance.processors import limits
@@ -248,10 +249,50 @@ def test_a_variable_frame_rate_is_kept(tmp_path: Path) -> None:
 
 
 def test_interlaced_pictures_become_whole_ones(tmp_path: Path) -> None:
-    outcome = run(media.mp4(1, interlaced=True), tmp_path)
-    made = frames(outcome)
-    assert not any(frame.interlaced_frame for frame in made)
-    assert len(made) == pytest.approx(25, abs=1)
+    """Lines in turn black and white, exchanged with every picture: combs, as on a bad screen."""
+    made = frames(run(combed(), tmp_path))
+    assert len(made) == pytest.approx(20, abs=1)
+    column = made[10].to_image().convert("L").crop((160, 40, 161, 140)).tobytes()
+    assert max(abs(a - b) for a, b in itertools.pairwise(column)) < 60
+
+
+def combed() -> bytes:
+    stripes = Image.new("L", (320, 180))
+    stripes.putdata([255 * (y % 2) for y in range(180) for _ in range(320)])
+    out = io.BytesIO()
+    with av.open(out, "w", format="mp4") as target:
+        video = target.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 320, 180, "yuv420p"
+        video.options = {"preset": "ultrafast", "crf": "10", "x264-params": "tff=1"}
+        for n in range(20):
+            shifted = ImageChops.offset(stripes, 0, n % 2).convert("RGB")
+            target.mux(video.encode(av.VideoFrame.from_image(shifted)))
+        target.mux(video.encode(None))
+    return out.getvalue()
+
+
+def test_key_frames_are_chosen_anew(tmp_path: Path) -> None:
+    """A source of nothing but key frames would else become a film of nothing but key frames."""
+    data = media.video(2, container="avi", codec="mjpeg", audio_codec="mp2")
+    outcome = run(data, tmp_path, "video/x-msvideo")
+    assert sum(frame.key_frame for frame in frames(outcome)) <= 2
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mpeg ts", "mpeg"])
+def test_the_film_begins_at_once(kind: str, tmp_path: Path) -> None:
+    """MPEG streams start their clocks anywhere, here at 1.4 and 0.5 s."""
+    content_type, data = KINDS[kind]
+    first = frames(run(data, tmp_path, content_type))[0]
+    assert first.pts * first.time_base < 0.1
+
+
+def test_two_pictures_for_one_moment_are_one(tmp_path: Path) -> None:
+    def doubled(packet: av.Packet, seconds: float) -> Fraction:
+        del packet
+        return Fraction(round(seconds * 25) // 2 * 2, 25)
+
+    data = remuxed(media.video(1, container="matroska", audio=False), doubled)
+    assert len(frames(run(data, tmp_path, "video/x-matroska"))) == 13
 
 
 def test_hdr_looks_like_sdr(tmp_path: Path) -> None:
@@ -275,33 +316,53 @@ def test_pictures_are_there_before_the_film(tmp_path: Path) -> None:
     assert order.index("thumbnail.webp") < order.index("transcoding") < order.index(FILM)
 
 
+def loud_moments(outcome: Outcome) -> tuple[list[float], float]:
+    """When the film's sound is heard, and how long its sound is, in seconds."""
+    loud, samples = [], 0
+    with film(outcome) as opened:
+        for frame in opened.decode(audio=0):
+            samples += frame.samples
+            if max(memoryview(frame.planes[0]).cast("B").cast("f")[: frame.samples]) > 0.05:
+                loud.append(float(frame.pts * frame.time_base))
+    return loud, samples / 48_000
+
+
 def test_sound_that_starts_late_stays_in_place(tmp_path: Path) -> None:
-    data = late_sound(0.5)
-    with film(run(data, tmp_path, "video/x-matroska")) as opened:
-        loud = [
-            float(frame.pts * frame.time_base)
-            for frame in opened.decode(audio=0)
-            if max(memoryview(frame.planes[0]).cast("B").cast("f")[: frame.samples]) > 0.05
-        ]
+    def late(packet: av.Packet, seconds: float) -> float:
+        return seconds + (0.5 if packet.stream.type == "audio" else 0)
+
+    data = remuxed(media.video(1, container="matroska"), late)
+    loud, _ = loud_moments(run(data, tmp_path, "video/x-matroska"))
     assert loud[0] == pytest.approx(0.5, abs=0.06)
 
 
-def late_sound(delay_s: float) -> bytes:
-    """The tone of a video, begun after `delay_s`."""
+def test_a_gap_in_the_sound_becomes_silence(tmp_path: Path) -> None:
+    def gap(packet: av.Packet, seconds: float) -> float | None:
+        return None if packet.stream.type == "audio" and 0.5 < seconds < 1 else seconds
+
+    data = remuxed(media.video(2, container="matroska"), gap)
+    loud, length_s = loud_moments(run(data, tmp_path, "video/x-matroska"))
+    assert length_s == pytest.approx(2, abs=0.1)
+    assert not [moment for moment in loud if 0.6 < moment < 0.95]
+    assert loud[-1] == pytest.approx(2, abs=0.1)
+
+
+def remuxed(data: bytes, moved: Callable[[av.Packet, float], float | Fraction | None]) -> bytes:
+    """The packets of a Matroska file at other moments (seconds), or left out."""
     out = io.BytesIO()
     with (
-        av.open(io.BytesIO(media.video(1, container="matroska"))) as source,
+        av.open(io.BytesIO(data)) as source,
         av.open(out, "w", format="matroska") as target,
     ):
         copies = {s.index: target.add_stream_from_template(s) for s in source.streams}
         for packet in source.demux():
             if packet.dts is None:
                 continue
-            if packet.stream.type == "audio":
-                packet.pts += round(delay_s / packet.time_base)
-                packet.dts += round(delay_s / packet.time_base)
-            packet.stream = copies[packet.stream.index]
-            target.mux(packet)
+            moment = moved(packet, float(packet.pts * packet.time_base))
+            if moment is not None:
+                packet.pts = packet.dts = round(moment / packet.time_base)
+                packet.stream = copies[packet.stream.index]
+                target.mux(packet)
     return out.getvalue()
 
 
@@ -340,10 +401,18 @@ def test_a_scratch_does_not_cost_the_film(tmp_path: Path) -> None:
 
 
 def test_too_much_damage_is_corrupt(tmp_path: Path) -> None:
+    """The first half plays, the second is gone, though every byte is there."""
     data = media.mp4(audio=False)
-    start = data.index(b"mdat") + 4
-    with pytest.raises(CorruptFile):
-        run(data[:start] + bytes(40_000) + data[start + 40_000 :], tmp_path)
+    middle, end = data.index(b"mdat") + len(data) // 2, data.index(b"moov") - 4
+    with pytest.raises(CorruptFile, match="parts of this video are damaged"):
+        run(data[:middle] + b"\xff" * (end - middle) + data[end:], tmp_path)
+
+
+def test_ffmpeg_s_own_use_of_the_system_s_numbers_is_about_the_file() -> None:
+    with pytest.raises(CorruptFile), reading():
+        raise av.error.OSError(errno.EIO, "as some demuxers say of a missing end")
+    with pytest.raises(MemoryError), reading():
+        raise av.error.MemoryError(errno.ENOMEM, "no memory")
 
 
 def test_sound_alone_is_unsupported(tmp_path: Path) -> None:
