@@ -43,6 +43,7 @@ from appliance.queue.table import TableQueue
 from appliance.storage.local import LocalStorage
 from appliance.storage.protocol import Storage
 from appliance.web.app import create_app
+from appliance.web.connections import Runner
 from appliance.web.in_flight import IN_FLIGHT
 from appliance.web.services import Services
 from appliance.workers.attempt import Attempts
@@ -234,7 +235,7 @@ async def _start_web(
     crew: Crew | None,
 ) -> None:
     app = create_app(services)
-    runner = web.AppRunner(
+    runner = Runner(
         app,
         access_log=None,  # the access middleware writes the one canonical line
         handle_signals=False,

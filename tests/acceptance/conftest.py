@@ -105,8 +105,22 @@ class Server:
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    server = Server(tmp_path / "data", drain_s="10")
+async def new_server(tmp_path: Path) -> AsyncIterator[Callable[..., Server]]:
+    """Make servers that are not started yet: `new_server(drain_s="1")`. None outlives the test."""
+    made: list[Server] = []
+
+    def make(data_dir: Path = tmp_path / "data", **settings: str) -> Server:
+        made.append(Server(data_dir, **settings))
+        return made[-1]
+
+    yield make
+    for server in made:
+        if server.process is not None:
+            await server.end(signal.SIGKILL)
+
+
+@pytest.fixture
+async def server(new_server: Callable[..., Server]) -> Server:
+    server = new_server(drain_s="10")
     await server.start()
-    yield server
-    await server.end(signal.SIGKILL)
+    return server

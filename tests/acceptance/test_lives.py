@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import aiohttp
@@ -17,10 +18,11 @@ import pytest
 from tests import media
 from tests.acceptance.conftest import DEADLINE_S, Server
 
+NewServer = Callable[..., Server]
+
 
 def processes_of(server: Server) -> set[int]:
-    """Every process whose environment or command line names the server's data directory, and
-    those below the server."""
+    """The server and everything below it."""
     assert server.process is not None
     found, frontier = set(), [server.process.pid]
     while frontier:
@@ -71,9 +73,9 @@ async def test_kill_9_in_the_middle_of_a_video_job(server: Server) -> None:
     assert hashlib.sha256(original).hexdigest() == hashlib.sha256(video).hexdigest()
 
 
-async def test_kill_9_under_uploads_loses_nothing_acknowledged(tmp_path: Path) -> None:
+async def test_kill_9_under_uploads_loses_nothing_acknowledged(new_server: NewServer) -> None:
     """The clients' record of 202s lies here, outside the killed process."""
-    server = Server(tmp_path / "data")
+    server = new_server()
     acknowledged: dict[str, str] = {}
     chance = random.Random(2)
 
@@ -127,8 +129,8 @@ async def test_sigterm_drains_and_ends_with_0(server: Server) -> None:
         assert (done["status"], done["attempt"]) == ("COMPLETED", 1)  # no attempt was burnt
 
 
-async def test_a_long_job_is_handed_back_when_the_grace_is_over(tmp_path: Path) -> None:
-    server = Server(tmp_path / "data", drain_s="0.5")
+async def test_a_long_job_is_handed_back_when_the_grace_is_over(new_server: NewServer) -> None:
+    server = new_server(drain_s="0.5")
     await server.start()
     job = await server.request("PUT", "/upload/long.mp4", data=io.BytesIO(media.mp4(20, 1280, 720)))
     await server.until(job["jobId"], lambda job: job["status"] == "PROCESSING")
@@ -136,7 +138,6 @@ async def test_a_long_job_is_handed_back_when_the_grace_is_over(tmp_path: Path) 
     await server.start()
     whole = await server.request("GET", f"/jobs/{job['jobId']}")
     assert whole["attempts"][0]["outcome"] == "handed_back"
-    await server.end(signal.SIGKILL)
 
 
 async def test_an_upload_under_way_at_sigterm_is_finished(server: Server) -> None:
@@ -144,7 +145,7 @@ async def test_an_upload_under_way_at_sigterm_is_finished(server: Server) -> Non
     head_sent = asyncio.Event()
     stopping = asyncio.Event()
 
-    async def body():  # type: ignore[no-untyped-def]
+    async def body() -> AsyncIterator[bytes]:
         yield b"first half, "
         head_sent.set()
         await stopping.wait()
@@ -185,8 +186,10 @@ def _parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-async def test_a_second_server_on_the_same_data_is_refused(server: Server) -> None:
-    second = Server(server.data_dir)
+async def test_a_second_server_on_the_same_data_is_refused(
+    server: Server, new_server: NewServer
+) -> None:
+    second = new_server()
     with pytest.raises(AssertionError, match="another appliance runs"):
         await second.start()
     assert second.process is not None
