@@ -38,6 +38,11 @@ def _starts(*signatures: bytes) -> Matcher:
     return lambda head: head.startswith(signatures)
 
 
+def _binary(matches: Matcher) -> Matcher:
+    """For signatures that words have too: `MZ`, `The free` (an MP4's fifth byte is a name)."""
+    return lambda head: matches(head) and not _text(head)
+
+
 def _riff(kind: bytes) -> Matcher:
     return lambda head: head[:4] == b"RIFF" and head[8:12] == kind
 
@@ -69,7 +74,8 @@ def _ebml(doctype: bytes) -> Matcher:
 
 def _pdf(head: bytes) -> bool:
     # ISO 32000-1 annex H.3.4.1: readers accept the header anywhere in the first 1,024 bytes.
-    return b"%PDF-" in head[:1024]
+    # A text about PDF holds it too.
+    return head.startswith(b"%PDF-") or (b"%PDF-" in head[:1024] and not _text(head))
 
 
 def _transport_stream(head: bytes) -> bool:
@@ -161,15 +167,17 @@ FILE_TYPES: tuple[FileType, ...] = (
     FileType("PDF", "application/pdf", (".pdf",), JobType.PDF, _pdf, ("application/x-pdf",)),
     FileType("M4A", "audio/mp4", (".m4a", ".m4b"), JobType.ANY, _brand(b"M4A ", b"M4B "),
              ("audio/x-m4a", "audio/m4a")),
-    FileType("QuickTime", "video/quicktime", (".mov", ".qt"), JobType.VIDEO, _quicktime),
+    FileType("QuickTime", "video/quicktime", (".mov", ".qt"), JobType.VIDEO,
+             _binary(_quicktime)),
     FileType("MP4", "video/mp4", (".mp4", ".m4v", ".3gp", ".3g2", ".mov"), JobType.VIDEO,
-             _iso_media, ("video/x-m4v", "video/3gpp", "video/3gpp2", "video/quicktime")),
+             _binary(_iso_media), ("video/x-m4v", "video/3gpp", "video/3gpp2", "video/quicktime")),
     FileType("WebM", "video/webm", (".webm",), JobType.VIDEO, _ebml(b"webm"), ("audio/webm",)),
     FileType("Matroska", "video/x-matroska", (".mkv", ".mk3d"), JobType.VIDEO,
              _ebml(b"matroska"), ("video/matroska",)),
     FileType("AVI", "video/x-msvideo", (".avi",), JobType.VIDEO, _riff(b"AVI "),
              ("video/avi", "video/msvideo", "video/vnd.avi")),
-    FileType("MPEG-TS", "video/mp2t", (".ts", ".mts", ".m2ts"), JobType.VIDEO, _transport_stream,
+    FileType("MPEG-TS", "video/mp2t", (".ts", ".mts", ".m2ts"), JobType.VIDEO,
+             _binary(_transport_stream),
              ("video/mpeg", "video/vnd.dlna.mpeg-tts")),
     FileType("MPEG", "video/mpeg", (".mpg", ".mpeg", ".vob"), JobType.VIDEO,
              _starts(b"\0\0\x01\xba", b"\0\0\x01\xb3"), ("video/mpg",)),
@@ -209,7 +217,8 @@ FILE_TYPES: tuple[FileType, ...] = (
              _starts(b"7z\xbc\xaf\x27\x1c")),
     FileType("xz", "application/x-xz", (".xz", ".txz"), JobType.ANY, _starts(b"\xfd7zXZ\0")),
     FileType("Zstandard", "application/zstd", (".zst",), JobType.ANY, _starts(b"\x28\xb5\x2f\xfd")),
-    FileType("bzip2", "application/x-bzip2", (".bz2", ".tbz2"), JobType.ANY, _starts(b"BZh")),
+    FileType("bzip2", "application/x-bzip2", (".bz2", ".tbz2"), JobType.ANY,
+             _binary(_starts(b"BZh"))),
     FileType("RAR", "application/vnd.rar", (".rar", ".cbr"), JobType.ANY, _starts(b"Rar!\x1a\x07"),
              ("application/x-rar-compressed", "application/x-rar")),
     FileType("tar", "application/x-tar", (".tar",), JobType.ANY,
@@ -220,9 +229,10 @@ FILE_TYPES: tuple[FileType, ...] = (
              JobType.ANY, _starts(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
              ("application/msword", "application/vnd.ms-excel", "application/vnd.ms-powerpoint",
               "application/vnd.ms-outlook")),
-    FileType("MP3", "audio/mpeg", (".mp3",), JobType.ANY, _mp3, ("audio/mp3", "audio/mpeg3")),
+    FileType("MP3", "audio/mpeg", (".mp3",), JobType.ANY, _binary(_mp3),
+             ("audio/mp3", "audio/mpeg3")),
     FileType("program (Windows)", "application/vnd.microsoft.portable-executable",
-             (".exe", ".dll", ".scr", ".sys", ".com"), JobType.ANY, _starts(b"MZ"),
+             (".exe", ".dll", ".scr", ".sys", ".com"), JobType.ANY, _binary(_starts(b"MZ")),
              ("application/x-msdownload", "application/x-dosexec"), dangerous=True),
     FileType("program (Linux)", "application/x-executable", ("", ".so", ".elf"),
              JobType.ANY, _starts(b"\x7fELF"),
