@@ -28,6 +28,8 @@ class _Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """The last answer on this connection. Raises ConnectionError where one has begun."""
+        if isinstance(exc, ConnectionError):
+            raise exc  # the client is gone: nobody to answer, and nothing that is wrong here
         if status == 400:
             # After the colon stands what the client sent: a key perhaps.
             reason = (message or "It breaks the rules of HTTP").partition(":")[0].strip()
