@@ -36,7 +36,7 @@ from PIL import (  # noqa: F401  (each plug-in registers its format)
 from appliance.errors import LimitExceeded, UnsupportedFile
 from appliance.processors import limits, thumbhash
 from appliance.processors.faults import blaming_the_file
-from appliance.processors.pictures import THUMBNAIL, fit, fitted, save_webp
+from appliance.processors.pictures import THUMBNAIL, copy_webp, fit, fitted, save_webp
 from appliance.processors.protocol import Order, Reporter
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow warns before it refuses; `limits` refuses at once
@@ -105,10 +105,7 @@ class ImageProcessor:
                 picture = fit(_plain(source), RESULTS[0][1])
             report.progress(0.5, "converting colours")
             picture = _to_srgb(_upright(picture, orientation), profile)
-            for number, (name, edge_px) in enumerate(RESULTS):
-                report.progress(0.6 + number * 0.13, f"writing {name}")
-                picture = fit(picture, edge_px)
-                save_webp(picture, output_dir, name, report)
+            picture = _save_results(picture, output_dir, report)
             report.progress(0.99, "describing")
             return _as_shown(facts, orientation) | _impression(picture)
 
@@ -233,6 +230,20 @@ def _source_profile(mode: str, profile: bytes | None) -> ImageCms.ImageCmsProfil
     except (ImageCms.PyCMSError, OSError):
         return None
     return None if is_srgb else parsed
+
+
+def _save_results(picture: Image.Image, output_dir: Path, report: Reporter) -> Image.Image:
+    """Write `RESULTS`, and return the last and smallest picture."""
+    before: str | None = None
+    for number, (name, edge_px) in enumerate(RESULTS):
+        report.progress(0.6 + number * 0.13, f"writing {name}")
+        made = fit(picture, edge_px)
+        if before is not None and made is picture:
+            copy_webp(made, output_dir, before, name, report)
+        else:
+            save_webp(made, output_dir, name, report)
+        picture, before = made, name
+    return picture
 
 
 def _as_shown(facts: dict[str, Any], orientation: int) -> dict[str, Any]:

@@ -182,7 +182,7 @@ def test_no_pages_after_a_password(tmp_path: Path) -> None:
         run(media.pdf_without_pages(), tmp_path)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(keep=st.floats(0, 0.9995))
 def test_a_truncated_document_is_corrupt(keep: float, tmp_path: Path) -> None:
     with pytest.raises(CorruptFile):
@@ -198,7 +198,7 @@ def test_nonsense_with_an_end_is_corrupt(tmp_path: Path) -> None:
         run(b"%PDF-1.7\nnothing here\n%%EOF\n", tmp_path)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(start=st.floats(0, 0.99), length=st.integers(1, 600))
 def test_damage_is_survived_or_named(start: float, length: int, tmp_path: Path) -> None:
     with contextlib.suppress(CorruptFile, EncryptedFile, LimitExceeded):
