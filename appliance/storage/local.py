@@ -31,6 +31,7 @@ from appliance.storage.protocol import Incoming, Space
 from appliance.threads import in_thread
 
 READ_BYTES = 1024 * 1024
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
 class LocalStorage:
@@ -53,7 +54,11 @@ class LocalStorage:
         return cls(root)
 
     async def receive(self) -> Incoming:
-        return _LocalIncoming(self, self._incoming / new_id())
+        path = self._incoming / new_id()
+        with _translated(path.parent):
+            # On a thread: to create a file waits for the file system's commit under way.
+            descriptor = await in_thread(os.open, path, _CREATE, 0o640)
+        return _LocalIncoming(self, path, descriptor)
 
     async def store_file(self, path: Path, key: str) -> None:
         await in_thread(self._adopt, path, key)
@@ -180,13 +185,10 @@ class LocalStorage:
 
 
 class _LocalIncoming:
-    def __init__(self, storage: LocalStorage, path: Path) -> None:
+    def __init__(self, storage: LocalStorage, path: Path, descriptor: int) -> None:
         self._storage = storage
         self._path = path
-        with _translated(path):
-            self._descriptor: int | None = os.open(
-                path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o640
-            )
+        self._descriptor: int | None = descriptor
 
     async def write(self, data: bytes | memoryview) -> None:
         assert self._descriptor is not None
@@ -202,9 +204,9 @@ class _LocalIncoming:
         assert self._descriptor is not None
         with _translated(key):
             os.fsync(self._descriptor)
+            self._storage._rename(self._path, key)
             os.close(self._descriptor)
             self._descriptor = None
-            self._storage._rename(self._path, key)
 
     async def __aenter__(self) -> Self:
         return self
@@ -215,10 +217,11 @@ class _LocalIncoming:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-        self._path.unlink(missing_ok=True)
+        if self._descriptor is None:
+            return  # committed
+        os.close(self._descriptor)
+        self._descriptor = None
+        await in_thread(self._path.unlink, missing_ok=True)
 
 
 def _sync_directory(path: Path) -> None:
