@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -20,18 +19,18 @@ import structlog
 from aiohttp import web
 
 from appliance import data_dir
+from appliance.admin_key import ensure_admin_key
 from appliance.clock import Clock, SystemClock
 from appliance.config import Config, PoolSize
 from appliance.coordination.memory import MemoryCoordination
 from appliance.coordination.protocol import Coordination
-from appliance.database import keys, workers
+from appliance.database import workers
 from appliance.database.protocol import Database
 from appliance.database.sqlite import SqliteDatabase
 from appliance.errors import ConfigurationError
 from appliance.ids import new_id
 from appliance.intake.receiver import IntakeLimits, Receiver
 from appliance.jobs import JobType, Scan
-from appliance.keys import ApiKey, Role, hash_secret, new_secret, new_token
 from appliance.maintenance.pruner import Pruner
 from appliance.maintenance.rescuer import Rescuer
 from appliance.maintenance.service import Maintenance
@@ -54,13 +53,9 @@ from appliance.workers.pool import Pool
 
 log = structlog.get_logger()
 
-SIGNIN_LINK_S = 24 * 3600
 DISK_THREADS = 32
 """Threads that wait for the disk. Python's default is cores + 4; syncs that wait side by side
 share the file system's commits, so more of them cost less."""
-
-CONFIGURED_KEY = "APPLIANCE_ADMIN_KEY"
-"""Name of the admin key that the configuration gives."""
 
 MAX_RESULT_BYTES = 8 * 1024**3
 
@@ -110,7 +105,12 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     if not (config.port or config.public_url):
         url = f"http://{config.host}:{listening.getsockname()[1]}"
     # Last: a start that fails before this one leaves the first sign-in link to the next.
-    signin_token = await _ensure_admin_key(config, parts)
+    signin_token = await ensure_admin_key(
+        parts.database,
+        key_file=config.data_dir / "admin.key",
+        configured=config.admin_key,
+        now=parts.clock.now(),
+    )
     services = _services(parts, config, url, crew)
     await _start_web(stack, services, config, listening, crew)
     signin_url = f"{url}/signin?token={signin_token}" if signin_token else None
@@ -318,63 +318,3 @@ def listen(config: Config) -> socket.socket:
                 f"on ({os.strerror(error.errno or 0)}). Stop what uses it, or choose another port."
             ]
         ) from error
-
-
-# --- keys ----------------------------------------------------------------------------------
-
-
-async def create_key(
-    database: Database, *, name: str, role: Role, now: float, secret: str | None = None
-) -> tuple[ApiKey, str]:
-    """Make a key; its secret is returned once and kept nowhere."""
-    secret = secret or new_secret()
-    key = ApiKey(
-        id=new_id(),
-        name=name,
-        role=role,
-        prefix=secret[:10],
-        created_at=now,
-        expires_at=None,
-        revoked_at=None,
-    )
-    await database.write(keys.create(key, secret_hash=hash_secret(secret)))
-    return key, secret
-
-
-async def _ensure_admin_key(config: Config, parts: _Parts) -> str | None:
-    """Make the first admin key where there is none; returns a sign-in token when it did."""
-    now = parts.clock.now()
-    known = await parts.database.read(keys.list_all())
-    if config.admin_key is not None:
-        await _use_admin_key(config.admin_key, known, parts)
-        return None
-    if any(key.role is Role.ADMIN and key.is_valid(now) for key in known):
-        return None
-    key, secret = await create_key(parts.database, name="admin", role=Role.ADMIN, now=now)
-    path = config.data_dir / "admin.key"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secret + "\n")
-    token = new_token()
-    await parts.database.write(
-        keys.create_signin_link(
-            key.id, token_hash=hash_secret(token), expires_at=now + SIGNIN_LINK_S
-        )
-    )
-    return token
-
-
-async def _use_admin_key(secret: str, known: Sequence[ApiKey], parts: _Parts) -> None:
-    """Make the configured key valid, and the one that was configured before it void."""
-    now = parts.clock.now()
-    current = await parts.database.read(keys.by_secret(hash_secret(secret)))
-    if current is not None and current.is_valid(now):
-        return
-    if current is not None:
-        raise ConfigurationError(
-            ["APPLIANCE_ADMIN_KEY: this key was revoked, and stays so. Set another one."]
-        )
-    for key in known:
-        if key.name == CONFIGURED_KEY:
-            await parts.database.write(keys.revoke(key.id, now=now))
-    await create_key(parts.database, name=CONFIGURED_KEY, role=Role.ADMIN, now=now, secret=secret)

@@ -15,6 +15,7 @@ import uvloop
 
 import appliance
 from appliance import bootstrap, data_dir, log
+from appliance.admin_key import create_key
 from appliance.clock import rfc3339
 from appliance.config import SETTINGS, Config, load
 from appliance.database import keys
@@ -148,7 +149,7 @@ async def _check(config: Config, options: argparse.Namespace) -> int:
 async def _keys_create(config: Config, options: argparse.Namespace) -> int:
     database = await bootstrap.open_database(config)
     try:
-        key, secret = await bootstrap.create_key(
+        key, secret = await create_key(
             database, name=options.name, role=Role(options.role), now=time.time()
         )
     finally:

@@ -3,7 +3,7 @@
 <data>/lock         held while an appliance runs on it
 <data>/node-id      the directory's own name, the same at every start
 <data>/scratch      of running attempts; emptied at every start
-<data>/admin.key    see `appliance.bootstrap`
+<data>/admin.key    see `appliance.admin_key`
 """
 
 from __future__ import annotations

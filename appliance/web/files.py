@@ -15,6 +15,7 @@ from appliance.database import jobs
 from appliance.errors import NotFound, RangeNotSatisfiable
 from appliance.ids import is_id
 from appliance.jobs import Job, ResultFile
+from appliance.web.representation import is_known
 from appliance.web.services import services, user
 
 ORIGINAL = "original"
@@ -49,7 +50,7 @@ async def get_file(request: web.Request) -> web.StreamResponse:
     if file.content_type == "application/pdf":
         # Chromium's viewer does not start in a sandboxed document; it runs no page script.
         del headers["Content-Security-Policy"]
-    if headers["ETag"] in request.headers.get("If-None-Match", "").split(", "):
+    if is_known(request.headers.get("If-None-Match"), headers["ETag"]):
         return web.Response(status=304, headers=headers)
 
     start, end = _range(request, file, headers["ETag"])
@@ -123,5 +124,7 @@ def _range(request: web.Request, file: ResultFile, etag: str) -> tuple[int, int]
         if match[2] and int(match[2]) < start:
             return whole  # not a valid range: to be ignored
     if start >= end:
-        raise RangeNotSatisfiable(f"The file has {file.size_bytes} bytes.")
+        raise RangeNotSatisfiable(
+            f"The file has {file.size_bytes} bytes.", sizeBytes=file.size_bytes
+        )
     return start, end

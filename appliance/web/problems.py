@@ -21,6 +21,7 @@ from appliance.errors import (
     MethodNotAllowed,
     NotFound,
     NotSignedIn,
+    RangeNotSatisfiable,
     ShuttingDown,
     StorageUnavailable,
 )
@@ -98,6 +99,8 @@ def problem_response(request: web.Request, error: ApplianceError) -> web.StreamR
     )
     if isinstance(error, NotSignedIn):
         response.headers["WWW-Authenticate"] = 'Bearer realm="upload-appliance"'
+    if isinstance(error, RangeNotSatisfiable):
+        response.headers["Content-Range"] = f"bytes */{error.extra['sizeBytes']}"
     if isinstance(error, _COME_BACK):
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     if request.body_exists and not request.content.at_eof():

@@ -22,6 +22,14 @@ def json_response(
     )
 
 
+def is_known(if_none_match: str | None, etag: str) -> bool:
+    """Whether the client has what `etag` names already (RFC 9110, 13.1.2: weak comparison)."""
+    if if_none_match is None:
+        return False
+    known = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return etag in known or known == ["*"]
+
+
 def job_document(job: Job) -> dict[str, Any]:
     """The job as POST /upload and GET /status give it."""
     return {

@@ -13,7 +13,7 @@ from appliance.errors import BadRequest, NotFound
 from appliance.events import job_topic, status_key
 from appliance.ids import is_id
 from appliance.jobs import JobStatus
-from appliance.web.representation import encode, job_document
+from appliance.web.representation import encode, is_known, job_document
 from appliance.web.services import Services, services, user
 
 CACHE_S = 1.0
@@ -39,10 +39,10 @@ async def get_status(request: web.Request) -> web.StreamResponse:
     wait_s = _wait_s(request)
     current = await visible_status(request)
     known = request.headers.get("If-None-Match")
-    if wait_s and not current.status.is_final and known in (None, current.etag):
+    if wait_s and not current.status.is_final and (known is None or is_known(known, current.etag)):
         current = await _wait_for_change(request, shared, current, wait_s)
     headers = {"ETag": current.etag, "Cache-Control": "private, no-cache"}
-    if known == current.etag:
+    if is_known(known, current.etag):
         return web.Response(status=304, headers=headers)
     return web.Response(body=current.body, headers=headers, content_type="application/json")
 

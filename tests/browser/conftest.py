@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
-from appliance.bootstrap import create_key
+from appliance.admin_key import create_key
 from appliance.keys import Role
 from tests.conftest import Serve, Served
 

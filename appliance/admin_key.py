@@ -1,0 +1,79 @@
+"""Making API keys, and seeing to it that there always is an admin's.
+
+The first admin key comes from the configuration, or is made at the first start and written to a
+file that only the server's user can read, with a one-time link to sign in by.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from appliance.database import keys
+from appliance.database.protocol import Database
+from appliance.errors import ConfigurationError
+from appliance.ids import new_id
+from appliance.keys import SHOWN_CHARACTERS, ApiKey, Role, hash_secret, new_secret, new_token
+
+SIGNIN_LINK_S = 24 * 3600
+CONFIGURED_KEY = "APPLIANCE_ADMIN_KEY"
+"""Name of the admin key that the configuration gives."""
+
+
+async def create_key(
+    database: Database, *, name: str, role: Role, now: float, secret: str | None = None
+) -> tuple[ApiKey, str]:
+    """Make a key; its secret is returned once and kept nowhere."""
+    secret = secret or new_secret()
+    key = ApiKey(
+        id=new_id(),
+        name=name,
+        role=role,
+        prefix=secret[:SHOWN_CHARACTERS],
+        created_at=now,
+        expires_at=None,
+        revoked_at=None,
+    )
+    await database.write(keys.create(key, secret_hash=hash_secret(secret)))
+    return key, secret
+
+
+async def ensure_admin_key(
+    database: Database, *, key_file: Path, configured: str | None, now: float
+) -> str | None:
+    """Make an admin key where none is valid; returns a one-time sign-in token when it did.
+
+    With `configured`, that is the key, and no token is made. Raises ConfigurationError.
+    """
+    if configured is not None:
+        await _use_configured(database, configured, now)
+        return None
+    known = await database.read(keys.list_all())
+    if any(key.role is Role.ADMIN and key.is_valid(now) for key in known):
+        return None
+    key, secret = await create_key(database, name="admin", role=Role.ADMIN, now=now)
+    descriptor = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secret + "\n")
+    token = new_token()
+    await database.write(
+        keys.create_signin_link(
+            key.id, token_hash=hash_secret(token), expires_at=now + SIGNIN_LINK_S
+        )
+    )
+    return token
+
+
+async def _use_configured(database: Database, secret: str, now: float) -> None:
+    """Make the configured key valid, and the one that was configured before it void."""
+    current = await database.read(keys.by_secret(hash_secret(secret)))
+    if current is not None and current.is_valid(now):
+        return
+    if current is not None:
+        raise ConfigurationError(
+            ["APPLIANCE_ADMIN_KEY: this key was revoked, and stays so. Set another one."]
+        )
+    for key in await database.read(keys.list_all()):
+        if key.name == CONFIGURED_KEY:
+            await database.write(keys.revoke(key.id, now=now))
+    await create_key(database, name=CONFIGURED_KEY, role=Role.ADMIN, now=now, secret=secret)
