@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 
-from appliance.bootstrap import create_key
+from appliance.admin_key import create_key
 from appliance.keys import ApiKey, Role
 from tests.conftest import Served
 from tests.web.wire import services_of
