@@ -61,6 +61,8 @@ async def _stream(
         }
     )
     await response.prepare(request)
+    if request.method == "HEAD":
+        return response
     await response.write(b"retry: 2000\n\n")
     async with shared.coordination.subscribe(topic) as changes:
         if job_id is not None:
