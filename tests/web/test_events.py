@@ -25,6 +25,7 @@ from tests.web.wire import (
     services_of,
     until,
     upload,
+    wire,
 )
 
 
@@ -221,6 +222,18 @@ async def test_a_stopping_server_ends_the_streams(serve: Serve) -> None:
         await subscribed(served)
         services_of(served).stopping.set()
         assert await stream.next() is None
+
+
+async def test_a_head_of_a_stream_is_its_head_only(serve: Serve) -> None:
+    served = await serve()
+    job = await upload(served)
+    async with wire(served) as connection:
+        for path in ("/events", f"/jobs/{job['jobId']}/events"):
+            await connection.head(f"HEAD {path}", "Connection: close" if "jobs" in path else "A: b")
+            answer = await connection.answer()
+            assert (answer.status, answer.body) == (200, b"")
+            assert answer.headers["Content-Type"].startswith("text/event-stream")
+        assert await connection.closed() == b""
 
 
 async def test_who_goes_away_is_forgotten(serve: Serve) -> None:

@@ -1,0 +1,222 @@
+"""The pages and static files, as a browser gets them; what they do in one is tested in
+tests/browser."""
+
+from __future__ import annotations
+
+import html
+import re
+from html.parser import HTMLParser
+
+import pytest
+from yarl import URL
+
+from appliance.web.assets import folder
+from tests.conftest import Serve, Served
+from tests.web.conftest import Join
+from tests.web.wire import refused, upload
+
+HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+HOSTILE_NAMES = (
+    "<img src=x onerror=alert(1)>.txt",
+    '"><script>alert(1)<.txt',
+    "' onmouseover='alert(1).txt",
+    "{{ 7 * 7 }}{% raw %}.txt",
+    "&lt;b&gt;.txt",
+    "javascript:alert(1).txt",
+    "`${alert(1)}`.txt",
+)
+
+
+class Page(HTMLParser):
+    """The elements of a page with their attributes, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+async def page(served: Served, path: str, status: int = 200) -> Page:
+    async with served.admin.get(path, headers=HTML) as response:
+        assert response.status == status, path
+        assert response.content_type == "text/html"
+        assert response.headers["Cache-Control"] == "no-store"
+        return Page(await response.text())
+
+
+@pytest.mark.parametrize("path", ["/", "/dashboard", "/signin", "/nowhere"])
+async def test_every_page_obeys_a_strict_policy(serve: Serve, path: str) -> None:
+    served = await serve()
+    await upload(served)
+    async with served.admin.get(path, headers=HTML) as response:
+        policy = response.headers["Content-Security-Policy"]
+        shown = Page(await response.text())
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
+    for directive in ("frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"):
+        assert directive in policy
+    for header, value in (
+        ("X-Content-Type-Options", "nosniff"),
+        ("X-Frame-Options", "DENY"),
+        ("Referrer-Policy", "same-origin"),
+        ("Server", "upload-appliance"),
+    ):
+        assert response.headers[header] == value
+    # What the policy would block must not be there.
+    for tag, attributes in shown.elements:
+        assert "style" not in attributes, (tag, attributes)
+        assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
+        if tag == "script":
+            assert (attributes["src"] or "").startswith("/static/")
+        assert tag != "style"
+
+
+@pytest.mark.parametrize("path", ["/", "/dashboard"])
+async def test_hostile_names_are_words_on_a_page(serve: Serve, path: str) -> None:
+    served = await serve()
+    before = await page(served, path)
+    names = [(await upload(served, name=name))["filename"] for name in HOSTILE_NAMES]
+    shown = await page(served, path)
+    titles = {attributes.get("title") for _, attributes in shown.elements}
+    for name in names:
+        assert name in titles
+    for tag in ("script", "iframe", "object", "base"):
+        assert len(shown.named(tag)) == len(before.named(tag))
+    for tag, attributes in shown.elements:
+        assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
+        link = attributes.get("href") or attributes.get("src") or "/"
+        assert not link.startswith("javascript:")
+    assert "49" not in [name for name in titles if name and "raw" in name]
+
+
+async def test_hostile_queries_are_words_on_a_page(serve: Serve) -> None:
+    served = await serve()
+    evil = '"><script>alert(1)</script>'
+    for path in ("/dashboard", "/signin", "/nowhere", "/"):
+        for name in ("q", "next", "token", "cursor", "status"):
+            async with served.admin.get(path, params={name: evil}, headers=HTML) as response:
+                text = await response.text()
+            assert response.status < 500
+            assert "<script>alert" not in text, (path, name)
+
+
+async def test_the_upload_page_shows_the_users_own_files_only(serve: Serve, join: Join) -> None:
+    served = await serve(max_upload_bytes="3MB")
+    ada = await join(served)
+    await upload(served, name="admins.txt")
+    await upload(served, name="adas.txt", by=ada.http)
+    mine = await page(served, "/")
+    assert {"admins.txt"} == {
+        attributes["title"]
+        for attributes in mine.named("h3") + mine.named("span") + mine.named("bdi")
+        if (attributes.get("title") or "").endswith(".txt")
+    }
+    (form,) = [form for form in mine.named("form") if form.get("action") == "/upload"]
+    assert (form["method"], form["enctype"]) == ("post", "multipart/form-data")
+    assert form["data-max-bytes"] == "3000000"
+    (chooser,) = [one for one in mine.named("input") if one.get("name") == "file"]
+    assert ".jpg" in (chooser["accept"] or "")
+    assert "multiple" in chooser
+
+
+async def test_older_uploads_are_a_page_further(serve: Serve) -> None:
+    served = await serve()
+    for number in range(51):
+        await upload(served, name=f"{number:02}.txt")
+    seen: set[str] = set()
+    path: str | None = "/"
+    while path is not None:
+        shown = await page(served, path)
+        names = {a["title"] for _, a in shown.elements if (a.get("title") or "").endswith(".txt")}
+        assert not names & seen
+        seen |= {name for name in names if name}
+        older = [a["href"] for a in shown.named("a") if "cursor=" in (a.get("href") or "")]
+        path = older[0] if older else None
+    assert len(seen) == 51
+
+
+async def test_a_refusal_to_a_browser_is_a_page(serve: Serve) -> None:
+    served = await serve()
+    shown = await page(served, "/jobs/nothing", status=404)
+    assert "no such job" in shown.text
+    async with served.anonymous.get("/", headers=HTML, allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (303, "/signin?next=/")
+
+
+async def test_the_dashboards_panels_alone(serve: Serve) -> None:
+    served = await serve()
+    await upload(served, name="seen.txt")
+    shown = await page(served, "/dashboard?fragment=panels")
+    assert not shown.named("html")
+    assert "seen.txt" in html.unescape(shown.text)
+    assert "seen.txt" not in (await page(served, "/dashboard?fragment=panels&q=other")).text
+
+
+# --- static files ----------------------------------------------------------------------------
+
+
+async def test_everything_that_the_pages_name_is_there(serve: Serve) -> None:
+    served = await serve()
+    named: set[str] = set()
+    for path in ("/", "/dashboard", "/signin"):
+        shown = await page(served, path)
+        named |= {
+            value
+            for _, attributes in shown.elements
+            for value in attributes.values()
+            if value and value.startswith("/static/")
+        }
+    assert len(named) > 8
+    kinds = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+    for address in named:
+        plain = address.partition("#")[0]
+        async with served.anonymous.get(plain) as response:
+            assert response.status == 200, address
+            assert response.content_type == kinds[plain.partition("?")[0].rpartition(".")[2]]
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+            assert ("immutable" in response.headers["Cache-Control"]) == ("?v=" in address)
+
+
+async def test_static_files_by_name(serve: Serve) -> None:
+    served = await serve()
+    for path in folder("static").iterdir():
+        async with served.anonymous.get(f"/static/{path.name}") as response:
+            assert await response.read() == path.read_bytes()
+            assert response.headers["Cache-Control"] == "no-cache"
+            etag = response.headers["ETag"]
+        known = {"If-None-Match": etag}
+        async with served.anonymous.get(f"/static/{path.name}", headers=known) as response:
+            assert response.status == 304
+
+
+async def test_nothing_else_is_static(serve: Serve) -> None:
+    served = await serve()
+    for name in (
+        "nothing.js", "..%2Fpyproject.toml", "%2e%2e%2fREADME.md", "..", ".", "base.css%00",
+        "base.css%2F", "%2Fetc%2Fpasswd", "BASE.CSS", "base", ".hidden", "a" * 5000 + ".js",
+    ):  # fmt: skip
+        address = URL(f"{served.url}/static/{name}", encoded=True)
+        async with served.anonymous.get(address) as response:
+            await refused(response, 404, "not_found")
+    for address in ("/static/", "/static", "/static/js/base.js", "/.git/config", "/data/lock"):
+        async with served.anonymous.get(address) as response:
+            await refused(response, 404, "not_found")
+
+
+async def test_no_module_or_style_names_another_site() -> None:
+    """The policy would block it, and a server in a closed network would miss it."""
+    for path in folder("static").iterdir():
+        text = path.read_text(encoding="utf-8")
+        for address in re.findall(r"https?://[^\s\"'`)]+", text):
+            assert address.startswith("http://www.w3.org/"), (path.name, address)
