@@ -17,18 +17,21 @@ NAMELESS = "unnamed"
 # Bidirectional controls let `cod.exe` be shown as `exe.doc`; they are not needed in a name.
 _BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
+_EDGES = "." + "".join(filter(str.isspace, map(chr, range(0x3001))))
+"""A dot and every space there is: not at the beginning of a name, nor at its end."""
+
 
 def clean(name: str | None) -> str:
     """`name` without path, control characters and edges of dots or spaces; never empty."""
-    text = unicodedata.normalize("NFC", name or "")
-    text = re.split(r"[/\\]", text)[-1]
+    text = re.split(r"[/\\]", name or "")[-1]
     text = _BIDI_CONTROLS.sub("", text)
     text = "".join(
         character
         for character in text
         if unicodedata.category(character) not in ("Cc", "Cs", "Co", "Cn", "Zl", "Zp")
     )
-    text = text.strip().strip(".").strip()
+    # Normalised last: an accent finds its letter only when what stood between them is gone.
+    text = unicodedata.normalize("NFC", text).strip(_EDGES)
     return _shorten(text) or NAMELESS
 
 
@@ -46,4 +49,4 @@ def _shorten(name: str) -> str:
     suffix = extension(name)
     stem = name[: len(name) - len(suffix)] if suffix else name
     room = MAX_BYTES - len(suffix.encode())
-    return stem.encode()[:room].decode("utf-8", "ignore").rstrip() + suffix
+    return stem.encode()[:room].decode("utf-8", "ignore").rstrip(_EDGES) + suffix
