@@ -79,7 +79,7 @@ for _power, _letter in enumerate("kmgt", start=1):
 
 
 def parse_bytes(text: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)\s*([a-z]*)", text.strip().lower())
     if not match or match[2] not in _UNITS:
         raise ValueError("give a size such as 500000000, 500MB or 10GiB")
     return int(float(match[1]) * _UNITS[match[2]])
