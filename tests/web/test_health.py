@@ -100,9 +100,12 @@ async def test_strangers_cannot_grow_the_metrics(serve: Serve) -> None:
             served.anonymous.get(f"/made/up/{number}"),
             served.anonymous.get(f"/jobs/{number}"),
             served.anonymous.request(f"MADEUP{number}", "/jobs"),
+            served.anonymous.request("PROPFIND", "/jobs"),
         ):
             pass
     async with served.admin.get("/metrics") as response:
         figures = await response.text()
     assert "/made/up" not in figures
     assert "MADEUP" not in figures
+    assert "PROPFIND" not in figures
+    assert 'method="other"' in figures
