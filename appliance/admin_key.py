@@ -10,10 +10,11 @@ import os
 from pathlib import Path
 
 from appliance.database import keys
-from appliance.database.protocol import Database
+from appliance.database.protocol import Database, Transaction
 from appliance.errors import ConfigurationError
 from appliance.ids import new_id
 from appliance.keys import SHOWN_CHARACTERS, ApiKey, Role, hash_secret, new_secret, new_token
+from appliance.threads import in_thread
 
 SIGNIN_LINK_S = 24 * 3600
 CONFIGURED_KEY = "APPLIANCE_ADMIN_KEY"
@@ -25,7 +26,13 @@ async def create_key(
 ) -> tuple[ApiKey, str]:
     """Make a key; its secret is returned once and kept nowhere."""
     secret = secret or new_secret()
-    key = ApiKey(
+    key = _new_key(name, role, now, secret)
+    await database.write(keys.create(key, secret_hash=hash_secret(secret)))
+    return key, secret
+
+
+def _new_key(name: str, role: Role, now: float, secret: str) -> ApiKey:
+    return ApiKey(
         id=new_id(),
         name=name,
         role=role,
@@ -34,8 +41,6 @@ async def create_key(
         expires_at=None,
         revoked_at=None,
     )
-    await database.write(keys.create(key, secret_hash=hash_secret(secret)))
-    return key, secret
 
 
 async def ensure_admin_key(
@@ -51,17 +56,31 @@ async def ensure_admin_key(
     known = await database.read(keys.list_all())
     if any(key.role is Role.ADMIN and key.is_valid(now) for key in known):
         return None
-    key, secret = await create_key(database, name="admin", role=Role.ADMIN, now=now)
-    descriptor = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secret + "\n")
-    token = new_token()
-    await database.write(
-        keys.create_signin_link(
+    secret, token = new_secret(), new_token()
+    # The file first: a key that is valid and that nobody knows would lock everybody out.
+    await in_thread(_write_secret, key_file, secret)
+    key = _new_key("admin", Role.ADMIN, now, secret)
+
+    def record() -> Transaction[None]:
+        yield from keys.create(key, secret_hash=hash_secret(secret))
+        yield from keys.create_signin_link(
             key.id, token_hash=hash_secret(token), expires_at=now + SIGNIN_LINK_S
         )
-    )
+
+    await database.write(record())
     return token
+
+
+def _write_secret(path: Path, secret: str) -> None:
+    """Durable, and readable by nobody else from its first byte on."""
+    temporary = path.with_name(path.name + ".new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secret + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 async def _use_configured(database: Database, secret: str, now: float) -> None:

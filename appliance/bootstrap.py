@@ -84,8 +84,13 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     stack.enter_context(data_dir.locked(config.data_dir))
     listening = stack.enter_context(listen(config))
     parts = await _open_parts(stack, config)
-    rescuer = _rescuer(parts, config)
-    crew = await _start_crew(stack, parts, config, rescuer) if with_workers else None
+    node = data_dir.node_id(config.data_dir)
+    worker_id = f"{node}:{new_id()}" if with_workers else None
+    rescuer = _rescuer(parts, config, worker_id)
+    crew = None
+    if worker_id is not None:
+        await _take_back(parts, rescuer, worker_id, node)
+        crew = await _start_crew(stack, parts, config, worker_id, node)
     maintenance = Maintenance(
         [
             rescuer,
@@ -146,7 +151,7 @@ async def _open_parts(stack: AsyncExitStack, config: Config) -> _Parts:
     )
 
 
-def _rescuer(parts: _Parts, config: Config) -> Rescuer:
+def _rescuer(parts: _Parts, config: Config, worker_id: str | None) -> Rescuer:
     return Rescuer(
         database=parts.database,
         queue=parts.queue,
@@ -155,21 +160,24 @@ def _rescuer(parts: _Parts, config: Config) -> Rescuer:
         clock=parts.clock,
         heartbeat_timeout_s=config.heartbeat_timeout_s,
         stale_after_s=config.stale_after_s,
+        own_worker=worker_id,
     )
 
 
-async def _start_crew(
-    stack: AsyncExitStack, parts: _Parts, config: Config, rescuer: Rescuer
-) -> Crew:
-    """Take back what previous lives held, then warm the nurseries and take jobs."""
-    node = data_dir.node_id(config.data_dir)
-    worker_id = f"{node}:{new_id()}"
+async def _take_back(parts: _Parts, rescuer: Rescuer, worker_id: str, node: str) -> None:
+    """Begin this life, and make PENDING again what this node's previous ones held."""
     ended = await parts.database.write(
         workers.register(worker_id, node=node, now=parts.clock.now())
     )
     counts = await rescuer.recover(ended)
     if counts["rescued"]:
         log.info("previous_life_recovered", **counts)
+
+
+async def _start_crew(
+    stack: AsyncExitStack, parts: _Parts, config: Config, worker_id: str, node: str
+) -> Crew:
+    """Warm the nurseries and take jobs."""
     attempts = Attempts(
         database=parts.database,
         storage=parts.storage,
@@ -198,6 +206,7 @@ async def _start_crew(
             if size.largest
         ],
         worker_id=worker_id,
+        node=node,
         database=parts.database,
         announcer=parts.announcer,
         clock=parts.clock,

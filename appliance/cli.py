@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import resource
 import signal
 import sys
 import time
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _serve(config: Config, options: argparse.Namespace) -> int:
+    _raise_descriptor_limit()
     asked_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -106,6 +108,12 @@ async def _serve(config: Config, options: argparse.Namespace) -> int:
         print("Stopping: running jobs may finish …", file=sys.stderr)
     print("Stopped.", file=sys.stderr)
     return 0
+
+
+def _raise_descriptor_limit() -> None:
+    """As many open files and connections as this user may have; shells often start with 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _greet(running: bootstrap.Appliance, config: Config, took_s: float) -> None:
@@ -135,7 +143,8 @@ async def _check(config: Config, options: argparse.Namespace) -> int:
             database = await bootstrap.open_database(config)
             await database.close()
     except data_dir.AlreadyRunning:
-        print("An appliance runs on this data directory; ask its /readyz how its parts are.")
+        print("An appliance runs on this data directory; its /readyz tells how its parts are.")
+        return 0
     except ConfigurationError as error:
         faults += error.faults
     except ApplianceError as error:

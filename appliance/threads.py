@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+async def see_through(future: asyncio.Future[T]) -> T:
+    """The future's result. When cancelled, the cancellation goes on only once it is done.
+
+    So whoever cleans up afterwards finds the matter settled, one way or the other.
+    """
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await _until_done(future)
+        raise
+
+
+async def _until_done(future: asyncio.Future[Any]) -> None:
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError:
+            continue  # cancelled again: the first one goes on when this is over
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Like `asyncio.to_thread`, but when this returns or raises, the function is over.
 
     A thread cannot be cancelled: `to_thread` lets go of it, and what it does next (a directory
-    made, a file renamed into place) happens behind the back of the caller's cleanup. Here a
-    cancellation waits for it and goes on after.
+    made, a file renamed into place) happens behind the back of the caller's cleanup.
     """
-    working = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
-    try:
-        return await asyncio.shield(working)
-    except asyncio.CancelledError:
-        await asyncio.wait([working])
-        raise
+    return await see_through(asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs)))

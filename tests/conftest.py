@@ -78,13 +78,19 @@ def pytest_configure(config: pytest.Config) -> None:
             del os.environ[name]
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def _without_skip(report: Any) -> Any:
     """Where everything is installed (.ci/run), a test that skips itself has failed."""
-    report = yield
-    if os.environ.get("APPLIANCE_TEST_NO_SKIP") and report.skipped:
-        report.outcome = "failed"
-        report.longrepr = f"skipped, which is forbidden here: {report.longrepr}"
+    skipped = report.skipped and not hasattr(report, "wasxfail")
+    if skipped and os.environ.get("APPLIANCE_TEST_NO_SKIP"):
+        report.outcome, report.longrepr = "failed", f"Forbidden here: {report.longrepr[2]}"
     return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return _without_skip((yield))  # type: ignore[no-any-return]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return _without_skip((yield))  # type: ignore[no-any-return]

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, defaultdict, deque
+from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from appliance.clock import Clock
 
 MAX_ENTRIES = 20_000
-MAX_BACKLOG = 256
-"""Messages that wait for one slow subscriber."""
+MAX_BACKLOG = 4096
+"""Messages that wait for one slow subscriber; the same one twice counts once."""
 
 
 class MemorySubscription:
     def __init__(self) -> None:
-        self._messages: deque[bytes] = deque(maxlen=MAX_BACKLOG)
+        self._messages: dict[bytes, None] = {}
         self._arrived = asyncio.Event()
 
     def put(self, message: bytes) -> None:
-        self._messages.append(message)
+        self._messages[message] = None
+        if len(self._messages) > MAX_BACKLOG:
+            del self._messages[next(iter(self._messages))]
         self._arrived.set()
 
     async def next(self, timeout_s: float) -> bytes | None:
@@ -31,7 +33,9 @@ class MemorySubscription:
                     await self._arrived.wait()
             except TimeoutError:
                 return None
-        return self._messages.popleft()
+        message = next(iter(self._messages))
+        del self._messages[message]
+        return message
 
 
 class MemoryCoordination:

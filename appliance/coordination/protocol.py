@@ -13,7 +13,8 @@ class Subscription(Protocol):
     async def next(self, timeout_s: float) -> bytes | None:
         """The next message, or None when there was none for that long.
 
-        A subscriber that falls behind loses the oldest messages, so a message says *that*
+        The same message published again before it was heard is heard once. A subscriber that
+        falls far behind loses the oldest messages, so a message says *that*
         something changed and what it is now is read from the database.
         """
         ...

@@ -25,6 +25,7 @@ import structlog
 
 from appliance.database.protocol import Rows, Transaction
 from appliance.errors import ApplianceError, DatabaseUnavailable, StorageFull
+from appliance.threads import see_through
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -100,12 +101,8 @@ class SqliteDatabase:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(transaction, future))
         self._arrived.set()
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            # It will be committed all the same; the caller's cleanup must find it settled.
-            await asyncio.wait([future])
-            raise
+        # Cancelled or not, it will be committed: the caller's cleanup must find it settled.
+        return await see_through(future)
 
     async def read(self, transaction: Transaction[T]) -> T:
         reader = await self._free_readers.get()

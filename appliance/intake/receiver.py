@@ -150,6 +150,13 @@ class Receiver:
             )
         return file_type
 
+    def refuse_early(self, head: bytes) -> None:
+        """Step 2, with fewer bytes than it takes to be sure of a type: what is known to be
+        harmful by its beginning stays so, whatever follows."""
+        file_type = filetypes.recognise(head)
+        if file_type.dangerous and file_type is not filetypes.UNKNOWN:
+            self._check_allowed(file_type)
+
     def _check_allowed(self, file_type: FileType) -> None:
         if not filetypes.is_allowed(file_type, self.limits.allowed_types):
             raise FileTypeRefused(
@@ -257,6 +264,8 @@ class Reception:
                 head += chunk[: SNIFF_BYTES - len(head)]
                 if len(head) == SNIFF_BYTES:
                     file_type = self._recognise(head, filename, announced)
+                else:
+                    self._receiver.refuse_early(bytes(head))
             if size >= next_space_check:
                 await self._receiver.check_space(0)
                 next_space_check = size + SPACE_CHECK_BYTES
@@ -276,6 +285,7 @@ class Reception:
             )
         if file_type is None:
             file_type = self._recognise(head, filename, announced)
+        await incoming.seal()
         self._received.append(
             _Received(
                 filename=filename,

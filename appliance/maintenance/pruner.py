@@ -48,19 +48,26 @@ class Pruner:
     async def _prune_results(self) -> int:
         pruned = 0
         for ids in await self._old_ids("processed"):
+            # First what lies there, then what is in use: an attempt is claimed before it stores.
+            found = [
+                f"processed/{job_id}/{number}"
+                for job_id in ids
+                for number in await self._attempts_of(job_id)
+            ]
             keys_in_use, running = await self._database.read(jobs.results_in_use(ids))
-            attempts_in_use = {key.rpartition("/")[0] for key in keys_in_use} | {
+            in_use = {key.rpartition("/")[0] for key in keys_in_use} | {
                 f"processed/{job_id}/{attempt}" for job_id, attempt in running.items()
             }
-            for job_id in ids:
-                try:
-                    numbers = [number async for number in self._storage.list(f"processed/{job_id}")]
-                except ObjectMissing:
-                    continue  # deleted since it was listed
-                for number in numbers:
-                    if f"processed/{job_id}/{number}" not in attempts_in_use:
-                        pruned += await self._storage.delete(f"processed/{job_id}/{number}")
+            for prefix in found:
+                if prefix not in in_use:
+                    pruned += await self._storage.delete(prefix)
         return pruned
+
+    async def _attempts_of(self, job_id: str) -> list[str]:
+        try:
+            return [number async for number in self._storage.list(f"processed/{job_id}")]
+        except ObjectMissing:
+            return []  # deleted since it was listed
 
     async def _old_ids(self, prefix: str) -> list[list[str]]:
         """Ids of the jobs that have files below `prefix`, in batches."""

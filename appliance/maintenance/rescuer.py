@@ -18,7 +18,7 @@ import structlog
 from appliance.clock import Clock
 from appliance.database import jobs, workers
 from appliance.database.protocol import Database
-from appliance.database.workers import Lease
+from appliance.database.workers import Lease, Worker
 from appliance.errors import WorkerLost
 from appliance.jobs import Job, JobError
 from appliance.metrics import Metrics
@@ -43,7 +43,10 @@ class Rescuer:
         clock: Clock,
         heartbeat_timeout_s: float,
         stale_after_s: float,
+        own_worker: str | None = None,
     ) -> None:
+        """`own_worker` is the id of this process, where it has workers."""
+        self._own = own_worker
         self.interval_s = min(10.0, heartbeat_timeout_s / 6)
         self._database = database
         self._queue = queue
@@ -56,18 +59,21 @@ class Rescuer:
         """What is watched → its beat, and when (monotonic) that was first seen."""
 
     async def run_once(self) -> Mapping[str, int]:
-        everybody = await self._database.read(workers.all_workers())
-        leases = await self._database.read(workers.leases())
+        everybody, leases = await self._database.read(workers.census())
+        if self._is_database_stalled(everybody):
+            self._seen.clear()  # nobody could beat: that anybody did not means nothing
+            return {}
         gone = [
-            worker.id
+            worker
             for worker in everybody
-            if self._silent_s(worker.id, worker.beat) > self._heartbeat_timeout_s
+            if worker.id != self._own
+            and self._silent_s(worker.id, worker.beat) > self._heartbeat_timeout_s
         ]
-        alive = {worker.id for worker in everybody} - set(gone)
+        alive = {worker.id for worker in everybody} - {worker.id for worker in gone}
         lost = [
             lease
             for lease in leases
-            if lease.worker not in alive
+            if lease.worker not in alive | {self._own}
             or self._silent_s(f"{lease.job_id}-{lease.attempt}", lease.beat) > self._stale_after_s
         ]
         self._forget_all_but(
@@ -76,13 +82,20 @@ class Rescuer:
         )
         return await self._rescue(lost, gone)
 
-    async def recover(self, ended_lives: Sequence[str]) -> Mapping[str, int]:
+    async def recover(self, ended_lives: Sequence[Worker]) -> Mapping[str, int]:
         """At a start: take back at once what this node's previous lives held."""
-        leases = await self._database.read(workers.leases())
-        lost = [lease for lease in leases if lease.worker in ended_lives]
-        return await self._rescue(lost, ended_lives)
+        ended = {worker.id for worker in ended_lives}
+        _, leases = await self._database.read(workers.census())
+        return await self._rescue([one for one in leases if one.worker in ended], ended_lives)
 
-    async def _rescue(self, lost: Sequence[Lease], gone: Sequence[str]) -> Mapping[str, int]:
+    def _is_database_stalled(self, everybody: Sequence[Worker]) -> bool:
+        """This process lives, so when its own beats do not arrive, it is the database."""
+        own = [worker for worker in everybody if worker.id == self._own]
+        return any(
+            self._silent_s(worker.id, worker.beat) > self._heartbeat_timeout_s / 2 for worker in own
+        )
+
+    async def _rescue(self, lost: Sequence[Lease], gone: Sequence[Worker]) -> Mapping[str, int]:
         rescued = 0
         for lease in lost:
             job = await self._take_back(lease)
@@ -99,6 +112,8 @@ class Rescuer:
                 await self._queue.enqueue(job.id, job.type, priority=job.priority)
         if gone:
             await self._database.write(workers.forget(gone))
+            for worker in gone:  # should it beat again, it is judged anew
+                self._seen.pop(worker.id, None)
         return {"rescued": rescued, "workers_gone": len(gone)}
 
     async def _take_back(self, lease: Lease) -> Job | None:

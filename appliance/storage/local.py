@@ -20,7 +20,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -65,7 +65,7 @@ class LocalStorage:
 
     async def read(
         self, key: str, *, start: int = 0, length: int | None = None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         with _translated(key):
             descriptor = await in_thread(os.open, self._path(key), os.O_RDONLY)
         try:
@@ -189,6 +189,7 @@ class _LocalIncoming:
         self._storage = storage
         self._path = path
         self._descriptor: int | None = descriptor
+        self._committed = False
 
     async def write(self, data: bytes | memoryview) -> None:
         assert self._descriptor is not None
@@ -197,16 +198,25 @@ class _LocalIncoming:
             while written < len(data):  # a full disk or a signal cuts a write short
                 written += os.write(self._descriptor, memoryview(data)[written:])
 
+    async def seal(self) -> None:
+        await in_thread(self._seal)
+
     async def commit(self, key: str) -> None:
         await in_thread(self._commit, key)
 
-    def _commit(self, key: str) -> None:
-        assert self._descriptor is not None
-        with _translated(key):
+    def _seal(self) -> None:
+        if self._descriptor is None:
+            return
+        with _translated(self._path.parent):
             os.fsync(self._descriptor)
+        os.close(self._descriptor)
+        self._descriptor = None
+
+    def _commit(self, key: str) -> None:
+        self._seal()
+        with _translated(key):
             self._storage._rename(self._path, key)
-            os.close(self._descriptor)
-            self._descriptor = None
+        self._committed = True
 
     async def __aenter__(self) -> Self:
         return self
@@ -217,11 +227,11 @@ class _LocalIncoming:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._descriptor is None:
-            return  # committed
-        os.close(self._descriptor)
-        self._descriptor = None
-        await in_thread(self._path.unlink, missing_ok=True)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        if not self._committed:
+            await in_thread(self._path.unlink, missing_ok=True)
 
 
 def _sync_directory(path: Path) -> None:
@@ -243,5 +253,10 @@ def _translated(subject: object) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(
                 "The disk is full. Free some space, or mount a larger disk."
+            ) from error
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise StorageUnavailable(
+                "The server has too many files open. Raise its limit (`ulimit -n`), or send fewer "
+                "at once."
             ) from error
         raise StorageUnavailable(f"The disk failed at {subject}: {error.strerror}.") from error

@@ -8,7 +8,7 @@ nobody guesses from the kind of store.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
@@ -27,6 +27,14 @@ class Incoming(Protocol):
 
     async def write(self, data: bytes | memoryview) -> None:
         """Append. Raises StorageFull, StorageUnavailable."""
+        ...
+
+    async def seal(self) -> None:
+        """No more bytes come: they are durable when this returns, and nothing but the name is
+        held open, so that many files may wait for one commit.
+
+        Raises StorageFull, StorageUnavailable. `commit` seals what is not sealed.
+        """
         ...
 
     async def commit(self, key: str) -> None:
@@ -59,7 +67,9 @@ class Storage(Protocol):
         """
         ...
 
-    def read(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+    def read(
+        self, key: str, *, start: int = 0, length: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """The object's bytes from `start`, all of them or `length`, in bounded pieces.
 
         Raises ObjectMissing.

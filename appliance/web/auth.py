@@ -42,7 +42,12 @@ def _is_https(request: web.Request) -> bool:
 @web.middleware
 async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     access = request.app[ACCESS].get(request.match_info.handler, Access.PUBLIC)
-    found = await _identify(request)
+    try:
+        found = await _identify(request)
+    except NotSignedIn:
+        if access is not Access.PUBLIC:
+            raise
+        found = None  # a probe or a proxy may send a header of its own
     request[USER] = found
     if access is Access.PUBLIC:
         return await handler(request)
@@ -105,7 +110,10 @@ def _require_same_origin(request: web.Request) -> None:
             return
     elif request.headers.get("Sec-Fetch-Site") in ("same-origin", "none"):
         return
-    raise Forbidden("This request came from a page of another site.")
+    raise Forbidden(
+        "This request came from a page of another site, or does not tell from where. A program "
+        "sends `Authorization: Bearer <API key>` instead of a session's cookie."
+    )
 
 
 # --- signing in and out --------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The body of a request as it arrives, with a deadline on every wait and a check at its end."""
+"""Bodies as they come and go, with a deadline on every wait and a check at their end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiohttp import web
 from appliance.errors import BadRequest, DigestMismatch, IncompleteBody
 
 IDLE_S = 60.0
-"""Longest time without a byte before an upload is given up."""
+"""Longest time without a byte, in either direction, before a transfer is given up."""
 
 _EXPECTS_CONTINUE: web.RequestKey[bool] = web.RequestKey("expects_continue", bool)
 
@@ -52,6 +52,17 @@ async def stream(request: web.Request) -> AsyncIterator[bytes]:
         if not chunk:
             return
         yield chunk
+
+
+async def send(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
+    """Write a piece of an answer. Raises ConnectionError when the client takes none of it."""
+    try:
+        async with asyncio.timeout(IDLE_S):
+            await response.write(data)
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("the client stopped reading") from None
 
 
 async def with_digest(body: AsyncIterator[bytes], expected: str | None) -> AsyncIterator[bytes]:

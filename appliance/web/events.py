@@ -10,7 +10,7 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 from aiohttp import web
@@ -18,9 +18,10 @@ from aiohttp import web
 from appliance.coordination.protocol import Subscription
 from appliance.database import jobs
 from appliance.events import ALL_JOBS, JobChanged, job_topic, owner_topic
+from appliance.web import bodies
 from appliance.web.representation import encode, job_document
 from appliance.web.services import Services, services, user
-from appliance.web.status import read_status, visible_status
+from appliance.web.status import visible_status
 
 HEARTBEAT_S = 15.0
 """A comment line this often keeps proxies from closing a quiet stream."""
@@ -28,8 +29,10 @@ HEARTBEAT_S = 15.0
 COALESCE_S = 0.1
 """Changes of one job within this time are told as one."""
 
-CATCH_UP = 500
-"""Jobs that a reconnecting client is told at most."""
+CATCH_UP = 200
+"""Jobs that a reconnecting client is told in one go."""
+
+Send = Callable[[bytes], Awaitable[None]]
 
 
 async def get_events(request: web.Request) -> web.StreamResponse:
@@ -63,22 +66,21 @@ async def _stream(
     await response.prepare(request)
     if request.method == "HEAD":
         return response
-    await response.write(b"retry: 2000\n\n")
+
+    async def send(data: bytes) -> None:
+        await bodies.send(request, response, data)
+
+    await send(b"retry: 2000\n\n")
     async with shared.coordination.subscribe(topic) as changes:
         if job_id is not None:
-            final = await _tell(response, shared, [job_id])
-            if final:
+            if await _tell(send, shared, [job_id]):
                 return response
         elif last_id.isdecimal():
-            missed = await shared.database.read(
-                jobs.changed_since(int(last_id[:18]), owner=scope, limit=CATCH_UP)
-            )
-            for history_id, job in missed:
-                await response.write(_event(history_id, encode(job_document(job))))
+            await _catch_up(send, shared, int(last_id[:18]), scope)
         async for changed in _batches(changes, shared.stopping):
             if not changed:
-                await response.write(b":\n\n")
-            elif await _tell(response, shared, changed) and job_id is not None:
+                await send(b":\n\n")
+            elif await _tell(send, shared, changed) and job_id is not None:
                 return response
     return response
 
@@ -106,15 +108,30 @@ def _job_id(message: bytes) -> str:
     return msgspec.json.decode(message, type=JobChanged).job_id
 
 
-async def _tell(response: web.StreamResponse, shared: Services, job_ids: list[str]) -> bool:
-    """Send each job as it is now; returns whether the last of them is in a final state."""
+async def _catch_up(send: Send, shared: Services, after: int, scope: str | None) -> None:
+    """Tell of every job that moved after the entry `after` of the history, page by page."""
+    while True:
+        missed = await shared.database.read(jobs.changed_since(after, owner=scope, limit=CATCH_UP))
+        for history_id, job in missed:
+            await send(_event(history_id, encode(job_document(job))))
+            after = history_id
+        if len(missed) < CATCH_UP:
+            return
+
+
+async def _tell(send: Send, shared: Services, job_ids: list[str]) -> bool:
+    """Send each job as it is now; returns whether the last of them is in a final state.
+
+    Read from the database: a cached status may be of before the change, and no second event
+    would put that right.
+    """
     final = False
     history_id = await shared.database.read(jobs.last_history_id())
     for job_id in job_ids:
-        status = await read_status(shared, job_id)
-        if status is not None:
-            await response.write(_event(history_id, status.body))
-            final = status.status.is_final
+        job = await shared.database.read(jobs.get(job_id))
+        if job is not None:
+            await send(_event(history_id, encode(job_document(job))))
+            final = job.status.is_final
     return final
 
 

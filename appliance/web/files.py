@@ -7,6 +7,7 @@ of it: `nosniff`, a sandboxing policy, and as a download unless it is a picture,
 from __future__ import annotations
 
 import re
+from contextlib import aclosing
 from urllib.parse import quote
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from appliance.database import jobs
 from appliance.errors import NotFound, RangeNotSatisfiable
 from appliance.ids import is_id
 from appliance.jobs import Job, ResultFile
+from appliance.web import bodies
 from appliance.web.representation import is_known
 from appliance.web.services import services, user
 
@@ -53,11 +55,11 @@ async def get_file(request: web.Request) -> web.StreamResponse:
     if is_known(request.headers.get("If-None-Match"), headers["ETag"]):
         return web.Response(status=304, headers=headers)
 
-    start, end = _range(request, file, headers["ETag"])
-    partial = (start, end) != (0, file.size_bytes)
-    if partial:
+    wanted = _range(request, file, headers["ETag"])
+    start, end = wanted or (0, file.size_bytes)
+    if wanted is not None:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{file.size_bytes}"
-    response = web.StreamResponse(status=206 if partial else 200, headers=headers)
+    response = web.StreamResponse(status=200 if wanted is None else 206, headers=headers)
     response.content_type = file.content_type
     if file.content_type.startswith("text/"):
         response.charset = "utf-8"
@@ -66,11 +68,12 @@ async def get_file(request: web.Request) -> web.StreamResponse:
         await response.prepare(request)
         return response
     pieces = shared.storage.read(file.storage_key, start=start, length=end - start)
-    first = await anext(pieces, b"")  # a missing object is told before the head goes out
-    await response.prepare(request)
-    await response.write(first)
-    async for piece in pieces:
-        await response.write(piece)
+    async with aclosing(pieces):
+        first = await anext(pieces, b"")  # a missing object is told before the head goes out
+        await response.prepare(request)
+        await bodies.send(request, response, first)
+        async for piece in pieces:
+            await bodies.send(request, response, piece)
     await response.write_eof()
     return response
 
@@ -103,26 +106,25 @@ def _disposition(request: web.Request, job: Job, file: ResultFile, name: str) ->
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(shown, safe='')}"
 
 
-def _range(request: web.Request, file: ResultFile, etag: str) -> tuple[int, int]:
-    """First byte and the one after the last, of RFC 9110's `Range`.
+def _range(request: web.Request, file: ResultFile, etag: str) -> tuple[int, int] | None:
+    """First byte and the one after the last, of RFC 9110's `Range`; None for the whole file.
 
     Several ranges, other units and a range whose `If-Range` is out of date get the whole file,
     which section 14.2 allows. Raises RangeNotSatisfiable.
     """
-    whole = (0, file.size_bytes)
     if_range = request.headers.get("If-Range")
     match = re.fullmatch(
         r"bytes=([0-9]{0,30})-([0-9]{0,30})", request.headers.get("Range", "").strip()
     )
     if match is None or match[0] == "bytes=-" or (if_range is not None and if_range != etag):
-        return whole
+        return None
     if not match[1]:
         start, end = max(0, file.size_bytes - int(match[2])), file.size_bytes
     else:
         start = int(match[1])
         end = min(int(match[2]) + 1, file.size_bytes) if match[2] else file.size_bytes
         if match[2] and int(match[2]) < start:
-            return whole  # not a valid range: to be ignored
+            return None  # not a valid range: to be ignored
     if start >= end:
         raise RangeNotSatisfiable(
             f"The file has {file.size_bytes} bytes.", sizeBytes=file.size_bytes

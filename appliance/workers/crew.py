@@ -31,6 +31,7 @@ class Crew:
         pools: Sequence[Pool],
         *,
         worker_id: str,
+        node: str,
         database: Database,
         announcer: Announcer,
         clock: Clock,
@@ -38,6 +39,7 @@ class Crew:
     ) -> None:
         self.pools = pools
         self._worker_id = worker_id
+        self._node = node
         self._database = database
         self._announcer = announcer
         self._clock = clock
@@ -79,6 +81,8 @@ class Crew:
                 await act()
             except ApplianceError as error:
                 log.warning("heartbeat_failed", reason=error.detail)
+            except Exception:
+                log.exception("heartbeat_broke")  # top of a loop: the next one may go well
 
     async def _beat(self) -> None:
         running = {
@@ -87,6 +91,7 @@ class Crew:
         held = await self._database.write(
             workers.beat(
                 self._worker_id,
+                node=self._node,
                 running={job_id: run.claim.attempt for job_id, run in running.items()},
                 now=self._clock.now(),
             )

@@ -24,6 +24,8 @@ log = structlog.get_logger()
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 LOCK_S = 60.0
+REFUSED_S = 0.05
+"""Wait when none of the jobs on offer was to be had: their last attempts are just ending."""
 
 
 @dataclass
@@ -119,31 +121,37 @@ class Pool:
                 if self._pause_s:
                     await asyncio.sleep(self._pause_s)
                 deliveries = await self._queue.receive(self.job_type, limit=free)
-                await asyncio.gather(*(self._begin(delivery) for delivery in deliveries))
+                taken = [self._begin(delivery) for delivery in deliveries]
+                if not any(await asyncio.gather(*taken)):
+                    await asyncio.sleep(REFUSED_S)
             except ApplianceError as error:
                 self._back_off()
                 log.warning("pool_paused", type=self.type, reason=error.detail, for_s=self._pause_s)
+            except Exception:
+                self._back_off()
+                log.exception("pool_broke", type=self.type)  # top of a loop: it must go on
 
-    async def _begin(self, delivery: Delivery) -> None:
-        """Start a worker on it; returns when the job is claimed, or was not to be had."""
-        claimed = asyncio.Event()
+    async def _begin(self, delivery: Delivery) -> bool:
+        """Start a worker on it; returns when the job is claimed, or False: it was not to be had."""
+        claimed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._work(delivery, claimed))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
-        await claimed.wait()
+        return await claimed
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._slot_free.set()
         if not task.cancelled() and (error := task.exception()) is not None:
+            self._back_off()
             log.error("worker_broke", type=self.type, error=repr(error))
 
-    async def _work(self, delivery: Delivery, claimed: asyncio.Event) -> None:
+    async def _work(self, delivery: Delivery, claimed: asyncio.Future[bool]) -> None:
         """The worker's flow: lock, claim, work, acknowledge (DIAGRAMS.md, 5)."""
         try:
             async with self._coordination.lock(f"job:{delivery.job_id}", ttl_s=LOCK_S) as ours:
                 claim = await self._claim(delivery.job_id) if ours else None
-                claimed.set()
+                claimed.set_result(claim is not None)
                 if claim is not None:
                     await self._attend(claim)
                 await delivery.ack()
@@ -151,7 +159,8 @@ class Pool:
             self._back_off()
             log.warning("worker_paused", type=self.type, reason=error.detail, for_s=self._pause_s)
         finally:
-            claimed.set()
+            if not claimed.done():
+                claimed.set_result(False)
 
     async def _claim(self, job_id: str) -> Claim | None:
         return await self._database.write(

@@ -172,14 +172,25 @@ async def test_an_upload_under_way_at_sigterm_is_finished(server: Server) -> Non
 async def test_a_killed_media_process_costs_one_attempt(server: Server, victim: str) -> None:
     job = await server.request("PUT", "/upload/long.mp4", data=io.BytesIO(media.mp4(6, 640, 360)))
     await server.until(job["jobId"], lambda job: job["status"] == "PROCESSING" and job["step"])
-    assert server.process is not None
-    nurseries = processes_of(server) - {server.process.pid}
-    children = {pid for pid in nurseries if _parent(pid) != server.process.pid}
-    (child,) = children
+    child = await _child_of(server)
     os.kill(child if victim == "child" else _parent(child), signal.SIGKILL)
     await server.until(job["jobId"], lambda job: job["status"] == "RETRYING")
     done = await server.finished(job["jobId"])
     assert (done["status"], done["attempt"]) == ("COMPLETED", 2)
+
+
+async def _child_of(server: Server) -> int:
+    """The one process that works on a file; it may just be being forked."""
+    assert server.process is not None
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        below = processes_of(server) - {server.process.pid}
+        children = [pid for pid in alive(below) if _parent(pid) != server.process.pid]
+        if children:
+            (child,) = children
+            return child
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
 
 
 def _parent(pid: int) -> int:

@@ -107,9 +107,13 @@ async def test_a_lost_lease_writes_nothing(database: Database) -> None:
     ]
     assert settled == [None] * 5
     assert await database.read(jobs.get(job.id)) == before
-    held = await database.write(workers.beat("slow", running={job.id: slow.attempt}, now=NOW))
+    held = await database.write(
+        workers.beat("slow", node="n", running={job.id: slow.attempt}, now=NOW)
+    )
     assert held == set()
-    held = await database.write(workers.beat("quick", running={job.id: quick.attempt}, now=NOW))
+    held = await database.write(
+        workers.beat("quick", node="n", running={job.id: quick.attempt}, now=NOW)
+    )
     assert held == {job.id}
 
 

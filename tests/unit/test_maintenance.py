@@ -49,11 +49,13 @@ class Stage:
         assert claim is not None
         return claim
 
-    async def registered(self, worker: str, node: str = "node") -> list[str]:
+    async def registered(self, worker: str, node: str = "node") -> list[workers.Worker]:
         return await self.database.write(workers.register(worker, node=node, now=self.clock.now()))
 
     async def beat(self, worker: str, **running: int) -> None:
-        await self.database.write(workers.beat(worker, running=running, now=self.clock.now()))
+        await self.database.write(
+            workers.beat(worker, node="node", running=running, now=self.clock.now())
+        )
 
 
 @pytest.fixture
@@ -157,16 +159,41 @@ async def test_a_wall_clock_that_jumps_rescues_nothing(stage: Stage) -> None:
     assert (await stage.job(claim.job.id)).status is JobStatus.PROCESSING
 
 
+async def test_a_stalled_database_makes_nobody_look_dead(stage: Stage) -> None:
+    """No beat arrives while nothing can be written: neither one's own nor that of others."""
+    await stage.registered("own")
+    await stage.registered("other", "elsewhere")
+    mine, others = await stage.claimed("own"), await stage.claimed("other")
+    stage.rescuer._own = "own"
+    await stage.rescuer.run_once()
+    for _ in range(20):
+        stage.clock.pass_time(100)
+        assert await stage.rescuer.run_once() in ({}, {"rescued": 0, "workers_gone": 0})
+    for claim in (mine, others):
+        assert (await stage.job(claim.job.id)).status is JobStatus.PROCESSING
+
+
+async def test_one_given_up_by_mistake_is_back_with_its_next_beat(stage: Stage) -> None:
+    await stage.registered("slow")
+    await stage.rescuer.run_once()
+    stage.clock.pass_time(61)
+    assert (await stage.rescuer.run_once())["workers_gone"] == 1
+    await stage.beat("slow")
+    claim = await stage.claimed("slow")
+    assert (await stage.rescuer.run_once())["rescued"] == 0
+    assert (await stage.job(claim.job.id)).status is JobStatus.PROCESSING
+
+
 async def test_what_a_previous_life_held_is_recovered_at_once(stage: Stage) -> None:
     await stage.registered("node:1", "node")
     await stage.registered("other:1", "other")
     mine, others = await stage.claimed("node:1"), await stage.claimed("other:1")
     ended = await stage.registered("node:2", "node")
-    assert ended == ["node:1"]
+    assert [life.id for life in ended] == ["node:1"]
     assert (await stage.rescuer.recover(ended))["rescued"] == 1
     assert (await stage.job(mine.job.id)).status is JobStatus.PENDING
     assert (await stage.job(others.job.id)).status is JobStatus.PROCESSING
-    known = {worker.id for worker in await stage.database.read(workers.all_workers())}
+    known = {worker.id for worker in (await stage.database.read(workers.census()))[0]}
     assert known == {"node:2", "other:1"}
 
 

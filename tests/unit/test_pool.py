@@ -126,6 +126,7 @@ async def works(tmp_path: Path) -> AsyncIterator[Works]:
     crew = Crew(
         [pool],
         worker_id="w",
+        node="n",
         database=database,
         announcer=announcer,
         clock=clock,

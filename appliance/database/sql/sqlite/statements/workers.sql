@@ -7,13 +7,18 @@ INSERT INTO workers (id, node, started_at, beat_at) VALUES (:id, :node, :now, :n
 DELETE FROM workers WHERE id = :id;
 
 -- name: delete_idle_workers!
--- Lives that have ended and hold nothing any more.
+-- Lives that have ended and hold nothing any more. `judged` is JSON: {worker id: the beat that was
+-- seen}; one that has beaten since is left alone.
 DELETE FROM workers
-WHERE id IN (SELECT value FROM json_each(:ids))
+WHERE id IN (SELECT key FROM json_each(:judged))
+  AND beat = (SELECT value FROM json_each(:judged) WHERE key = workers.id)
   AND NOT EXISTS (SELECT 1 FROM jobs WHERE status = 'PROCESSING' AND worker = workers.id);
 
+-- A worker that was given up by mistake is back with its next beat.
 -- name: beat_worker
-UPDATE workers SET beat = beat + 1, beat_at = :now WHERE id = :id RETURNING beat;
+INSERT INTO workers (id, node, started_at, beat_at) VALUES (:id, :node, :now, :now)
+ON CONFLICT (id) DO UPDATE SET beat = beat + 1, beat_at = :now
+RETURNING beat;
 
 -- name: beat_jobs
 -- `running` is JSON: {job id: attempt number}.
@@ -27,7 +32,7 @@ RETURNING id;
 SELECT * FROM workers ORDER BY started_at;
 
 -- name: previous_lives
-SELECT id FROM workers WHERE node = :node AND id <> :id;
+SELECT * FROM workers WHERE node = :node AND id <> :id;
 
 -- name: leases
 SELECT id, attempt, worker, beat FROM jobs WHERE status = 'PROCESSING';
