@@ -78,6 +78,13 @@ class Attempts:
         outcome = "handed_back"
         try:
             outcome = await self._run(claim, nursery, on_progress)
+        except asyncio.CancelledError:
+            outcome = await self._hand_back(claim, "its worker stopped")
+            raise
+        except SURROUNDINGS as error:
+            log.warning("attempt_handed_back", job_id=claim.job.id, reason=error.detail)
+            outcome = await self._hand_back(claim, error.detail)
+            raise SurroundingsFault from error
         finally:
             took_s = self.clock.monotonic() - began
             self.metrics.attempts.labels(claim.job.type, outcome).inc()
@@ -96,17 +103,11 @@ class Attempts:
         try:
             result, files = await self._work(claim, nursery, on_progress, scratch)
             return await self._complete(claim, result, files)
-        except asyncio.CancelledError:
-            await self._hand_back(claim, "its worker stopped")
+        except SURROUNDINGS:
             raise
-        except SURROUNDINGS as error:
-            log.warning("attempt_handed_back", job_id=claim.job.id, reason=error.detail)
-            await self._hand_back(claim, error.detail)
-            raise SurroundingsFault from error
         except AttemptFailed as failed:
             if not failed.error.permanent and await self._is_disk_full():
-                await self._hand_back(claim, "the disk is full")
-                raise SurroundingsFault from failed
+                raise StorageFull("The disk is full.") from failed
             return await self._settle_failure(
                 claim,
                 failed.error,
@@ -252,7 +253,7 @@ class Attempts:
         job = await self.database.write(move)
         return await self._settled(claim, job, "failed" if delay is None else "retry")
 
-    async def _hand_back(self, claim: Claim, reason: str) -> None:
+    async def _hand_back(self, claim: Claim, reason: str) -> str:
         job = await self.database.write(
             jobs.release(
                 claim.job.id,
@@ -262,7 +263,7 @@ class Attempts:
                 detail=reason,
             )
         )
-        await self._settled(claim, job, "handed_back")
+        return await self._settled(claim, job, "handed_back")
 
     async def _settled(self, claim: Claim, job: Job | None, outcome: str) -> str:
         """After the settling write, which touched nothing when `job` is None: the lease was
