@@ -14,13 +14,14 @@ import random
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from appliance.clock import Clock
 from appliance.database import jobs
-from appliance.database.protocol import Database
+from appliance.database.protocol import Database, Transaction
 from appliance.errors import (
     ApplianceError,
     DatabaseUnavailable,
@@ -48,6 +49,9 @@ SURROUNDINGS = (NurseryUnavailable, StorageFull, StorageUnavailable, DatabaseUna
 
 FULL_BYTES = 64 * 1024**2
 """With less free than this, work that writes files cannot be expected to succeed."""
+
+SETTLE_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Between the tries of a settling write; together less than a drain's default grace."""
 
 OnProgress = Callable[[float, str], None]
 
@@ -183,11 +187,23 @@ class Attempts:
 
     # --- the settling writes ----------------------------------------------------------------
 
+    async def _settle(self, move: Callable[[], Transaction[Job | None]]) -> Job | None:
+        """The settling write, repeated while the database is down: the work is done, and the
+        heartbeat goes on holding the lease. One that was committed after all, though it failed
+        to say so, touches nothing the second time."""
+        for pause_s in SETTLE_PAUSES_S:
+            try:
+                return await self.database.write(move())
+            except (DatabaseUnavailable, StorageFull) as error:
+                log.warning("settling_delayed", reason=error.detail, for_s=pause_s)
+                await asyncio.sleep(pause_s)
+        return await self.database.write(move())
+
     async def _complete(
         self, claim: Claim, result: dict[str, object], files: list[ResultFile]
     ) -> str:
-        job = await self.database.write(
-            jobs.complete(
+        job = await self._settle(
+            lambda: jobs.complete(
                 claim.job.id,
                 attempt=claim.attempt,
                 now=self.clock.now(),
@@ -230,32 +246,25 @@ class Attempts:
             message=error.detail,
             retry_in_s=None if delay is None else round(delay, 1),
         )
-        name = error_class or type(error).__qualname__
         if delay is None:
-            move = jobs.fail(
-                claim.job.id,
-                attempt=claim.attempt,
-                now=now,
-                error=told,
-                error_class=name,
-                stderr_tail=stderr_tail,
-            )
+            move = partial(jobs.fail)
         else:
-            move = jobs.retry(
+            move = partial(jobs.retry, next_attempt_at=now + delay)
+        job = await self._settle(
+            lambda: move(
                 claim.job.id,
                 attempt=claim.attempt,
                 now=now,
-                next_attempt_at=now + delay,
                 error=told,
-                error_class=name,
+                error_class=error_class or type(error).__qualname__,
                 stderr_tail=stderr_tail,
             )
-        job = await self.database.write(move)
+        )
         return await self._settled(claim, job, "failed" if delay is None else "retry")
 
     async def _hand_back(self, claim: Claim, reason: str) -> str:
-        job = await self.database.write(
-            jobs.release(
+        job = await self._settle(
+            lambda: jobs.release(
                 claim.job.id,
                 attempt=claim.attempt,
                 now=self.clock.now(),

@@ -9,14 +9,16 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from appliance.clock import SystemClock
 from appliance.coordination.memory import MemoryCoordination
 from appliance.database import jobs, workers
+from appliance.database.protocol import Transaction
 from appliance.database.sqlite import SqliteDatabase
-from appliance.errors import StorageUnavailable
+from appliance.errors import DatabaseUnavailable, StorageUnavailable
 from appliance.jobs import Job, JobStatus, JobType
 from appliance.metrics import Metrics
 from appliance.notify.announcer import Announcer
@@ -234,6 +236,26 @@ async def test_a_sick_store_burns_no_retry_and_work_resumes_by_itself(works: Wor
     assert (await works.outcomes(job_id))[0] == "handed_back"
     works.storage.sick = False
     await works.status(job_id, JobStatus.COMPLETED)
+
+
+@pytest.mark.parametrize("behaviour", ["succeed", "say_corrupt"])
+async def test_a_database_that_is_down_when_the_work_is_done_loses_nothing(
+    works: Works, monkeypatch: pytest.MonkeyPatch, behaviour: str
+) -> None:
+    write, refused = works.database.write, []
+
+    async def failing(transaction: Transaction[Any]) -> Any:
+        if transaction.__name__ in ("complete", "fail") and not refused:
+            refused.append(transaction)
+            transaction.close()
+            raise DatabaseUnavailable("The database failed.")
+        return await write(transaction)
+
+    monkeypatch.setattr(works.database, "write", failing)
+    job_id = await works.submit(behaviour)
+    job = await works.until(job_id, lambda job: job.status.is_final)
+    assert (len(refused), job.attempt) == (1, 1)
+    assert len(await works.outcomes(job_id)) == 1
 
 
 async def test_progress_is_told_while_it_runs(works: Works) -> None:
