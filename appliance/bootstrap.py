@@ -256,6 +256,7 @@ async def _start_web(
         app,
         access_log=None,  # the access middleware writes the one canonical line
         handle_signals=False,
+        keepalive_timeout=75.0,  # aiohttp's is an hour; browsers and proxies give up sooner
         shutdown_timeout=1.0,  # requests were waited for before
         max_line_size=16 * 1024,
         max_field_size=16 * 1024,
