@@ -33,7 +33,7 @@ async def list_jobs(request: web.Request) -> web.StreamResponse:
 
 
 async def page_of_jobs(
-    request: web.Request, *, everybody: bool = True
+    request: web.Request, *, everybody: bool = True, default_limit: int = DEFAULT_LIMIT
 ) -> tuple[list[Job], str | None]:
     """The page that the query asks for, and the cursor of the next one if there is one.
 
@@ -46,7 +46,7 @@ async def page_of_jobs(
     cursor = request.query.get("cursor") or None
     if cursor is not None and not is_id(cursor):
         raise BadRequest("cursor is the nextCursor of an earlier answer.")
-    limit = _limit(request)
+    limit = _limit(request, default_limit)
     found = await services(request).database.read(
         jobs.page(
             owner=scope or wanted,
@@ -87,8 +87,8 @@ def _whole_job(job_id: str) -> Transaction[tuple[Job, list[Attempt], list[Histor
     return job, attempts, history
 
 
-def _limit(request: web.Request) -> int:
-    text = request.query.get("limit", str(DEFAULT_LIMIT))
+def _limit(request: web.Request, default: int) -> int:
+    text = request.query.get("limit", str(default))
     if not re.fullmatch(r"\d{1,4}", text) or not 1 <= int(text) <= MAX_LIMIT:
         raise BadRequest(f"limit is a whole number from 1 to {MAX_LIMIT}.")
     return int(text)
