@@ -19,6 +19,7 @@ import structlog
 from aiohttp import web
 
 from appliance import data_dir
+from appliance.acts import Acts
 from appliance.admin_key import ensure_admin_key
 from appliance.clock import Clock, SystemClock
 from appliance.config import Config, PoolSize
@@ -31,8 +32,11 @@ from appliance.errors import ConfigurationError
 from appliance.ids import new_id
 from appliance.intake.receiver import IntakeLimits, Receiver
 from appliance.jobs import JobType, Scan
+from appliance.maintenance.inspector import Inspector
 from appliance.maintenance.pruner import Pruner
+from appliance.maintenance.redriver import Redriver
 from appliance.maintenance.rescuer import Rescuer
+from appliance.maintenance.sampler import Sampler
 from appliance.maintenance.service import Maintenance
 from appliance.maintenance.stager import Stager
 from appliance.metrics import Metrics
@@ -50,6 +54,7 @@ from appliance.workers.attempt import Attempts
 from appliance.workers.crew import Crew
 from appliance.workers.nursery import Nursery
 from appliance.workers.pool import Pool
+from appliance.workers.surroundings import Surroundings
 
 log = structlog.get_logger()
 
@@ -91,18 +96,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     if worker_id is not None:
         await _take_back(parts, rescuer, worker_id, node)
         crew = await _start_crew(stack, parts, config, worker_id, node)
-    maintenance = Maintenance(
-        [
-            rescuer,
-            Stager(
-                database=parts.database,
-                queue=parts.queue,
-                announcer=parts.announcer,
-                clock=parts.clock,
-            ),
-            Pruner(database=parts.database, storage=parts.storage, clock=parts.clock),
-        ]
-    )
+    maintenance = _maintenance(parts, config, rescuer)
     maintenance.start()
     stack.push_async_callback(maintenance.stop)
 
@@ -116,10 +110,35 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
         configured=config.admin_key,
         now=parts.clock.now(),
     )
-    services = _services(parts, config, url, crew)
+    services = _services(parts, config, url)
     await _start_web(stack, services, config, listening, crew)
     signin_url = f"{url}/signin?token={signin_token}" if signin_token else None
     return Appliance(url=url, signin_url=signin_url, services=services)
+
+
+def _maintenance(parts: _Parts, config: Config, rescuer: Rescuer) -> Maintenance:
+    days = config.delete_after_days
+    return Maintenance(
+        [
+            rescuer,
+            Stager(
+                database=parts.database,
+                queue=parts.queue,
+                announcer=parts.announcer,
+                clock=parts.clock,
+            ),
+            Redriver(database=parts.database, acts=parts.acts),
+            Sampler(database=parts.database, clock=parts.clock),
+            Inspector(database=parts.database, storage=parts.storage, clock=parts.clock),
+            Pruner(
+                database=parts.database,
+                storage=parts.storage,
+                acts=parts.acts,
+                clock=parts.clock,
+                delete_after_s=days * 24 * 3600.0 if days else None,
+            ),
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -133,21 +152,26 @@ class _Parts:
     coordination: Coordination
     queue: Queue
     announcer: Announcer
+    acts: Acts
 
 
 async def _open_parts(stack: AsyncExitStack, config: Config) -> _Parts:
     clock = SystemClock()
     database = await open_database(config)
     stack.push_async_callback(database.close)
+    storage = await asyncio.to_thread(open_storage, config)
     coordination = MemoryCoordination(clock)
+    queue = TableQueue(database, clock)
+    announcer = Announcer(coordination)
     return _Parts(
         clock=clock,
         metrics=Metrics(),
         database=database,
-        storage=await asyncio.to_thread(open_storage, config),
+        storage=storage,
         coordination=coordination,
-        queue=TableQueue(database),
-        announcer=Announcer(coordination),
+        queue=queue,
+        announcer=announcer,
+        acts=Acts(database, storage, queue, announcer, clock),
     )
 
 
@@ -178,13 +202,20 @@ async def _start_crew(
     stack: AsyncExitStack, parts: _Parts, config: Config, worker_id: str, node: str
 ) -> Crew:
     """Warm the nurseries and take jobs."""
+    scratch_dir = data_dir.empty_scratch(config.data_dir)
     attempts = Attempts(
         database=parts.database,
         storage=parts.storage,
         announcer=parts.announcer,
         metrics=parts.metrics,
         clock=parts.clock,
-        scratch_dir=data_dir.empty_scratch(config.data_dir),
+        surroundings=Surroundings(
+            database=parts.database,
+            storage=parts.storage,
+            scratch_dir=scratch_dir,
+            reserve_bytes=config.reserve_bytes,
+        ),
+        scratch_dir=scratch_dir,
         limits=child_limits(config),
     )
     crew = Crew(
@@ -211,17 +242,19 @@ async def _start_crew(
         announcer=parts.announcer,
         clock=parts.clock,
         heartbeat_timeout_s=config.heartbeat_timeout_s,
+        peak_bytes=attempts.peak_bytes,
     )
     stack.push_async_callback(crew.drain, config.drain_s)
     await crew.start()
     return crew
 
 
-def _services(parts: _Parts, config: Config, url: str, crew: Crew | None) -> Services:
+def _services(parts: _Parts, config: Config, url: str) -> Services:
     return Services(
         database=parts.database,
         storage=parts.storage,
         coordination=parts.coordination,
+        acts=parts.acts,
         receiver=Receiver(
             storage=parts.storage,
             database=parts.database,
@@ -240,7 +273,6 @@ def _services(parts: _Parts, config: Config, url: str, crew: Crew | None) -> Ser
         clock=parts.clock,
         public_url=url,
         stopping=asyncio.Event(),
-        pools=lambda: crew.pools if crew else (),
     )
 
 

@@ -49,6 +49,7 @@ class Config:
     reserve_bytes: int
     allowed_types: tuple[str, ...]
     max_retries: int
+    delete_after_days: int
     heartbeat_timeout_s: float
     stale_after_s: float
     drain_s: float
@@ -98,6 +99,12 @@ def parse_seconds(text: str) -> float:
 def parse_count(text: str) -> int:
     if not re.fullmatch(r"\d{1,4}", text.strip()):
         raise ValueError("give a whole number from 0 to 9999")
+    return int(text)
+
+
+def parse_days(text: str) -> int:
+    if not re.fullmatch(r"\d{1,5}", text.strip()):
+        raise ValueError("give a whole number of days, 0 for never")
     return int(text)
 
 
@@ -240,6 +247,13 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("max_retries", parse_count, "3", "Retries after a fault that may go away."),
     Setting(
+        "delete_after_days",
+        parse_days,
+        "365",
+        "Finished jobs are deleted so long after their end, with their original and their results; "
+        "0: never. One that waits for review stays.",
+    ),
+    Setting(
         "heartbeat_timeout_s",
         parse_seconds,
         "60",
@@ -259,7 +273,13 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("workers_image", parse_pool, f"1-{max(1, _cores())}", "Pool of image workers."),
     Setting("workers_pdf", parse_pool, f"1-{max(1, _cores())}", "Pool of PDF workers."),
-    Setting("workers_video", parse_pool, "1", "Pool of video workers; each uses several cores."),
+    Setting(
+        "workers_video",
+        parse_pool,
+        "1-2",
+        "Pool of video workers; each uses several cores. The second is there for small files while "
+        "a large one is worked on.",
+    ),
     Setting("workers_any", parse_pool, f"1-{max(1, _cores())}", "Pool for every other file."),
     Setting("job_timeout_s", parse_seconds, "3600", "Longest run of one attempt."),
     Setting(

@@ -18,9 +18,13 @@ class ApplianceError(Exception):
     status: ClassVar[int] = 500
     title: ClassVar[str] = "The server could not do this"
 
-    def __init__(self, detail: str | None = None, **extra: Any) -> None:
+    def __init__(
+        self, detail: str | None = None, *, retry_after_s: float | None = None, **extra: Any
+    ) -> None:
         super().__init__(detail or self.title)
         self.detail = detail or self.title
+        self.retry_after_s = retry_after_s
+        """When to come back, where whoever failed has said so."""
         self.extra = extra
         """Further members of the problem document (RFC 9457, section 3.2), JSON values only."""
 
@@ -113,6 +117,15 @@ class ContentEncodingRefused(ApplianceError):
     title = "Uploads are taken as they are, without a content encoding"
 
 
+class IllegalMove(ApplianceError):
+    """What is asked for is not possible in the state that the job is in. `extra` has `status`
+    and what is `possible`."""
+
+    code = "illegal_move"
+    status = 409
+    title = "The job is in a state that does not allow this"
+
+
 class RangeNotSatisfiable(ApplianceError):
     code = "range_not_satisfiable"
     status = 416
@@ -138,6 +151,12 @@ class DatabaseUnavailable(ApplianceError):
     code = "database_unavailable"
     status = 503
     title = "The database does not answer"
+
+
+class DatabaseCorrupt(DatabaseUnavailable):
+    code = "database_corrupt"
+    status = 503
+    title = "The database file is damaged"
 
 
 class ShuttingDown(ApplianceError):

@@ -16,6 +16,9 @@ import msgspec
 DEFAULT_PRIORITY = 5
 HIGHEST_PRIORITY = 9
 
+LARGE_BYTES = 64 * 1024**2
+"""A file above this may take long: where a pool has several workers, one stays free of them."""
+
 
 class JobStatus(StrEnum):
     PENDING = "PENDING"
@@ -29,7 +32,13 @@ class JobStatus(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        return not LEGAL_MOVES[self]
+        """Nothing more happens unless a person asks for it."""
+        return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+    @property
+    def possible(self) -> tuple[str, ...]:
+        """What a person may ask for in this state."""
+        return _POSSIBLE[self]
 
 
 LEGAL_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
@@ -45,8 +54,18 @@ LEGAL_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
     ),
     JobStatus.RETRYING: frozenset({JobStatus.PENDING, JobStatus.CANCELLED}),
     JobStatus.COMPLETED: frozenset(),
-    JobStatus.FAILED: frozenset(),
-    JobStatus.CANCELLED: frozenset(),
+    JobStatus.FAILED: frozenset({JobStatus.PENDING}),  # a person asks for another try
+    JobStatus.CANCELLED: frozenset({JobStatus.PENDING}),
+}
+
+
+_POSSIBLE: dict[JobStatus, tuple[str, ...]] = {
+    JobStatus.PENDING: ("cancel",),
+    JobStatus.PROCESSING: ("cancel",),
+    JobStatus.RETRYING: ("cancel", "retry"),
+    JobStatus.COMPLETED: ("delete",),
+    JobStatus.FAILED: ("retry", "delete"),
+    JobStatus.CANCELLED: ("retry", "delete"),
 }
 
 

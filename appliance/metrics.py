@@ -63,6 +63,23 @@ class Metrics:
             "appliance_workers_active", "Workers with a running attempt.", ["type"],
             registry=registry,
         )  # fmt: skip
+        self.worker_target = Gauge(
+            "appliance_workers_target",
+            "Workers that the scaling rule allows now.",
+            ["type"],
+            registry=registry,
+        )
+        self.outage = Gauge(
+            "appliance_pool_outage",
+            "1 while a fault of the surroundings keeps a pool from working.",
+            ["type"],
+            registry=registry,
+        )
+        self.missing_files = Gauge(
+            "appliance_missing_files",
+            "Originals that are not where they should be.",
+            registry=registry,
+        )
         self.worker_limit = Gauge(
             "appliance_workers_limit", "Largest pool.", ["type"], registry=registry
         )

@@ -18,11 +18,12 @@ async def see_through(future: asyncio.Future[T]) -> T:
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        await _until_done(future)
+        await until_done(future)
         raise
 
 
-async def _until_done(future: asyncio.Future[Any]) -> None:
+async def until_done(future: asyncio.Future[Any]) -> None:
+    """Return when it is, however often the caller is cancelled meanwhile."""
     while not future.done():
         try:
             await asyncio.wait([future])

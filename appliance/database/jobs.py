@@ -2,37 +2,24 @@
 
 Moves that a worker makes name the attempt: when the lease is gone they touch nothing and
 return None, and the worker must forget the job. The others return None when the job is not in
-a state that allows the move.
+a state that allows the move. What reads jobs is in `job_reads`.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from appliance.database.protocol import Row, Statement, Transaction
-from appliance.jobs import (
-    Attempt,
-    Claim,
-    HistoryEntry,
-    Job,
-    JobError,
-    JobStatus,
-    JobType,
-    ResultFile,
-    Scan,
-)
+from appliance.database import dead_letters, turns
+from appliance.database.job_reads import get
+from appliance.database.protocol import Statement, Transaction
+from appliance.database.records import as_json
+from appliance.jobs import LARGE_BYTES, Claim, Job, JobError, JobStatus, ResultFile
 
-R = TypeVar("R", bound=msgspec.Struct)
-_encode = msgspec.json.encode
-
-
-def _json(value: Any) -> str:
-    return _encode(value).decode()
+CLOCK_SKEW_S = 5.0
+"""How far the clocks of two servers may differ before one is taken to have been set back."""
 
 
 # --- receiving ----------------------------------------------------------------------------
@@ -54,6 +41,7 @@ def create(jobs: Sequence[Job]) -> Transaction[None]:
                 "received_at": job.created_at,
             },
         )
+        turn = yield from turns.take(job.type, job.priority, job.owner)
         yield Statement(
             "insert_job",
             {
@@ -63,10 +51,12 @@ def create(jobs: Sequence[Job]) -> Transaction[None]:
                 "type": job.type,
                 "preset": job.preset,
                 "priority": job.priority,
+                "turn": turn,
+                "large": int(job.size_bytes > LARGE_BYTES),
                 "max_retries": job.max_retries,
                 "created_at": job.created_at,
-                "scan": _json(job.scan),
-                "metadata": _json(job.metadata),
+                "scan": as_json(job.scan),
+                "metadata": as_json(job.metadata),
             },
         )
         yield _history(job.id, job.owner, job.created_at, JobStatus.PENDING, 0, "received")
@@ -75,22 +65,20 @@ def create(jobs: Sequence[Job]) -> Transaction[None]:
 # --- working ------------------------------------------------------------------------------
 
 
-def ready(job_type: JobType, *, limit: int) -> Transaction[list[str]]:
-    """Ids of the jobs to try next."""
-    rows = yield Statement("ready_jobs", {"type": job_type, "limit": limit})
-    return [row["id"] for row in rows]
-
-
 def claim(job_id: str, *, worker: str, now: float) -> Transaction[Claim | None]:
     """Take the lease of a PENDING job; None when somebody else has it or it is settled."""
     rows = yield Statement("claim_job", {"id": job_id, "worker": worker, "now": now})
     if not rows:
         return None
-    attempt: int = rows[0]["attempt"]
+    row = rows[0]
+    attempt: int = row["attempt"]
+    yield Statement(
+        "pass_turn", {"type": row["type"], "priority": row["priority"], "turn": row["turn"]}
+    )
     yield Statement(
         "insert_attempt", {"job_id": job_id, "number": attempt, "worker": worker, "now": now}
     )
-    yield _history(job_id, rows[0]["owner"], now, JobStatus.PROCESSING, attempt, None)
+    yield _history(job_id, row["owner"], now, JobStatus.PROCESSING, attempt, None)
     job = yield from get(job_id)
     assert job is not None
     return Claim(job=job, attempt=attempt)
@@ -114,7 +102,7 @@ def complete(
 ) -> Transaction[Job | None]:
     """Settle: the results become visible and the job is COMPLETED, at once."""
     rows = yield Statement(
-        "complete_job", {"id": job_id, "attempt": attempt, "now": now, "result": _json(result)}
+        "complete_job", {"id": job_id, "attempt": attempt, "now": now, "result": as_json(result)}
     )
     if not rows:
         return None
@@ -144,8 +132,9 @@ def retry(
         {
             "id": job_id,
             "attempt": attempt,
+            "now": now,
             "next_attempt_at": next_attempt_at,
-            "error": _json(error),
+            "error": as_json(error),
         },
     )
     if not rows:
@@ -167,19 +156,17 @@ def fail(
 ) -> Transaction[Job | None]:
     """Settle as FAILED, with a dead letter for review."""
     rows = yield Statement(
-        "fail_job", {"id": job_id, "attempt": attempt, "now": now, "error": _json(error)}
+        "fail_job", {"id": job_id, "attempt": attempt, "now": now, "error": as_json(error)}
     )
     if not rows:
         return None
-    yield Statement(
-        "insert_dead_letter",
-        {
-            "job_id": job_id,
-            "now": now,
-            "error_code": error.code,
-            "message": error.message,
-            "fingerprint": fingerprint(rows[0]["type"], error, error_class),
-        },
+    yield from dead_letters.keep(
+        job_id,
+        owner=rows[0]["owner"],
+        job_type=rows[0]["type"],
+        error=error,
+        error_class=error_class,
+        now=now,
     )
     yield _end_attempt(job_id, attempt, now, outcome, error, error_class, stderr_tail)
     yield _history(job_id, rows[0]["owner"], now, JobStatus.FAILED, attempt, error.message)
@@ -198,151 +185,70 @@ def release(
     return (yield from get(job_id))
 
 
-def stage(*, now: float, limit: int) -> Transaction[list[Job]]:
-    """Make PENDING again what has waited long enough, the longest due first."""
-    rows = yield Statement("stage_due_jobs", {"now": now, "limit": limit})
-    for row in rows:
-        yield _history(row["id"], row["owner"], now, JobStatus.PENDING, row["attempt"], "due")
-    return (yield from _by_ids([row["id"] for row in rows]))
+# --- waiting, and what people do ------------------------------------------------------------
 
 
-def next_due_at() -> Transaction[float | None]:
-    rows = yield Statement("next_due_at")
-    at: float | None = rows[0]["at"]
-    return at
+def due(*, now: float, limit: int) -> Transaction[list[str]]:
+    """Ids of jobs that are RETRYING and have waited long enough."""
+    rows = yield Statement("due_jobs", {"now": now, "skew_s": CLOCK_SKEW_S, "limit": limit})
+    return [row["id"] for row in rows]
 
 
-def fingerprint(job_type: str, error: JobError, error_class: str) -> str:
-    """The same for jobs of one type that failed in the same way; 16 hexadecimal digits."""
-    parts = (job_type, error.code, error_class, error.step)
-    return sha256("\0".join(parts).encode()).hexdigest()[:16]
-
-
-# --- reading ------------------------------------------------------------------------------
-
-
-def get(job_id: str) -> Transaction[Job | None]:
-    rows = yield Statement("job", {"id": job_id})
-    jobs = yield from _with_files(rows)
-    return jobs[0] if jobs else None
-
-
-def page(
-    *,
-    owner: str | None,
-    status: JobStatus | None = None,
-    job_type: JobType | None = None,
-    q: str | None = None,
-    before: str | None = None,
-    limit: int,
-) -> Transaction[list[Job]]:
-    """Jobs newest first. `owner` None: everybody's. `q`: id, owner, or part of a file name."""
-    escaped = None if q is None else q.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-    rows = yield Statement(
-        "jobs_page",
-        {
-            "owner": owner,
-            "status": status,
-            "type": job_type,
-            "q": q,
-            "pattern": None if escaped is None else f"%{escaped}%",
-            "before": before,
-            "limit": limit,
-        },
-    )
-    return (yield from _with_files(rows))
-
-
-def attempts(job_id: str) -> Transaction[list[Attempt]]:
-    rows = yield Statement("attempts_of_job", {"job_id": job_id})
-    return [_record(Attempt, row) for row in rows]
-
-
-def count_lost(job_id: str) -> Transaction[int]:
-    """How many attempts ended with the loss of their worker."""
-    rows = yield Statement("count_lost_attempts", {"job_id": job_id})
-    count: int = rows[0]["lost"]
-    return count
-
-
-def history(job_id: str) -> Transaction[list[HistoryEntry]]:
-    rows = yield Statement("history_of_job", {"job_id": job_id})
-    return [_record(HistoryEntry, row) for row in rows]
-
-
-def changed_since(
-    history_id: int, *, owner: str | None, limit: int
-) -> Transaction[list[tuple[int, Job]]]:
-    """Jobs with a move after `history_id`, each as it is now with the id of its last move."""
-    rows = yield Statement("changed_since", {"after": history_id, "owner": owner, "limit": limit})
-    last_move = {row["job_id"]: row["id"] for row in rows}
-    jobs = yield from _by_ids(list(last_move))
-    return sorted(((last_move[job.id], job) for job in jobs), key=lambda pair: pair[0])
-
-
-def last_history_id() -> Transaction[int]:
-    rows = yield Statement("last_history_id")
-    last: int = rows[0]["id"]
-    return last
-
-
-def known_uploads(ids: Sequence[str]) -> Transaction[set[str]]:
-    rows = yield Statement("known_uploads", {"ids": _json(ids)})
-    return {row["id"] for row in rows}
-
-
-def results_in_use(job_ids: Sequence[str]) -> Transaction[tuple[set[str], dict[str, int]]]:
-    """The keys of the visible results of `job_ids`, and the attempts still running on them."""
-    keys = yield Statement("known_result_keys", {"job_ids": _json(job_ids)})
-    running = yield Statement("processing_of", {"ids": _json(job_ids)})
-    return {row["storage_key"] for row in keys}, {row["id"]: row["attempt"] for row in running}
-
-
-# --- rows to records ----------------------------------------------------------------------
-
-
-def _by_ids(ids: list[str]) -> Transaction[list[Job]]:
-    jobs = []
-    for job_id in ids:
+def stage(job_ids: Sequence[str], *, now: float) -> Transaction[list[Job]]:
+    """Make PENDING again what is still RETRYING of them, at the end of its owner's lane."""
+    staged = []
+    for job_id in job_ids:
+        turn = yield from _new_turn(job_id)
+        rows = yield Statement("stage_job", {"id": job_id, "turn": turn})
+        if not rows:
+            continue
+        yield _history(job_id, rows[0]["owner"], now, JobStatus.PENDING, rows[0]["attempt"], "due")
         job = yield from get(job_id)
-        if job is not None:
-            jobs.append(job)
-    return jobs
+        assert job is not None
+        staged.append(job)
+    return staged
 
 
-def _with_files(rows: Sequence[Row]) -> Transaction[list[Job]]:
+def cancel(job_id: str, *, now: float, actor: str) -> Transaction[Job | None]:
+    """End a job that is not final. Its worker, if it has one, finds its lease gone."""
+    rows = yield Statement("cancel_job", {"id": job_id, "now": now})
     if not rows:
-        return []
-    file_rows = yield Statement("files_of_jobs", {"job_ids": _json([row["id"] for row in rows])})
-    files: dict[str, list[ResultFile]] = defaultdict(list)
-    for row in file_rows:
-        files[row["job_id"]].append(_record(ResultFile, row))
-    return [_job(row, tuple(files[row["id"]])) for row in rows]
+        return None
+    attempt: int = rows[0]["attempt"]
+    yield _end_attempt(job_id, attempt, now, "cancelled")
+    detail = f"cancelled by {actor}"
+    yield _history(job_id, rows[0]["owner"], now, JobStatus.CANCELLED, attempt, detail)
+    return (yield from get(job_id))
 
 
-_JOB_COLUMNS = frozenset(Job.__struct_fields__) - {
-    "status", "type", "scan", "error", "metadata", "result", "files",
-}  # fmt: skip
+def redrive(
+    job_id: str, *, now: float, actor: str, reviewed: bool = False
+) -> Transaction[Job | None]:
+    """Back to PENDING because a person asks for it, with all its retries anew.
+
+    From FAILED, CANCELLED or RETRYING. With `reviewed`, only while it has a dead letter.
+    """
+    letter = yield Statement("delete_dead_letter", {"job_id": job_id})
+    if reviewed and not letter:
+        return None
+    turn = yield from _new_turn(job_id)
+    rows = yield Statement("redrive_job", {"id": job_id, "turn": turn})
+    if not rows:
+        return None
+    detail = f"tried again by {actor}"
+    yield _history(job_id, rows[0]["owner"], now, JobStatus.PENDING, rows[0]["attempt"], detail)
+    return (yield from get(job_id))
 
 
-def _job(row: Row, files: tuple[ResultFile, ...]) -> Job:
-    error = row["error"]
-    return Job(
-        **{column: row[column] for column in _JOB_COLUMNS},
-        status=JobStatus(row["status"]),
-        type=JobType(row["type"]),
-        scan=msgspec.json.decode(row["scan"], type=Scan),
-        error=None if error is None else msgspec.json.decode(error, type=JobError),
-        metadata=msgspec.json.decode(row["metadata"]),
-        result=msgspec.json.decode(row["result"]),
-        files=files,
-    )
+def _new_turn(job_id: str) -> Transaction[int]:
+    rows = yield Statement("lane_of_job", {"id": job_id})
+    if not rows:
+        return 0
+    row = rows[0]
+    return (yield from turns.take(row["type"], row["priority"], row["owner"]))
 
 
-def _record(record: type[R], row: Row) -> R:
-    return msgspec.convert(
-        {field: row[field] for field in record.__struct_fields__}, record, strict=False
-    )
+# --- what every move writes -----------------------------------------------------------------
 
 
 def _history(

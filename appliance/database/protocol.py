@@ -48,6 +48,18 @@ class Database(Protocol):
         """Run a transaction that only reads, on one consistent snapshot."""
         ...
 
+    async def check(self) -> Sequence[str]:
+        """Look through the whole database for damage; what was found, in the database's words.
+
+        Takes as long as reading it does, and holds nobody up meanwhile.
+        """
+        ...
+
+    @property
+    def faults(self) -> Sequence[str]:
+        """What the last `check` found."""
+        ...
+
     async def size_bytes(self) -> int:
         """Space that the database takes."""
         ...

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -24,7 +24,12 @@ import aiosqlite
 import structlog
 
 from appliance.database.protocol import Rows, Transaction
-from appliance.errors import ApplianceError, DatabaseUnavailable, StorageFull
+from appliance.errors import (
+    ApplianceError,
+    DatabaseCorrupt,
+    DatabaseUnavailable,
+    StorageFull,
+)
 from appliance.threads import see_through
 
 log = structlog.get_logger()
@@ -32,6 +37,9 @@ T = TypeVar("T")
 
 READERS = 3
 BUSY_TIMEOUT_MS = 10_000
+CHECK_AT_START_BYTES = 256 * 1024**2
+"""A file up to this size is looked through before anything relies on it; a larger one behind the
+start, by maintenance."""
 MAX_BATCH = 512
 """Transactions that share a commit; bounds how long the first of them waits."""
 
@@ -80,16 +88,25 @@ class SqliteDatabase:
         self._waiting: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._closing = False
+        self.faults: Sequence[str] = ()
         self._committer = asyncio.create_task(self._commit_batches(), name="sqlite-committer")
 
     @classmethod
     async def open(cls, path: Path) -> SqliteDatabase:
-        """Open or create the file at `path` and bring its schema up to date."""
+        """Open or create the file at `path` and bring its schema up to date.
+
+        Raises DatabaseCorrupt, DatabaseUnavailable.
+        """
         statements = _load_statements()
         writer = await _connect(path)
         try:
+            if found := await writer.run(_faults_of_small):
+                raise _corrupt(found[0], path)
             await writer.run(_migrate)
             readers = [await _connect(path, query_only=True) for _ in range(READERS)]
+        except sqlite3.Error as error:
+            await writer.close()
+            raise _translated(error, path) from error
         except BaseException:
             await writer.close()
             raise
@@ -112,6 +129,16 @@ class SqliteDatabase:
             raise _translated(error) from error
         finally:
             self._free_readers.put_nowait(reader)
+
+    async def check(self) -> Sequence[str]:
+        connection = await _connect(self._path, query_only=True)
+        try:
+            self.faults = await connection.run(_faults)
+        except sqlite3.Error as error:
+            self.faults = [str(error)]
+        finally:
+            await connection.close()
+        return self.faults
 
     async def size_bytes(self) -> int:
         return await asyncio.to_thread(
@@ -266,6 +293,30 @@ def _migrate(connection: sqlite3.Connection) -> None:
         )
 
 
+MAX_FAULTS = 10
+
+
+def _faults(connection: sqlite3.Connection) -> list[str]:
+    """What SQLite finds wrong with the file. Its quick check reads every page, and leaves out only
+    whether indexes agree with their tables."""
+    rows = connection.execute(f"PRAGMA quick_check({MAX_FAULTS})").fetchall()
+    return [line for row in rows if (line := str(row[0])) != "ok"]
+
+
+def _faults_of_small(connection: sqlite3.Connection) -> list[str]:
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    return _faults(connection) if pages * page_bytes <= CHECK_AT_START_BYTES else []
+
+
+def _corrupt(fault: str, path: Path | None) -> DatabaseCorrupt:
+    return DatabaseCorrupt(
+        f"The database file{f' {path}' if path else ''} is damaged ({fault.splitlines()[0]}). Stop "
+        "the server, keep a copy of the file, and restore the latest backup as "
+        "docs/operations.md, “A damaged database”, says. The files in the store are not affected."
+    )
+
+
 def _translated(error: BaseException, path: Path | None = None) -> BaseException:
     """The error of our tree for one of the driver's, with the driver's as its cause."""
     if not isinstance(error, sqlite3.Error) or isinstance(error, ApplianceError):
@@ -273,7 +324,9 @@ def _translated(error: BaseException, path: Path | None = None) -> BaseException
     where = f" ({path})" if path else ""
     code = getattr(error, "sqlite_errorcode", None)
     ours: ApplianceError
-    if code is not None and code & 0xFF == sqlite3.SQLITE_FULL:
+    if code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        ours = _corrupt(str(error), path)
+    elif code is not None and code & 0xFF == sqlite3.SQLITE_FULL:
         ours = StorageFull(f"The database's disk is full{where}. Free some space.")
     else:
         ours = DatabaseUnavailable(f"The database failed{where}: {error}.")

@@ -11,6 +11,33 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from appliance.database.protocol import Row, Statement, Transaction
+from appliance.database.records import as_json
+from appliance.jobs import JobType
+
+
+class Outage(msgspec.Struct, frozen=True):
+    """A fault of the surroundings that keeps a pool from beginning work."""
+
+    code: str
+    """Of the error in `appliance.errors`."""
+    reason: str
+    since: float
+
+
+class PoolState(msgspec.Struct, frozen=True):
+    """What a process tells of its workers of one type, for the pages and the metrics."""
+
+    type: JobType
+    smallest: int
+    largest: int
+    target: int
+    """How many may work at once now; the scaling rule moves it."""
+    ready: bool
+    """Whether its nursery is up."""
+    decision: str | None = None
+    """The last word of the scaling rule."""
+    decided_at: float | None = None
+    outage: Outage | None = None
 
 
 class Worker(msgspec.Struct, frozen=True):
@@ -21,6 +48,7 @@ class Worker(msgspec.Struct, frozen=True):
     started_at: float
     beat: int
     beat_at: float
+    pools: tuple[PoolState, ...] = ()
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -28,6 +56,9 @@ class Lease(msgspec.Struct, frozen=True):
     attempt: int
     worker: str
     beat: int
+
+
+_pools = msgspec.json.Decoder(tuple[PoolState, ...])
 
 
 def register(worker_id: str, *, node: str, now: float) -> Transaction[list[Worker]]:
@@ -45,21 +76,66 @@ def forget(ended: Sequence[Worker]) -> Transaction[None]:
     """Drop the rows of lives that have ended, except where one still holds a lease or has
     beaten since it was read."""
     judged = {worker.id: worker.beat for worker in ended}
-    yield Statement("delete_idle_workers", {"judged": msgspec.json.encode(judged).decode()})
+    yield Statement("delete_idle_workers", {"judged": as_json(judged)})
 
 
 def beat(
-    worker_id: str, *, node: str, running: Mapping[str, int], now: float
+    worker_id: str,
+    *,
+    node: str,
+    running: Mapping[str, int],
+    now: float,
+    pools: Sequence[PoolState] = (),
 ) -> Transaction[set[str]]:
     """Renew the worker and the leases of `running` ({job id: attempt number}).
 
     Returns the ids of the jobs whose lease still stands; work on the others must stop.
     """
-    yield Statement("beat_worker", {"id": worker_id, "node": node, "now": now})
+    yield Statement(
+        "beat_worker", {"id": worker_id, "node": node, "now": now, "pools": as_json(pools)}
+    )
     if not running:
         return set()
-    rows = yield Statement("beat_jobs", {"running": msgspec.json.encode(running).decode()})
+    rows = yield Statement("beat_jobs", {"running": as_json(running)})
     return {row["id"] for row in rows}
+
+
+def standing(running: Mapping[str, int]) -> Transaction[set[str]]:
+    """The ids out of `running` whose lease still stands; nothing is renewed."""
+    rows = yield Statement("standing_jobs", {"running": as_json(running)})
+    return {row["id"] for row in rows}
+
+
+def probe() -> Transaction[None]:
+    """A write that changes nothing: it shows that the database takes writes again."""
+    yield Statement("probe_writing")
+
+
+def pools() -> Transaction[list[PoolState]]:
+    """The pools of all processes, one state for each type: numbers added up, the latest decision,
+    the oldest outage. A type that no process works on is not there."""
+    rows = yield Statement("workers")
+    found: dict[JobType, PoolState] = {}
+    for row in rows:
+        for state in _pools.decode(row["pools"]):
+            known = found.get(state.type)
+            found[state.type] = state if known is None else _together(known, state)
+    return [found[job_type] for job_type in JobType if job_type in found]
+
+
+def _together(one: PoolState, other: PoolState) -> PoolState:
+    latest = max(one, other, key=lambda state: state.decided_at or 0.0)
+    outages = [state.outage for state in (one, other) if state.outage is not None]
+    return PoolState(
+        type=one.type,
+        smallest=one.smallest + other.smallest,
+        largest=one.largest + other.largest,
+        target=one.target + other.target,
+        ready=one.ready or other.ready,
+        decision=latest.decision,
+        decided_at=latest.decided_at,
+        outage=min(outages, key=lambda outage: outage.since, default=None),
+    )
 
 
 def census() -> Transaction[tuple[list[Worker], list[Lease]]]:
@@ -74,4 +150,5 @@ def census() -> Transaction[tuple[list[Worker], list[Lease]]]:
 
 
 def _worker(row: Row) -> Worker:
-    return Worker(**{field: row[field] for field in Worker.__struct_fields__})
+    fields = {field: row[field] for field in Worker.__struct_fields__ if field != "pools"}
+    return Worker(**fields, pools=_pools.decode(row["pools"]))

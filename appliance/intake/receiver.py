@@ -21,7 +21,7 @@ from typing import Any, Self
 import structlog
 
 from appliance.clock import Clock
-from appliance.database import jobs
+from appliance.database import jobs, stored_files
 from appliance.database.protocol import Database
 from appliance.errors import (
     DigestMismatch,
@@ -180,7 +180,9 @@ class Receiver:
             await self._database.write(jobs.create(new_jobs))
         except BaseException:
             # Cancelled during the commit, the rows may exist all the same: then the files stay.
-            if not await self._database.read(jobs.known_uploads([job.id for job in new_jobs])):
+            if not await self._database.read(
+                stored_files.known_uploads([job.id for job in new_jobs])
+            ):
                 for key in stored:
                     await self._storage.delete(key)
             raise

@@ -3,14 +3,17 @@
 - sessions and sign-in links that have expired
 - originals that were made durable but whose rows were not (a crash between the two)
 - results of attempts that never settled
+- finished jobs after `delete_after_s`, with their files, unless they wait for review
+- ended redrives and the lanes of owners who have long had their turn
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from appliance.acts import Acts
 from appliance.clock import Clock
-from appliance.database import jobs, keys
+from appliance.database import keys, redrives, stored_files, turns
 from appliance.database.protocol import Database
 from appliance.errors import ObjectMissing
 from appliance.ids import is_id, time_of
@@ -18,43 +21,77 @@ from appliance.storage.protocol import Storage
 
 BATCH = 500
 YOUNG_S = 3600.0
-"""A file this young may belong to an upload whose rows are being written just now."""
+"""Results this young may belong to an attempt that is being settled just now."""
+YOUNG_ORIGINAL_S = 30 * 24 * 3600.0
+"""An original without a row is left over from a crash before the answer, or newer than the backup
+that the database was restored from: then it may be somebody's only copy."""
+KEEP_REDRIVES_S = 30 * 24 * 3600.0
 
 
 class Pruner:
     name = "pruner"
     interval_s = 3600.0
 
-    def __init__(self, *, database: Database, storage: Storage, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        storage: Storage,
+        acts: Acts,
+        clock: Clock,
+        delete_after_s: float | None,
+    ) -> None:
+        """`delete_after_s`: how long finished jobs are kept; None: for ever."""
         self._database = database
         self._storage = storage
+        self._acts = acts
         self._clock = clock
+        self._delete_after_s = delete_after_s
 
     async def run_once(self) -> Mapping[str, int]:
+        old = self._clock.now() - KEEP_REDRIVES_S
         return {
+            "jobs": await self._prune_jobs(),
+            "redrives": await self._database.write(redrives.forget_ended(before=old)),
+            "lanes": await self._database.write(turns.forget_idle()),
             "sessions": await self._database.write(keys.delete_expired(now=self._clock.now())),
             "orphan_originals": await self._prune_originals(),
             "orphan_results": await self._prune_results(),
         }
 
+    async def _prune_jobs(self) -> int:
+        if self._delete_after_s is None:
+            return 0
+        before = self._clock.now() - self._delete_after_s
+        pruned = 0
+        while ids := await self._database.read(stored_files.to_prune(before=before, limit=BATCH)):
+            for job_id in ids:
+                deleted = await self._database.write(stored_files.delete(job_id))
+                if deleted is not None:
+                    await self._acts.delete_files(deleted)
+                    pruned += 1
+            if len(ids) < BATCH:
+                break
+        return pruned
+
     async def _prune_originals(self) -> int:
         pruned = 0
-        for ids in await self._old_ids("raw"):
-            known = await self._database.read(jobs.known_uploads(ids))
+        for ids in await self._old_ids("raw", YOUNG_ORIGINAL_S):
+            known = await self._database.read(stored_files.known_uploads(ids))
             for orphan in set(ids) - known:
                 pruned += await self._storage.delete(f"raw/{orphan}")
         return pruned
 
     async def _prune_results(self) -> int:
         pruned = 0
-        for ids in await self._old_ids("processed"):
+        for ids in await self._old_ids("processed", YOUNG_S):
             # First what lies there, then what is in use: an attempt is claimed before it stores.
             found = [
                 f"processed/{job_id}/{number}"
                 for job_id in ids
                 for number in await self._attempts_of(job_id)
             ]
-            keys_in_use, running = await self._database.read(jobs.results_in_use(ids))
+            keys_in_use, running = await self._database.read(stored_files.results_in_use(ids))
             in_use = {key.rpartition("/")[0] for key in keys_in_use} | {
                 f"processed/{job_id}/{attempt}" for job_id, attempt in running.items()
             }
@@ -69,9 +106,9 @@ class Pruner:
         except ObjectMissing:
             return []  # deleted since it was listed
 
-    async def _old_ids(self, prefix: str) -> list[list[str]]:
-        """Ids of the jobs that have files below `prefix`, in batches."""
-        youngest = self._clock.now() - YOUNG_S
+    async def _old_ids(self, prefix: str, young_s: float) -> list[list[str]]:
+        """Ids of the jobs that have files below `prefix` and are older than that, in batches."""
+        youngest = self._clock.now() - young_s
         ids = [
             name
             async for name in self._storage.list(prefix)

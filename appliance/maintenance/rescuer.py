@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from appliance.clock import Clock
-from appliance.database import jobs, workers
+from appliance.database import job_reads, jobs, workers
 from appliance.database.protocol import Database
 from appliance.database.workers import Lease, Worker
 from appliance.errors import WorkerLost
@@ -118,7 +118,7 @@ class Rescuer:
 
     async def _take_back(self, lease: Lease) -> Job | None:
         now = self._clock.now()
-        lost_before = await self._database.read(jobs.count_lost(lease.job_id))
+        lost_before = await self._database.read(job_reads.count_lost(lease.job_id))
         if lost_before < MAX_LOST:
             return await self._database.write(
                 jobs.release(

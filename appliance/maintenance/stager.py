@@ -27,10 +27,10 @@ class Stager:
 
     async def run_once(self) -> Mapping[str, int]:
         now = self._clock.now()
-        due_at = await self._database.read(jobs.next_due_at())
-        if due_at is None or due_at > now:
+        due = await self._database.read(jobs.due(now=now, limit=BATCH))
+        if not due:
             return {}
-        staged = await self._database.write(jobs.stage(now=now, limit=BATCH))
+        staged = await self._database.write(jobs.stage(due, now=now))
         for job in staged:
             await self._queue.enqueue(job.id, job.type, priority=job.priority)
             await self._announcer.job_changed(job)

@@ -164,6 +164,7 @@ def _failed(error: BaseException, step: str) -> Failed:
         step=step,
         permanent=told.permanent,
         error_class=type(error).__qualname__,
+        retry_after_s=told.retry_after_s,
     )
 
 

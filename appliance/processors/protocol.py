@@ -115,6 +115,8 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     step: str
     permanent: bool
     error_class: str
+    retry_after_s: float | None = None
+    """How long the next attempt should wait, where the processor knows."""
 
 
 ControlMessage = Order | Kill

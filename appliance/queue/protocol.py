@@ -26,9 +26,13 @@ class Queue(Protocol):
         """Announce a job that is PENDING and committed."""
         ...
 
-    async def receive(self, job_type: JobType, *, limit: int) -> Sequence[Delivery]:
+    async def receive(
+        self, job_type: JobType, *, limit: int, small_only: bool = False
+    ) -> Sequence[Delivery]:
         """Wait until there is something to try; at least 1, at most `limit` deliveries.
 
-        The caller claims what it got, or acknowledges it, before it receives again.
+        Higher priorities first, owners in turn within one; nothing of a type or an owner that is
+        paused; with `small_only` no file above `jobs.LARGE_BYTES`. The caller claims what it
+        got, or acknowledges it, before it receives again.
         """
         ...

@@ -1,7 +1,7 @@
 """The queue of the embedded default: straight from the job table, woken in-process.
 
 There is no second copy of the queue that could disagree with the table. A job that another
-process made PENDING is found by looking again every `POLL_S`.
+process made PENDING, or that a pause held back, is found by looking again every `POLL_S`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from appliance.database import jobs
+from appliance.clock import Clock
+from appliance.database import turns
 from appliance.database.protocol import Database
 from appliance.jobs import JobType
 
@@ -26,18 +27,23 @@ class TableDelivery:
 
 
 class TableQueue:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
         self._arrived = {job_type: asyncio.Event() for job_type in JobType}
 
     async def enqueue(self, job_id: str, job_type: JobType, *, priority: int) -> None:
         self._arrived[job_type].set()
 
-    async def receive(self, job_type: JobType, *, limit: int) -> Sequence[TableDelivery]:
+    async def receive(
+        self, job_type: JobType, *, limit: int, small_only: bool = False
+    ) -> Sequence[TableDelivery]:
         arrived = self._arrived[job_type]
         while True:
             arrived.clear()
-            ids = await self._database.read(jobs.ready(job_type, limit=limit))
+            ids = await self._database.read(
+                turns.ready(job_type, limit=limit, now=self._clock.now(), small_only=small_only)
+            )
             if ids:
                 return [TableDelivery(job_id) for job_id in ids]
             try:

@@ -6,14 +6,15 @@ from typing import Any
 
 from aiohttp import web
 
-from appliance.database import figures
-from appliance.database.figures import MINUTES, HourFigures, QueueFigures
-from appliance.jobs import Job
+from appliance.database import figures, workers
+from appliance.database.figures import HourFigures, QueueFigures, RunningJob
+from appliance.database.workers import PoolState
+from appliance.jobs import Job, JobStatus
 from appliance.web import words
 from appliance.web.health import check_parts
 from appliance.web.jobs import page_of_jobs
 from appliance.web.representation import job_summary
-from appliance.web.services import PoolState, Services, services
+from appliance.web.services import Services, services
 from appliance.web.templates import render_page
 
 BACKLOG_PER_WORKER = 10
@@ -28,12 +29,13 @@ async def show_dashboard(request: web.Request) -> web.StreamResponse:
     queue = await shared.database.read(figures.queue())
     hour = await shared.database.read(figures.hour(now=now))
     parts = await check_parts(shared)
-    pools = shared.pools()
+    pools = await shared.database.read(workers.pools())
+    running = await shared.database.read(figures.running())
     context = {
         "summary": _summary(parts, queue),
         "health": await _health(shared, parts, queue, pools),
-        "metrics": _metrics(hour, queue, pools),
-        "pools": [_pool(pool, queue) for pool in pools],
+        "metrics": _metrics(hour, queue),
+        "pools": [_pool(pool, queue, running) for pool in pools],
         "jobs": [_row(job, now) for job in page],
         "filters": {name: request.query.get(name) or None for name in ("status", "type", "q")},
     }
@@ -64,11 +66,12 @@ async def _health(
     shared: Services,
     parts: dict[str, dict[str, Any]],
     queue: QueueFigures,
-    pools: list[PoolState] | Any,
+    pools: list[PoolState],
 ) -> list[dict[str, Any]]:
-    queued = sum(queue.queued.values())
+    queued = queue.total(JobStatus.PENDING)
     largest = sum(pool.largest for pool in pools)
-    busy = sum(len(pool.running) for pool in pools)
+    busy = queue.total(JobStatus.PROCESSING)
+    up = all(pool.ready and pool.outage is None for pool in pools)
     backlog = queued > largest * BACKLOG_PER_WORKER
     oldest = min(queue.oldest_at.values(), default=None)
     waiting = (
@@ -92,13 +95,13 @@ async def _health(
             "word": "Long" if backlog else "Healthy",
             "value": f"{queued:,}",
             "limit": None,
-            "detail": f"{waiting}, {queue.retrying:,} trying again",
+            "detail": f"{waiting}, {queue.total(JobStatus.RETRYING):,} trying again",
             "fraction": None,
         },
         {
             "name": "Workers",
-            "state": "ok" if parts["workers"]["ok"] else "trouble",
-            "word": "OK" if parts["workers"]["ok"] else "Not up",
+            "state": "ok" if up else "trouble",
+            "word": "OK" if up else "Held up",
             "value": str(busy),
             "limit": str(largest),
             "detail": f"{busy} of {largest} at work",
@@ -130,9 +133,7 @@ async def _storage_tile(shared: Services, part: dict[str, Any]) -> dict[str, Any
     return tile
 
 
-def _metrics(
-    hour: HourFigures, queue: QueueFigures, pools: list[PoolState] | Any
-) -> list[dict[str, Any]]:
+def _metrics(hour: HourFigures, queue: QueueFigures) -> list[dict[str, Any]]:
     completed, failed = sum(hour.completed), sum(hour.failed)
     finished = completed + failed
     success = [
@@ -143,9 +144,7 @@ def _metrics(
         busy / count if count else None
         for busy, count in zip(hour.busy_s, hour.completed, strict=True)
     ]
-    empty: list[float | None] = [None] * MINUTES
     average_s = sum(hour.busy_s) / completed if completed else None
-    busy = sum(len(pool.running) for pool in pools)
     recent = hour.received[-5:]
 
     def metric(name: str, value: str, points: list[Any], unit: str | None = None) -> dict[str, Any]:
@@ -154,9 +153,9 @@ def _metrics(
     return [
         metric("Uploads/min", _figure(sum(recent) / len(recent)), hour.received),
         metric("Avg processing", "–" if average_s is None else _figure(average_s), average, "s"),
-        metric("Queue length", f"{sum(queue.queued.values()):,}", empty),
+        metric("Queue length", f"{queue.total(JobStatus.PENDING):,}", hour.queued),
         metric("Success rate", _rate(completed, finished), success, "%"),
-        metric("Active workers", str(busy), empty),
+        metric("Active workers", str(queue.total(JobStatus.PROCESSING)), hour.active),
         metric(
             "Failure rate",
             _rate(failed, finished),
@@ -174,14 +173,18 @@ def _rate(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f}" if whole else "–"
 
 
-def _pool(pool: PoolState, queue: QueueFigures) -> dict[str, Any]:
-    slots = [{"busy": True, "job": name, "progress": done} for name, done in pool.running]
-    free = max(pool.smallest, len(slots)) - len(slots)
+def _pool(pool: PoolState, queue: QueueFigures, running: list[RunningJob]) -> dict[str, Any]:
+    slots = [
+        {"busy": True, "job": job.filename, "progress": job.progress}
+        for job in running
+        if job.type is pool.type
+    ]
+    free = max(pool.target, len(slots)) - len(slots)
     slots += [{"busy": False, "job": "", "progress": 0.0}] * free
     return {
         "type": pool.type,
         "slots": slots,
-        "queued": queue.queued.get(pool.type, 0),  # type: ignore[call-overload]
+        "queued": queue.by_type(JobStatus.PENDING)[pool.type],
         "min": pool.smallest,
         "max": pool.largest,
     }

@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import web
 
 from appliance.coordination.protocol import Subscription
-from appliance.database import jobs
+from appliance.database import job_reads
 from appliance.events import ALL_JOBS, JobChanged, job_topic, owner_topic
 from appliance.web import bodies
 from appliance.web.representation import encode, job_document
@@ -111,7 +111,9 @@ def _job_id(message: bytes) -> str:
 async def _catch_up(send: Send, shared: Services, after: int, scope: str | None) -> None:
     """Tell of every job that moved after the entry `after` of the history, page by page."""
     while True:
-        missed = await shared.database.read(jobs.changed_since(after, owner=scope, limit=CATCH_UP))
+        missed = await shared.database.read(
+            job_reads.changed_since(after, owner=scope, limit=CATCH_UP)
+        )
         for history_id, job in missed:
             await send(_event(history_id, encode(job_document(job))))
             after = history_id
@@ -126,9 +128,9 @@ async def _tell(send: Send, shared: Services, job_ids: list[str]) -> bool:
     would put that right.
     """
     final = False
-    history_id = await shared.database.read(jobs.last_history_id())
+    history_id = await shared.database.read(job_reads.last_history_id())
     for job_id in job_ids:
-        job = await shared.database.read(jobs.get(job_id))
+        job = await shared.database.read(job_reads.get(job_id))
         if job is not None:
             await send(_event(history_id, encode(job_document(job))))
             final = job.status.is_final

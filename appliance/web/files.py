@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from appliance.database import jobs
+from appliance.database import job_reads
 from appliance.errors import NotFound, RangeNotSatisfiable
 from appliance.ids import is_id
 from appliance.jobs import Job, ResultFile
@@ -34,7 +34,7 @@ _SHOWN_INLINE = frozenset(
 async def get_file(request: web.Request) -> web.StreamResponse:
     job_id, name = request.match_info["job_id"], request.match_info["name"]
     shared = services(request)
-    job = await shared.database.read(jobs.get(job_id)) if is_id(job_id) else None
+    job = await shared.database.read(job_reads.get(job_id)) if is_id(job_id) else None
     scope = user(request).scope
     if job is None or (scope is not None and job.owner != scope):
         raise NotFound("There is no such job, or it is not yours.")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
 from aiohttp import web
 
-from appliance.database import figures
+from appliance.database import figures, stored_files, workers
+from appliance.database.workers import PoolState
 from appliance.errors import ApplianceError
+from appliance.jobs import JobStatus
 from appliance.web.representation import json_response
 from appliance.web.services import USER, Services, User, services
 
@@ -21,9 +24,12 @@ async def get_healthz(request: web.Request) -> web.StreamResponse:
 
 
 async def get_readyz(request: web.Request) -> web.StreamResponse:
-    """Ready: every part works. Which one does not is for admins only."""
-    parts = await check_parts(services(request))
-    ready = not services(request).stopping.is_set() and all(part["ok"] for part in parts.values())
+    """Ready: uploads are taken. Which part does not work is for admins only."""
+    shared = services(request)
+    parts = await check_parts(shared)
+    ready = not shared.stopping.is_set() and not any(
+        part["needed"] and not part["ok"] for part in parts.values()
+    )
     document: dict[str, Any] = {"status": "ready" if ready else "not ready"}
     asking: User | None = request[USER]
     if asking is not None and asking.is_admin:
@@ -32,25 +38,40 @@ async def get_readyz(request: web.Request) -> web.StreamResponse:
 
 
 async def check_parts(shared: Services) -> dict[str, dict[str, Any]]:
-    """Each part by name: `ok`, and a `detail` for people."""
+    """Each part by name: `ok`, a `detail` for people, and whether uploads need it.
+
+    A pool that does not work holds its jobs back, and no upload: they wait, durable.
+    """
     parts: dict[str, dict[str, Any]] = {}
+    pools: list[PoolState] = []
     try:
-        await shared.database.read(figures.queue())
-        parts["database"] = {"ok": True, "detail": "answers"}
+        pools = await shared.database.read(workers.pools())
+        damage = shared.database.faults
+        parts["database"] = _part(
+            not damage, f"damaged: {damage[0]}" if damage else "answers", needed=True
+        )
     except ApplianceError as error:
-        parts["database"] = {"ok": False, "detail": error.detail}
+        parts["database"] = _part(False, error.detail, needed=True)
     try:
         await shared.receiver.check_space(0)
-        parts["storage"] = {"ok": True, "detail": "has room"}
+        parts["storage"] = _part(True, "has room", needed=True)
     except ApplianceError as error:
-        parts["storage"] = {"ok": False, "detail": error.detail}
-    pools = shared.pools()
-    cold = [pool.type for pool in pools if not pool.ready]
-    parts["workers"] = {
-        "ok": not cold,
-        "detail": f"not up: {', '.join(cold)}" if cold else f"{len(pools)} pools",
-    }
+        parts["storage"] = _part(False, error.detail, needed=True)
+    parts["workers"] = _workers(pools)
     return parts
+
+
+def _workers(pools: Sequence[PoolState]) -> dict[str, Any]:
+    held_up = [
+        f"{pool.type}: {pool.outage.reason if pool.outage else 'its nursery is not up'}"
+        for pool in pools
+        if pool.outage is not None or not pool.ready
+    ]
+    return _part(not held_up, " ".join(held_up) or f"{len(pools)} pools")
+
+
+def _part(ok: bool, detail: str, *, needed: bool = False) -> dict[str, Any]:
+    return {"ok": ok, "detail": detail, "needed": needed}
 
 
 async def get_metrics(request: web.Request) -> web.StreamResponse:
@@ -59,16 +80,20 @@ async def get_metrics(request: web.Request) -> web.StreamResponse:
     metrics = shared.metrics
     queue = await shared.database.read(figures.queue())
     now = shared.clock.now()
-    for job_type, queued in queue.queued.items():
+    for job_type, queued in queue.by_type(JobStatus.PENDING).items():
         metrics.queued.labels(job_type).set(queued)
         oldest = queue.oldest_at.get(job_type)
         metrics.oldest_queued_seconds.labels(job_type).set(
             0 if oldest is None else max(0.0, now - oldest)
         )
     metrics.dead_letters.set(queue.dead_letters)
-    for pool in shared.pools():
-        metrics.active_workers.labels(pool.type).set(len(pool.running))
+    active = queue.by_type(JobStatus.PROCESSING)
+    for pool in await shared.database.read(workers.pools()):
+        metrics.active_workers.labels(pool.type).set(active[pool.type])
+        metrics.worker_target.labels(pool.type).set(pool.target)
         metrics.worker_limit.labels(pool.type).set(pool.largest)
+        metrics.outage.labels(pool.type).set(pool.outage is not None)
+    metrics.missing_files.set(await shared.database.read(stored_files.count_missing()))
     space = await shared.storage.space()
     if space is not None:
         metrics.storage_free_bytes.set(space.free_bytes)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from appliance.database import jobs
+from appliance.database import job_reads
 from appliance.database.protocol import Transaction
 from appliance.errors import BadRequest, NotFound
 from appliance.ids import is_id
@@ -48,7 +48,7 @@ async def page_of_jobs(
         raise BadRequest("cursor is the nextCursor of an earlier answer.")
     limit = _limit(request, default_limit)
     found = await services(request).database.read(
-        jobs.page(
+        job_reads.page(
             owner=scope or wanted,
             status=_one_of(JobStatus, request, "status"),
             job_type=_one_of(JobType, request, "type"),
@@ -79,11 +79,11 @@ async def get_job(request: web.Request) -> web.StreamResponse:
 
 
 def _whole_job(job_id: str) -> Transaction[tuple[Job, list[Attempt], list[HistoryEntry]] | None]:
-    job = yield from jobs.get(job_id)
+    job = yield from job_reads.get(job_id)
     if job is None:
         return None
-    attempts = yield from jobs.attempts(job_id)
-    history = yield from jobs.history(job_id)
+    attempts = yield from job_reads.attempts(job_id)
+    history = yield from job_reads.history(job_id)
     return job, attempts, history
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import web
 
+from appliance.acts import Acts
 from appliance.clock import Clock
 from appliance.coordination.protocol import Coordination
 from appliance.database.protocol import Database
@@ -19,31 +19,12 @@ from appliance.metrics import Metrics
 from appliance.storage.protocol import Storage
 
 
-class PoolState(Protocol):
-    """What the pages show of a pool of workers, wherever it runs."""
-
-    smallest: int
-    largest: int
-
-    @property
-    def type(self) -> str: ...
-
-    @property
-    def ready(self) -> bool:
-        """Whether it can take jobs."""
-        ...
-
-    @property
-    def running(self) -> Sequence[tuple[str, float]]:
-        """File name and progress of each attempt under way."""
-        ...
-
-
 @dataclass(frozen=True)
 class Services:
     database: Database
     storage: Storage
     coordination: Coordination
+    acts: Acts
     receiver: Receiver
     metrics: Metrics
     clock: Clock
@@ -51,7 +32,6 @@ class Services:
     """Scheme and host that people use, without a slash at the end."""
     stopping: asyncio.Event
     """Set when the server stops: long answers end."""
-    pools: Callable[[], Sequence[PoolState]] = field(default=lambda: ())
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

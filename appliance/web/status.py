@@ -8,7 +8,7 @@ import time
 import msgspec
 from aiohttp import web
 
-from appliance.database import jobs
+from appliance.database import job_reads
 from appliance.errors import BadRequest, NotFound
 from appliance.events import job_topic, status_key
 from appliance.ids import is_id
@@ -61,7 +61,7 @@ async def read_status(shared: Services, job_id: str) -> CachedStatus | None:
     cached = await shared.coordination.get(status_key(job_id))
     if cached is not None:
         return _decoder.decode(cached)
-    job = await shared.database.read(jobs.get(job_id))
+    job = await shared.database.read(job_reads.get(job_id))
     if job is None:
         return None
     status = CachedStatus(

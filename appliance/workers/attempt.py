@@ -11,53 +11,70 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from appliance.clock import Clock
-from appliance.database import jobs
+from appliance.database import job_reads, jobs
 from appliance.database.protocol import Database, Transaction
 from appliance.errors import (
     ApplianceError,
     DatabaseUnavailable,
-    NurseryUnavailable,
+    LimitExceeded,
     ObjectMissing,
     OutputRefused,
     StorageFull,
-    StorageUnavailable,
 )
-from appliance.jobs import Claim, Job, JobError, ResultFile
+from appliance.jobs import Claim, Job, JobError, JobStatus, ResultFile
 from appliance.metrics import Metrics
 from appliance.notify.announcer import Announcer
 from appliance.processors.protocol import Limits, Order, Progress, Report
 from appliance.retry import delay_s
 from appliance.storage.protocol import Storage
-from appliance.threads import in_thread
+from appliance.threads import in_thread, until_done
+from appliance.workers import scratch_folder
 from appliance.workers.nursery import Nursery
-from appliance.workers.outcome import AttemptFailed
+from appliance.workers.outcome import AttemptFailed, Outcome
 from appliance.workers.outputs import Bounds, check_outputs
+from appliance.workers.surroundings import SURROUNDINGS, Surroundings
 
 log = structlog.get_logger()
 
-SURROUNDINGS = (NurseryUnavailable, StorageFull, StorageUnavailable, DatabaseUnavailable)
-"""Faults that say nothing about the job: it is handed back, and no retry is counted."""
-
-FULL_BYTES = 64 * 1024**2
-"""With less free than this, work that writes files cannot be expected to succeed."""
+WATCH_OUTPUT_S = 0.5
+"""Between two looks at how much a child has written."""
 
 SETTLE_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Between the tries of a settling write; together less than a drain's default grace."""
 
-OnProgress = Callable[[float, str], None]
+
+@dataclass
+class Running:
+    """An attempt under way, for whoever watches it."""
+
+    claim: Claim
+    task: asyncio.Task[None]
+    progress: float = 0.0
+    step: str = "starting"
+    told: tuple[float, str] = (0.0, "")
+    """The progress that the database knows."""
+    settling: bool = False
+    """The work is over: its lease may be gone because it has just been settled."""
+
+    def note(self, fraction: float, step: str) -> None:
+        self.progress, self.step = min(max(fraction, 0.0), 1.0), step
 
 
 class SurroundingsFault(Exception):
-    """The job was handed back because of its cause; the pool should wait before the next."""
+    """The job was handed back because of `fault`; no other should be begun until it is gone."""
+
+    def __init__(self, fault: ApplianceError) -> None:
+        super().__init__(fault.detail)
+        self.fault = fault
 
 
 @dataclass(frozen=True)
@@ -69,26 +86,31 @@ class Attempts:
     announcer: Announcer
     metrics: Metrics
     clock: Clock
+    surroundings: Surroundings
     scratch_dir: Path
     limits: Limits
+    bounds: Bounds = field(default_factory=Bounds)
+    peak_bytes: dict[str, int] = field(default_factory=dict)
+    """The largest memory of an attempt of each type lately; it fades."""
 
-    async def run(self, claim: Claim, nursery: Nursery, on_progress: OnProgress) -> None:
+    async def run(self, run: Running, nursery: Nursery) -> None:
         """Bring the attempt to its settling. Raises SurroundingsFault after handing it back.
 
         When cancelled, the child is killed and the job handed back before the cancellation
         goes on.
         """
+        claim = run.claim
         began = self.clock.monotonic()
         outcome = "handed_back"
         try:
-            outcome = await self._run(claim, nursery, on_progress)
+            outcome = await self._run(run, nursery)
         except asyncio.CancelledError:
-            outcome = await self._hand_back(claim, "its worker stopped")
+            outcome = await self._hand_back(run, "its worker stopped")
             raise
         except SURROUNDINGS as error:
             log.warning("attempt_handed_back", job_id=claim.job.id, reason=error.detail)
-            outcome = await self._hand_back(claim, error.detail)
-            raise SurroundingsFault from error
+            outcome = await self._hand_back(run, error.detail)
+            raise SurroundingsFault(error) from error
         finally:
             took_s = self.clock.monotonic() - began
             self.metrics.attempts.labels(claim.job.type, outcome).inc()
@@ -102,37 +124,39 @@ class Attempts:
                 took_s=round(took_s, 3),
             )
 
-    async def _run(self, claim: Claim, nursery: Nursery, on_progress: OnProgress) -> str:
+    async def _run(self, run: Running, nursery: Nursery) -> str:
+        claim = run.claim
         scratch = self.scratch_dir / f"{claim.job.id}-{claim.attempt}"
         try:
-            result, files = await self._work(claim, nursery, on_progress, scratch)
-            return await self._complete(claim, result, files)
+            result, files = await self._work(run, nursery, scratch)
+            return await self._complete(run, result, files)
         except SURROUNDINGS:
             raise
         except AttemptFailed as failed:
-            if not failed.error.permanent and await self._is_disk_full():
+            if not failed.error.permanent and await self.surroundings.is_full():
                 raise StorageFull("The disk is full.") from failed
             return await self._settle_failure(
-                claim,
+                run,
                 failed.error,
                 step=failed.step,
                 error_class=failed.error_class,
                 stderr_tail=failed.stderr_tail,
             )
-        except (OutputRefused, ObjectMissing) as error:
-            return await self._settle_failure(claim, error, step="storing results")
+        except (LimitExceeded, OutputRefused, ObjectMissing) as error:
+            return await self._settle_failure(run, error, step="storing results")
         except Exception as error:
             # Top of an attempt: a fault of ours must not leave the job PROCESSING.
             log.exception("attempt_broke", job_id=claim.job.id, attempt=claim.attempt)
             return await self._settle_failure(
-                claim, ApplianceError(), step="supervising", error_class=type(error).__qualname__
+                run, ApplianceError(), step="supervising", error_class=type(error).__qualname__
             )
         finally:
-            await in_thread(shutil.rmtree, scratch, ignore_errors=True)
+            await in_thread(scratch_folder.remove, scratch)
 
     async def _work(
-        self, claim: Claim, nursery: Nursery, on_progress: OnProgress, scratch: Path
+        self, run: Running, nursery: Nursery, scratch: Path
     ) -> tuple[dict[str, object], list[ResultFile]]:
+        claim = run.claim
         output_dir = scratch / "output"
         await in_thread(output_dir.mkdir, parents=True, mode=0o700)
         order = Order(
@@ -145,11 +169,12 @@ class Attempts:
 
         def on_report(report: Report) -> None:
             if isinstance(report, Progress):
-                on_progress(min(max(report.fraction, 0.0), 1.0), report.step)
+                run.note(report.fraction, report.step)
 
-        outcome = await nursery.run(order, on_report=on_report)
-        on_progress(1.0, "storing results")
-        checked = await in_thread(check_outputs, output_dir, outcome.outputs, Bounds())
+        outcome = await self._watched(output_dir, nursery.run(order, on_report=on_report))
+        self._note_peak(claim.job.type, outcome.peak_memory_bytes)
+        run.note(1.0, "storing results")
+        checked = await in_thread(check_outputs, output_dir, outcome.outputs, self.bounds)
         files = []
         for file in checked:
             key = f"{self._prefix(claim)}/{file.name}"
@@ -180,10 +205,30 @@ class Attempts:
                 await in_thread(copy.write, piece)
         return path
 
-    async def _is_disk_full(self) -> bool:
-        """Whether the lack of room, rather than the file, may be why an attempt failed."""
-        usage = await in_thread(shutil.disk_usage, self.scratch_dir)
-        return usage.free < FULL_BYTES
+    async def _watched(self, output_dir: Path, work: Coroutine[Any, Any, Outcome]) -> Outcome:
+        """The outcome of `work`, which is stopped when its results outgrow their bound.
+
+        A resource limit holds each file, not all of them together. Raises LimitExceeded.
+        """
+        running = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait((running,), timeout=WATCH_OUTPUT_S))[0]:
+                if (
+                    await in_thread(scratch_folder.size_bytes, output_dir)
+                    > self.bounds.max_total_bytes
+                ):
+                    raise LimitExceeded(
+                        "The results of the work on this file would take more than "
+                        f"{self.bounds.max_total_bytes:,} bytes."
+                    )
+            return running.result()
+        finally:
+            if not running.done():
+                running.cancel()
+                await until_done(running)  # its child is gone then
+
+    def _note_peak(self, job_type: str, peak_bytes: int) -> None:
+        self.peak_bytes[job_type] = max(peak_bytes, int(self.peak_bytes.get(job_type, 0) * 0.9))
 
     # --- the settling writes ----------------------------------------------------------------
 
@@ -200,8 +245,9 @@ class Attempts:
         return await self.database.write(move())
 
     async def _complete(
-        self, claim: Claim, result: dict[str, object], files: list[ResultFile]
+        self, run: Running, result: dict[str, object], files: list[ResultFile]
     ) -> str:
+        claim, run.settling = run.claim, True
         job = await self._settle(
             lambda: jobs.complete(
                 claim.job.id,
@@ -215,19 +261,21 @@ class Attempts:
 
     async def _settle_failure(
         self,
-        claim: Claim,
+        run: Running,
         error: ApplianceError,
         *,
         step: str,
         error_class: str | None = None,
         stderr_tail: str | None = None,
     ) -> str:
+        claim, run.settling = run.claim, True
         permanent = bool(getattr(error, "permanent", isinstance(error, ObjectMissing)))
         delay = delay_s(
             retry_count=claim.job.retry_count,
             max_retries=claim.job.max_retries,
             permanent=permanent,
             chance=random.SystemRandom(),
+            hint_s=error.retry_after_s,
         )
         now = self.clock.now()
         told = JobError(
@@ -262,7 +310,8 @@ class Attempts:
         )
         return await self._settled(claim, job, "failed" if delay is None else "retry")
 
-    async def _hand_back(self, claim: Claim, reason: str) -> str:
+    async def _hand_back(self, run: Running, reason: str) -> str:
+        claim, run.settling = run.claim, True
         job = await self._settle(
             lambda: jobs.release(
                 claim.job.id,
@@ -275,12 +324,16 @@ class Attempts:
         return await self._settled(claim, job, "handed_back")
 
     async def _settled(self, claim: Claim, job: Job | None, outcome: str) -> str:
-        """After the settling write, which touched nothing when `job` is None: the lease was
-        lost, or an earlier settling write of this attempt was cancelled after its commit."""
+        """After the settling write, which touched nothing when `job` is None: the job was
+        cancelled, its lease lost, or an earlier settling write of this attempt was cancelled
+        after its commit."""
         if job is None:
-            log.warning("lease_was_lost", job_id=claim.job.id, attempt=claim.attempt)
-            outcome = "lost"
-            job = await self.database.read(jobs.get(claim.job.id))
+            job = await self.database.read(job_reads.get(claim.job.id))
+            if job is not None and job.status is JobStatus.CANCELLED:
+                outcome = "cancelled"
+            else:
+                log.warning("lease_was_lost", job_id=claim.job.id, attempt=claim.attempt)
+                outcome = "lost"
         if job is not None:
             await self.announcer.job_changed(job)
         if outcome != "completed":

@@ -1,26 +1,34 @@
 """All pools of this process, under one worker id with one heartbeat.
 
-A heartbeat renews the worker and, job by job, the leases of what really runs here. What the
-database answers is the list of the leases that still stand: work on any other is stopped.
+A heartbeat renews the worker and, job by job, the leases of what really runs here, and tells how
+the pools are. Between heartbeats the leases are looked at often: work on a job that was
+cancelled, or whose lease was lost, is stopped within a second.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
 from appliance.clock import Clock
-from appliance.database import jobs, workers
+from appliance.database import figures, jobs, workers
 from appliance.database.protocol import Database
+from appliance.database.workers import PoolState
 from appliance.errors import ApplianceError
+from appliance.jobs import JobStatus
 from appliance.notify.announcer import Announcer
+from appliance.workers import scaling
+from appliance.workers.attempt import Running
 from appliance.workers.pool import Pool
+from appliance.workers.scaling import FIRST_PEAK_BYTES, Room
 
 log = structlog.get_logger()
 
 TELL_PROGRESS_S = 0.5
+LOOK_AT_LEASES_S = 0.25
+SCALE_S = 1.0
 BEATS_PER_TIMEOUT = 6
 """Heartbeats within the time after which a silent worker is given up."""
 
@@ -36,8 +44,12 @@ class Crew:
         announcer: Announcer,
         clock: Clock,
         heartbeat_timeout_s: float,
+        peak_bytes: Mapping[str, int],
     ) -> None:
+        """`peak_bytes`: the memory that attempts of a type take (`Attempts.peak_bytes`)."""
         self.pools = pools
+        self._peak_bytes = peak_bytes
+        self._told_pools: list[PoolState] = []
         self._worker_id = worker_id
         self._node = node
         self._database = database
@@ -57,9 +69,15 @@ class Crew:
         for fault in started:
             if fault is not None:
                 raise fault
+        await self._beat()  # the pages know the pools from the first moment
         self._loops = [
-            asyncio.create_task(self._every(self._beat_s, self._beat), name="heartbeat"),
-            asyncio.create_task(self._every(TELL_PROGRESS_S, self._tell_progress), name="progress"),
+            asyncio.create_task(self._every(interval_s, act), name=name)
+            for name, interval_s, act in (
+                ("heartbeat", self._beat_s, self._beat),
+                ("leases", LOOK_AT_LEASES_S, self._look_at_leases),
+                ("progress", TELL_PROGRESS_S, self._tell_progress),
+                ("scaling", SCALE_S, self._scale),
+            )
         ]
 
     async def drain(self, grace_s: float) -> None:
@@ -80,26 +98,54 @@ class Crew:
             try:
                 await act()
             except ApplianceError as error:
-                log.warning("heartbeat_failed", reason=error.detail)
+                log.warning("crew_failed", act=act.__name__, reason=error.detail)
             except Exception:
-                log.exception("heartbeat_broke")  # top of a loop: the next one may go well
+                log.exception("crew_broke", act=act.__name__)  # top of a loop: it must go on
+
+    def _running(self) -> dict[str, Running]:
+        return {run.claim.job.id: run for pool in self.pools for run in pool.attempts_under_way()}
 
     async def _beat(self) -> None:
-        running = {
-            run.claim.job.id: run for pool in self.pools for run in pool.attempts_under_way()
-        }
+        running = self._running()
+        states = [pool.state() for pool in self.pools]
         held = await self._database.write(
             workers.beat(
                 self._worker_id,
                 node=self._node,
                 running={job_id: run.claim.attempt for job_id, run in running.items()},
+                pools=states,
                 now=self._clock.now(),
             )
         )
+        self._told_pools = states
+        self._stop_all_but(held, running)
+
+    async def _look_at_leases(self) -> None:
+        running = self._running()
+        if running:
+            claimed = {job_id: run.claim.attempt for job_id, run in running.items()}
+            standing = await self._database.read(workers.standing(claimed))
+            self._stop_all_but(standing, running)
+
+    def _stop_all_but(self, standing: set[str], running: Mapping[str, Running]) -> None:
+        """Stop the work on what was cancelled, or is no longer ours."""
         for job_id, run in running.items():
-            if job_id not in held and not run.task.done():
-                log.warning("lease_lost", job_id=job_id, attempt=run.claim.attempt)
+            if job_id not in standing and not run.settling and not run.task.done():
+                log.warning("lease_gone", job_id=job_id, attempt=run.claim.attempt)
                 run.task.cancel()
+
+    async def _scale(self) -> None:
+        queue = await self._database.read(figures.queue())
+        queued = queue.by_type(JobStatus.PENDING)
+        available_bytes = scaling.available_memory_bytes()
+        spare_cores = scaling.cores() - sum(pool.target - pool.smallest for pool in self.pools)
+        for pool in self.pools:
+            before = pool.target
+            peak_bytes = self._peak_bytes.get(pool.type, FIRST_PEAK_BYTES)
+            pool.scale(queued[pool.job_type], Room(spare_cores, available_bytes, peak_bytes))
+            spare_cores -= pool.target - before
+        if [pool.state() for pool in self.pools] != self._told_pools:
+            await self._beat()
 
     async def _tell_progress(self) -> None:
         for pool in self.pools:

@@ -97,7 +97,10 @@ def conclude(
 def error_of(failed: Failed) -> ProcessingError:
     """The error that a child reported; a code that is not ours is no reason to give up."""
     known = _PROCESSING_ERRORS.get(failed.code, ProcessingError)
-    return known(printable(failed.message, MAX_MESSAGE_CHARACTERS) or None)
+    return known(
+        printable(failed.message, MAX_MESSAGE_CHARACTERS) or None,
+        retry_after_s=failed.retry_after_s,
+    )
 
 
 def error_of_end(exited: Exited, limits: Limits) -> ProcessingError | None:

@@ -1,10 +1,15 @@
-"""A pool: the workers of one type. It takes jobs while it has a worker free, never more."""
+"""A pool: the workers of one type. It takes jobs while it has a worker free, never more.
+
+How many workers that are, the scaling rule says, between the smallest and the largest pool. Of
+several workers one stays free of large files, so that a small one never waits for an hour-long
+video to end: the last worker up to the largest pool takes small files only, and is there for
+them although the rule would not add it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import structlog
 
@@ -12,32 +17,23 @@ from appliance.clock import Clock
 from appliance.coordination.protocol import Coordination
 from appliance.database import jobs
 from appliance.database.protocol import Database
-from appliance.errors import ApplianceError
-from appliance.jobs import Claim, JobType
+from appliance.database.workers import PoolState
+from appliance.errors import ApplianceError, NurseryUnavailable
+from appliance.jobs import LARGE_BYTES, Claim, JobType
 from appliance.notify.announcer import Announcer
 from appliance.queue.protocol import Delivery, Queue
-from appliance.workers.attempt import Attempts, SurroundingsFault
+from appliance.workers.attempt import Attempts, Running, SurroundingsFault
 from appliance.workers.nursery import Nursery
+from appliance.workers.scaling import Decision, Room, Scaler
+from appliance.workers.surroundings import Gate
 
 log = structlog.get_logger()
 
-FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 30.0
+BROKE_PAUSE_S = 1.0
+"""After a fault of ours in the loop that takes jobs."""
 LOCK_S = 60.0
 REFUSED_S = 0.05
 """Wait when none of the jobs on offer was to be had: their last attempts are just ending."""
-
-
-@dataclass
-class Running:
-    """An attempt under way."""
-
-    claim: Claim
-    task: asyncio.Task[None]
-    progress: float = 0.0
-    step: str = "starting"
-    told: tuple[float, str] = (0.0, "")
-    """The progress that the database knows."""
 
 
 class Pool:
@@ -69,21 +65,33 @@ class Pool:
         self._clock = clock
         self._running: dict[str, Running] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._slot_free = asyncio.Event()
-        self._pause_s = 0.0
+        self._room_changed = asyncio.Event()
         self._taker: asyncio.Task[None] | None = None
+        self._scaler = Scaler(smallest=smallest, largest=largest)
+        self._decision: str | None = None
+        self._decided_at: float | None = None
+        self._gate = Gate(job_type.value, attempts.surroundings, clock, probe=self._check_nursery)
 
     @property
     def type(self) -> str:
         return self.job_type.value
 
     @property
-    def ready(self) -> bool:
-        return self._nursery.pid is not None
+    def target(self) -> int:
+        """How many may work at once now."""
+        return self._scaler.target
 
-    @property
-    def running(self) -> Sequence[tuple[str, float]]:
-        return [(run.claim.job.filename, run.progress) for run in self._running.values()]
+    def state(self) -> PoolState:
+        return PoolState(
+            type=self.job_type,
+            smallest=self.smallest,
+            largest=self.largest,
+            target=self.target,
+            ready=self._nursery.pid is not None,
+            decision=self._decision,
+            decided_at=self._decided_at,
+            outage=self._gate.outage,
+        )
 
     def attempts_under_way(self) -> list[Running]:
         return list(self._running.values())
@@ -110,26 +118,68 @@ class Pool:
             await asyncio.wait(self._tasks)
         await self._nursery.stop()
 
+    # --- how many -----------------------------------------------------------------------------
+
+    def scale(self, queued: int, room: Room) -> None:
+        """Let the rule decide anew."""
+        decision = self._scaler.decide(queued, room, now=self._clock.monotonic())
+        if decision is not None and decision.reason != self._decision:
+            self._tell(decision)
+
+    def _tell(self, decision: Decision) -> None:
+        log.info("pool_scaled", type=self.type, workers=decision.target, reason=decision.reason)
+        self._decision, self._decided_at = decision.reason, self._clock.now()
+        self._room_changed.set()
+
+    def _free(self) -> tuple[int, bool]:
+        """How many jobs may be taken now, and whether only small files."""
+        under_way = len(self._tasks)
+        large = sum(run.claim.job.size_bytes > LARGE_BYTES for run in self._running.values())
+        room_for_large = max(1, self.largest - 1) - large
+        free = self.target - under_way
+        if free > 0:
+            return (min(free, room_for_large), False) if room_for_large > 0 else (free, True)
+        # Every worker that the rule allows is busy with a large file: one more, for small ones.
+        express = large and large == under_way and under_way < self.largest
+        return (1, True) if express else (0, False)
+
+    # --- taking jobs --------------------------------------------------------------------------
+
     async def _take_jobs(self) -> None:
         while True:
             try:
-                free = self.largest - len(self._tasks)
-                if free <= 0:
-                    self._slot_free.clear()
-                    await self._slot_free.wait()
+                self._room_changed.clear()
+                free, small_only = self._free()
+                if not free:
+                    await self._room_changed.wait()
                     continue
-                if self._pause_s:
-                    await asyncio.sleep(self._pause_s)
-                deliveries = await self._queue.receive(self.job_type, limit=free)
+                await self._gate.passed()
+                deliveries = await self._receive(free, small_only)
                 taken = [self._begin(delivery) for delivery in deliveries]
-                if not any(await asyncio.gather(*taken)):
+                if taken and not any(await asyncio.gather(*taken)):
                     await asyncio.sleep(REFUSED_S)
             except ApplianceError as error:
-                self._back_off()
-                log.warning("pool_paused", type=self.type, reason=error.detail, for_s=self._pause_s)
+                self._gate.close(error)
             except Exception:
-                self._back_off()
                 log.exception("pool_broke", type=self.type)  # top of a loop: it must go on
+                await asyncio.sleep(BROKE_PAUSE_S)
+
+    async def _receive(self, limit: int, small_only: bool) -> Sequence[Delivery]:
+        """Something to try; nothing when the room changed before there was something."""
+        receiving = asyncio.ensure_future(
+            self._queue.receive(self.job_type, limit=limit, small_only=small_only)
+        )
+        changed = asyncio.ensure_future(self._room_changed.wait())
+        try:
+            await asyncio.wait((receiving, changed), return_when=asyncio.FIRST_COMPLETED)
+            return receiving.result() if receiving.done() else ()
+        finally:
+            for waiting in (receiving, changed):
+                waiting.cancel()
+
+    async def _check_nursery(self) -> None:
+        if self._nursery.pid is None:
+            raise NurseryUnavailable(f"The process for {self.type} work does not come up.")
 
     async def _begin(self, delivery: Delivery) -> bool:
         """Start a worker on it; returns when the job is claimed, or False: it was not to be had."""
@@ -141,9 +191,8 @@ class Pool:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._slot_free.set()
+        self._room_changed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._back_off()
             log.error("worker_broke", type=self.type, error=repr(error))
 
     async def _work(self, delivery: Delivery, claimed: asyncio.Future[bool]) -> None:
@@ -156,8 +205,7 @@ class Pool:
                     await self._attend(claim)
                 await delivery.ack()
         except ApplianceError as error:  # the database failed; the rescuer finds the job
-            self._back_off()
-            log.warning("worker_paused", type=self.type, reason=error.detail, for_s=self._pause_s)
+            self._gate.close(error)
         finally:
             if not claimed.done():
                 claimed.set_result(False)
@@ -171,19 +219,10 @@ class Pool:
         await self._announcer.job_changed(claim.job)
         task = asyncio.current_task()
         assert task is not None
-        running = self._running[claim.job.id] = Running(claim, task)
-
-        def on_progress(fraction: float, step: str) -> None:
-            running.progress, running.step = fraction, step
-
+        run = self._running[claim.job.id] = Running(claim, task)
         try:
-            await self._attempts.run(claim, self._nursery, on_progress)
-            self._pause_s = 0.0
-        except SurroundingsFault:
-            self._back_off()
-            log.warning("pool_paused", type=self.type, for_s=self._pause_s)
+            await self._attempts.run(run, self._nursery)
+        except SurroundingsFault as handed_back:
+            self._gate.close(handed_back.fault)
         finally:
             del self._running[claim.job.id]
-
-    def _back_off(self) -> None:
-        self._pause_s = min(max(self._pause_s * 2, FIRST_PAUSE_S), LONGEST_PAUSE_S)

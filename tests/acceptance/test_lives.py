@@ -170,7 +170,7 @@ async def test_an_upload_under_way_at_sigterm_is_finished(server: Server) -> Non
 
 @pytest.mark.parametrize("victim", ["nursery", "child"])
 async def test_a_killed_media_process_costs_one_attempt(server: Server, victim: str) -> None:
-    job = await server.request("PUT", "/upload/long.mp4", data=io.BytesIO(media.mp4(6, 640, 360)))
+    job = await server.request("PUT", "/upload/long.mp4", data=io.BytesIO(media.mp4(20, 1280, 720)))
     await server.until(job["jobId"], lambda job: job["status"] == "PROCESSING" and job["step"])
     child = await _child_of(server)
     os.kill(child if victim == "child" else _parent(child), signal.SIGKILL)

@@ -27,7 +27,7 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
 
 @pytest.fixture(params=["table"])
 def queue(request: pytest.FixtureRequest, database: Database) -> Queue:
-    return TableQueue(database)
+    return TableQueue(database, SystemClock())
 
 
 @pytest.fixture(params=["local"])

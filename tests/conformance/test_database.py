@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from appliance.database import jobs
+from appliance.database import job_reads, jobs
 from appliance.database.protocol import Database, Statement, Transaction
 from appliance.errors import ApplianceError
 from tests.records import a_job
@@ -15,7 +15,7 @@ from tests.records import a_job
 async def test_what_was_written_is_read_back_whole(database: Database) -> None:
     job = a_job(metadata={"album": "Zürich 2026"}, priority=9)
     await database.write(jobs.create([job]))
-    assert await database.read(jobs.get(job.id)) == job
+    assert await database.read(job_reads.get(job.id)) == job
 
 
 async def test_a_transaction_that_raises_leaves_nothing(database: Database) -> None:
@@ -27,7 +27,7 @@ async def test_a_transaction_that_raises_leaves_nothing(database: Database) -> N
 
     with pytest.raises(RuntimeError, match="in the middle"):
         await database.write(half())
-    assert await database.read(jobs.get(job.id)) is None
+    assert await database.read(job_reads.get(job.id)) is None
 
 
 async def test_a_statement_that_fails_leaves_nothing(database: Database) -> None:
@@ -35,7 +35,7 @@ async def test_a_statement_that_fails_leaves_nothing(database: Database) -> None
     await database.write(jobs.create([job]))
     with pytest.raises(ApplianceError):
         await database.write(jobs.create([other, job]))  # the second breaks a primary key
-    assert await database.read(jobs.get(other.id)) is None
+    assert await database.read(job_reads.get(other.id)) is None
 
 
 async def test_one_that_fails_takes_nobody_along(database: Database) -> None:
@@ -49,7 +49,7 @@ async def test_one_that_fails_takes_nobody_along(database: Database) -> None:
     assert [type(o).__name__ for o in outcomes].count("NoneType") == 40
     assert isinstance(outcomes[7], ApplianceError)
     for job in fresh:
-        assert await database.read(jobs.get(job.id)) is not None
+        assert await database.read(job_reads.get(job.id)) is not None
 
 
 async def test_a_cancelled_writer_knows_the_outcome_when_it_goes(database: Database) -> None:
@@ -60,7 +60,7 @@ async def test_a_cancelled_writer_knows_the_outcome_when_it_goes(database: Datab
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await writing
-    assert await database.read(jobs.get(job.id)) is not None
+    assert await database.read(job_reads.get(job.id)) is not None
 
 
 async def test_reading_cannot_write(database: Database) -> None:
@@ -74,27 +74,27 @@ async def test_a_read_is_one_snapshot(database: Database) -> None:
     loop = asyncio.get_running_loop()
 
     def look_twice() -> Transaction[tuple[int, int]]:
-        before = yield from jobs.page(owner=None, limit=10)
+        before = yield from job_reads.page(owner=None, limit=10)
         # Another transaction commits while this one is open.
         asyncio.run_coroutine_threadsafe(database.write(jobs.create([second])), loop).result(10)
-        after = yield from jobs.page(owner=None, limit=10)
+        after = yield from job_reads.page(owner=None, limit=10)
         return len(before), len(after)
 
     assert await database.read(look_twice()) == (1, 1)
-    assert len(await database.read(jobs.page(owner=None, limit=10))) == 2
+    assert len(await database.read(job_reads.page(owner=None, limit=10))) == 2
 
 
 async def test_values_are_never_taken_for_sql(database: Database) -> None:
     job = a_job(filename="'; DROP TABLE jobs; --", owner="key:A' OR '1'='1")
     await database.write(jobs.create([job]))
-    assert await database.read(jobs.page(owner="key:A", limit=10)) == []
-    found = await database.read(jobs.page(owner=None, q="'; DROP", limit=10))
+    assert await database.read(job_reads.page(owner="key:A", limit=10)) == []
+    found = await database.read(job_reads.page(owner=None, q="'; DROP", limit=10))
     assert [one.filename for one in found] == ["'; DROP TABLE jobs; --"]
 
 
 async def test_wildcards_in_a_search_are_plain_characters(database: Database) -> None:
     await database.write(jobs.create([a_job(filename="100%.jpg"), a_job(filename="100x.jpg")]))
-    found = await database.read(jobs.page(owner=None, q="100%", limit=10))
+    found = await database.read(job_reads.page(owner=None, q="100%", limit=10))
     assert [job.filename for job in found] == ["100%.jpg"]
 
 

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from appliance.database import jobs, workers
+from appliance.database import dead_letters, job_reads, jobs, turns, workers
+from appliance.database.dead_letters import Filter
 from appliance.database.protocol import Database, Statement, Transaction
 from appliance.errors import ApplianceError
 from appliance.jobs import Claim, Job, JobStatus, JobType
@@ -67,9 +68,9 @@ async def test_a_good_life(database: Database) -> None:
     assert (done.status, done.progress, done.worker) == (JobStatus.COMPLETED, 1.0, None)
     assert done.result == {"width": 4}
     assert done.files == (a_result(job.id, 1),)
-    history = await database.read(jobs.history(job.id))
+    history = await database.read(job_reads.history(job.id))
     assert [entry.status for entry in history] == ["PENDING", "PROCESSING", "COMPLETED"]
-    (attempt,) = await database.read(jobs.attempts(job.id))
+    (attempt,) = await database.read(job_reads.attempts(job.id))
     assert (attempt.outcome, attempt.worker, attempt.ended_at) == ("completed", "w1", NOW + 1)
 
 
@@ -89,7 +90,7 @@ async def test_a_lost_lease_writes_nothing(database: Database) -> None:
         jobs.release(job.id, attempt=slow.attempt, now=NOW, outcome="lost", detail="gone")
     )
     quick = await claimed(database, job, "quick")
-    before = await database.read(jobs.get(job.id))
+    before = await database.read(job_reads.get(job.id))
 
     late_files = [a_result(job.id, slow.attempt)]
     settled = [
@@ -106,7 +107,7 @@ async def test_a_lost_lease_writes_nothing(database: Database) -> None:
         ),
     ]
     assert settled == [None] * 5
-    assert await database.read(jobs.get(job.id)) == before
+    assert await database.read(job_reads.get(job.id)) == before
     held = await database.write(
         workers.beat("slow", node="n", running={job.id: slow.attempt}, now=NOW)
     )
@@ -125,23 +126,19 @@ async def test_retries_count_and_end_in_a_dead_letter(database: Database) -> Non
         assert (after.status, after.retry_count) == (JobStatus.RETRYING, retry)
         assert after.next_attempt_at == NOW + 2
         assert await database.write(jobs.claim(job.id, worker="w", now=NOW)) is None
-        assert await database.write(jobs.stage(now=NOW + 1, limit=10)) == []
-        (staged,) = await database.write(jobs.stage(now=NOW + 2, limit=10))
+        assert await database.read(jobs.due(now=NOW + 1, limit=10)) == []
+        due = await database.read(jobs.due(now=NOW + 2, limit=10))
+        (staged,) = await database.write(jobs.stage(due, now=NOW + 2))
         assert (staged.id, staged.status) == (job.id, JobStatus.PENDING)
     dead = await failed(database, await claimed(database, job))
     assert dead is not None
     assert (dead.status, dead.error) == (JobStatus.FAILED, FAULT)
-    attempts = await database.read(jobs.attempts(job.id))
+    attempts = await database.read(job_reads.attempts(job.id))
     assert [attempt.outcome for attempt in attempts] == ["retry", "retry", "retry", "failed"]
     assert attempts[-1].stderr_tail == "Segmentation fault"
-    letters = await database.read(_dead_letters())
-    assert [letter["job_id"] for letter in letters] == [job.id]
-    assert letters[0]["fingerprint"] == jobs.fingerprint(JobType.IMAGE, FAULT, "ChildCrashed")
-
-
-def _dead_letters() -> Transaction[list[dict[str, object]]]:
-    rows = yield Statement("dead_letters")
-    return [{"job_id": row["job_id"], "fingerprint": row["fingerprint"]} for row in rows]
+    (letter,) = await database.read(dead_letters.page(Filter(), limit=10))
+    assert (letter.job_id, letter.owner, letter.type) == (job.id, job.owner, job.type)
+    assert letter.fingerprint == dead_letters.fingerprint(JobType.IMAGE, FAULT, "ChildCrashed")
 
 
 async def test_handing_back_counts_no_retry(database: Database) -> None:
@@ -175,7 +172,7 @@ async def test_ready_jobs_come_by_priority_then_age(database: Database) -> None:
     second = await created(database, priority=5, id="01BBBBBBBBBBBBBBBBBBBBBBBB")
     high = await created(database, priority=9)
     await created(database, type=JobType.PDF)
-    ids = await database.read(jobs.ready(JobType.IMAGE, limit=10))
+    ids = await database.read(turns.ready(JobType.IMAGE, limit=10, now=NOW))
     assert ids == [high.id, first.id, second.id, low.id]
 
 
@@ -185,7 +182,7 @@ async def test_every_change_has_a_new_version(database: Database) -> None:
     claim = await claimed(database, job)
     versions.append(claim.job.version)
     await database.write(jobs.progress(job.id, attempt=1, fraction=0.5, step="resizing"))
-    halfway = await database.read(jobs.get(job.id))
+    halfway = await database.read(job_reads.get(job.id))
     assert halfway is not None
     assert (halfway.progress, halfway.step) == (0.5, "resizing")
     versions.append(halfway.version)
@@ -197,12 +194,12 @@ async def test_every_change_has_a_new_version(database: Database) -> None:
 
 async def test_who_comes_back_is_told_what_moved(database: Database) -> None:
     quiet, moved = await created(database), await created(database)
-    mark = await database.read(jobs.last_history_id())
+    mark = await database.read(job_reads.last_history_id())
     await claimed(database, moved)
     elsewhere = await created(database, owner="key:B")
-    changed = await database.read(jobs.changed_since(mark, owner="key:A", limit=10))
+    changed = await database.read(job_reads.changed_since(mark, owner="key:A", limit=10))
     assert [(job.id, job.status) for _, job in changed] == [(moved.id, JobStatus.PROCESSING)]
-    everybody = await database.read(jobs.changed_since(mark, owner=None, limit=10))
+    everybody = await database.read(job_reads.changed_since(mark, owner=None, limit=10))
     assert [job.id for _, job in everybody] == [moved.id, elsewhere.id]
     assert quiet.id not in {job.id for _, job in everybody}
 

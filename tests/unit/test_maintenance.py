@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from appliance.acts import Acts
 from appliance.coordination.memory import MemoryCoordination
-from appliance.database import jobs, keys, workers
+from appliance.database import job_reads, jobs, keys, workers
 from appliance.database.sqlite import SqliteDatabase
 from appliance.ids import new_id, time_of
 from appliance.jobs import Claim, Job, JobStatus
 from appliance.keys import ApiKey, Role
-from appliance.maintenance.pruner import YOUNG_S, Pruner
+from appliance.maintenance.pruner import YOUNG_ORIGINAL_S, YOUNG_S, Pruner
 from appliance.maintenance.rescuer import MAX_LOST, Rescuer
 from appliance.maintenance.stager import Stager
 from appliance.metrics import Metrics
@@ -35,7 +36,7 @@ class Stage:
     pruner: Pruner
 
     async def job(self, job_id: str) -> Job:
-        job = await self.database.read(jobs.get(job_id))
+        job = await self.database.read(job_reads.get(job_id))
         assert job is not None
         return job
 
@@ -63,7 +64,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     clock = MovedClock()
     database = await SqliteDatabase.open(tmp_path / "test.db")
     storage = LocalStorage.open(tmp_path / "files")
-    queue = TableQueue(database)
+    queue = TableQueue(database, clock)
     announcer = Announcer(MemoryCoordination(clock))
     yield Stage(
         clock,
@@ -79,7 +80,13 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
             heartbeat_timeout_s=60,
             stale_after_s=300,
         ),
-        Pruner(database=database, storage=storage, clock=clock),
+        Pruner(
+            database=database,
+            storage=storage,
+            acts=Acts(database, storage, queue, announcer, clock),
+            clock=clock,
+            delete_after_s=None,
+        ),
     )
     await database.close()
 
@@ -122,7 +129,7 @@ async def test_a_silent_worker_loses_its_jobs_after_the_timeout(stage: Stage) ->
     assert await stage.rescuer.run_once() == {"rescued": 1, "workers_gone": 1}
     job = await stage.job(claim.job.id)
     assert (job.status, job.retry_count) == (JobStatus.PENDING, 0)
-    (attempt,) = await stage.database.read(jobs.attempts(job.id))
+    (attempt,) = await stage.database.read(job_reads.attempts(job.id))
     assert attempt.outcome == "lost"
 
 
@@ -234,7 +241,7 @@ async def test_only_old_originals_without_a_row_are_pruned(stage: Stage) -> None
     await stage.database.write(jobs.create([known]))
     for key in (f"raw/{orphan}/a.jpg", known.storage_key, "raw/not-an-id/note.txt"):
         await store(stage, key)
-    stage.clock.wall = time_of(orphan) + YOUNG_S - 10
+    stage.clock.wall = time_of(orphan) + YOUNG_ORIGINAL_S - 10
     assert (await stage.pruner.run_once())["orphan_originals"] == 0
     stage.clock.pass_time(60)
     assert (await stage.pruner.run_once())["orphan_originals"] == 1

@@ -15,7 +15,7 @@ import pytest
 
 from appliance.clock import SystemClock
 from appliance.coordination.memory import MemoryCoordination
-from appliance.database import jobs, workers
+from appliance.database import job_reads, jobs, workers
 from appliance.database.protocol import Transaction
 from appliance.database.sqlite import SqliteDatabase
 from appliance.errors import DatabaseUnavailable, StorageUnavailable
@@ -29,6 +29,7 @@ from appliance.workers.attempt import Attempts
 from appliance.workers.crew import Crew
 from appliance.workers.nursery import Nursery
 from appliance.workers.pool import Pool
+from appliance.workers.surroundings import Surroundings
 from tests.records import a_job
 
 DEADLINE_S = 15.0
@@ -75,7 +76,7 @@ class Works:
     async def until(self, job_id: str, condition: Callable[[Job], object]) -> Job:
         deadline = time.monotonic() + DEADLINE_S
         while True:
-            job = await self.database.read(jobs.get(job_id))
+            job = await self.database.read(job_reads.get(job_id))
             assert job is not None
             if condition(job):
                 return job
@@ -86,7 +87,7 @@ class Works:
         return await self.until(job_id, lambda job: job.status is status)
 
     async def outcomes(self, job_id: str) -> list[str | None]:
-        return [one.outcome for one in await self.database.read(jobs.attempts(job_id))]
+        return [one.outcome for one in await self.database.read(job_reads.attempts(job_id))]
 
     def results(self) -> list[Path]:
         return [path for path in (self.root / "files/processed").rglob("*") if path.is_file()]
@@ -99,26 +100,30 @@ async def works(tmp_path: Path) -> AsyncIterator[Works]:
     storage = SickStorage(LocalStorage.open(tmp_path / "files")._root)
     coordination = MemoryCoordination(clock)
     announcer = Announcer(coordination)
-    queue = TableQueue(database)
+    queue = TableQueue(database, clock)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
+    attempts = Attempts(
+        database=database,
+        storage=storage,
+        announcer=announcer,
+        metrics=Metrics(),
+        clock=clock,
+        surroundings=Surroundings(
+            database=database, storage=storage, scratch_dir=scratch, reserve_bytes=1000
+        ),
+        scratch_dir=scratch,
+        limits=Limits(
+            memory_bytes=100_000_000, cpu_s=20, file_bytes=10_000_000, wall_s=30, idle_s=30
+        ),
+    )
     pool = Pool(
         JobType.IMAGE,
         smallest=2,
         largest=2,
         worker_id="w",
         nursery=Nursery("IMAGE", scratch_dir=scratch, processor="tests.hostile_processor"),
-        attempts=Attempts(
-            database=database,
-            storage=storage,
-            announcer=announcer,
-            metrics=Metrics(),
-            clock=clock,
-            scratch_dir=scratch,
-            limits=Limits(
-                memory_bytes=100_000_000, cpu_s=20, file_bytes=10_000_000, wall_s=30, idle_s=30
-            ),
-        ),
+        attempts=attempts,
         queue=queue,
         database=database,
         coordination=coordination,
@@ -133,6 +138,7 @@ async def works(tmp_path: Path) -> AsyncIterator[Works]:
         announcer=announcer,
         clock=clock,
         heartbeat_timeout_s=1.2,  # a beat every 0.2 s
+        peak_bytes=attempts.peak_bytes,
     )
     await database.write(workers.register("w", node="n", now=clock.now()))
     await crew.start()
@@ -161,7 +167,7 @@ async def test_a_permanent_fault_fails_at_once_and_keeps_the_record(works: Works
         True,
         "reading",
     )
-    (attempt,) = await works.database.read(jobs.attempts(job_id))
+    (attempt,) = await works.database.read(job_reads.attempts(job_id))
     assert (attempt.outcome, attempt.error_class) == ("failed", "CorruptFile")
     assert "bad" in (attempt.stderr_tail or "")
 
@@ -197,8 +203,8 @@ async def test_no_more_at_once_than_there_are_workers(works: Works) -> None:
     ids = [await works.submit("hang") for _ in range(4)]
     await works.until(ids[0], lambda job: job.status is JobStatus.PROCESSING)
     await works.until(ids[1], lambda job: job.status is JobStatus.PROCESSING)
-    assert len(works.pool.running) == 2
-    waiting = [await works.database.read(jobs.get(job_id)) for job_id in ids[2:]]
+    assert len(works.pool.attempts_under_way()) == 2
+    waiting = [await works.database.read(job_reads.get(job_id)) for job_id in ids[2:]]
     assert [job.status for job in waiting if job] == [JobStatus.PENDING, JobStatus.PENDING]
 
 
@@ -220,10 +226,10 @@ async def test_a_lost_lease_stops_the_work_and_writes_nothing(works: Works) -> N
     )
     await works.database.write(jobs.claim(job_id, worker="other", now=3.0))
     deadline = time.monotonic() + DEADLINE_S
-    while works.pool.running:
+    while works.pool.attempts_under_way():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
-    job = await works.database.read(jobs.get(job_id))
+    job = await works.database.read(job_reads.get(job_id))
     assert job is not None
     assert (job.status, job.attempt, job.worker) == (JobStatus.PROCESSING, 2, "other")
 

@@ -1,23 +1,25 @@
--- What the dashboard and the metrics count. Each reads an index no larger than what it counts.
+-- What the dashboard and the metrics count. Each costs the same however many jobs there are.
 
--- name: queued_by_type
-SELECT type, count(*) AS jobs, min(created_at) AS oldest_at FROM jobs
-WHERE status = 'PENDING' GROUP BY type;
+-- name: tallies
+SELECT type, status, jobs FROM tallies;
 
--- name: count_retrying
-SELECT count(*) AS jobs FROM jobs WHERE status = 'RETRYING';
+-- name: oldest_waiting
+SELECT created_at FROM jobs WHERE status = 'PENDING' AND type = :type ORDER BY id LIMIT 1;
 
--- name: processing_by_type
-SELECT type, count(*) AS jobs FROM jobs WHERE status = 'PROCESSING' GROUP BY type;
+-- name: minutes_since
+SELECT * FROM minutes WHERE minute >= :minute ORDER BY minute;
 
--- name: count_dead_letters
-SELECT count(*) AS jobs FROM dead_letters;
+-- name: sample_minute!
+INSERT INTO minutes (minute, type, queued, active)
+SELECT :minute, type, total(iif(status = 'PENDING', jobs, 0)), total(iif(status = 'PROCESSING', jobs, 0))
+FROM tallies WHERE true GROUP BY type
+ON CONFLICT DO UPDATE SET queued = excluded.queued, active = excluded.active;
 
--- name: received_per_minute
-SELECT CAST((created_at - :since) / 60 AS INTEGER) AS minute, count(*) AS jobs
-FROM jobs WHERE created_at >= :since GROUP BY minute;
+-- name: delete_old_minutes!
+DELETE FROM minutes WHERE minute < :before;
 
--- name: finished_per_minute
-SELECT CAST((finished_at - :since) / 60 AS INTEGER) AS minute, status, count(*) AS jobs,
-       sum(finished_at - started_at) AS busy_s
-FROM jobs WHERE finished_at >= :since GROUP BY minute, status;
+-- name: running_jobs
+-- As many as there are workers at most.
+SELECT j.id, j.type, j.worker, j.progress, j.step, j.started_at, u.filename
+FROM jobs j JOIN uploads u ON u.id = j.upload_id
+WHERE j.status = 'PROCESSING' ORDER BY j.started_at, j.id LIMIT :limit;

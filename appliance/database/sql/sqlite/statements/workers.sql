@@ -16,8 +16,8 @@ WHERE id IN (SELECT key FROM json_each(:judged))
 
 -- A worker that was given up by mistake is back with its next beat.
 -- name: beat_worker
-INSERT INTO workers (id, node, started_at, beat_at) VALUES (:id, :node, :now, :now)
-ON CONFLICT (id) DO UPDATE SET beat = beat + 1, beat_at = :now
+INSERT INTO workers (id, node, started_at, beat_at, pools) VALUES (:id, :node, :now, :now, :pools)
+ON CONFLICT (id) DO UPDATE SET beat = beat + 1, beat_at = :now, pools = :pools
 RETURNING beat;
 
 -- name: beat_jobs
@@ -28,6 +28,12 @@ WHERE status = 'PROCESSING'
   AND attempt = (SELECT value FROM json_each(:running) WHERE key = jobs.id)
 RETURNING id;
 
+-- name: standing_jobs
+SELECT id FROM jobs
+WHERE status = 'PROCESSING'
+  AND id IN (SELECT key FROM json_each(:running))
+  AND attempt = (SELECT value FROM json_each(:running) WHERE key = jobs.id);
+
 -- name: workers
 SELECT * FROM workers ORDER BY started_at;
 
@@ -36,3 +42,6 @@ SELECT * FROM workers WHERE node = :node AND id <> :id;
 
 -- name: leases
 SELECT id, attempt, worker, beat FROM jobs WHERE status = 'PROCESSING';
+
+-- name: probe_writing!
+UPDATE tallies SET jobs = jobs WHERE type = 'ANY' AND status = 'CANCELLED';

@@ -1,0 +1,90 @@
+"""Reading jobs: one, pages of them, what has changed since."""
+
+from __future__ import annotations
+
+from appliance.database.protocol import Statement, Transaction
+from appliance.database.records import record, with_files
+from appliance.jobs import Attempt, HistoryEntry, Job, JobStatus, JobType
+
+NEWEST = "~"
+"""Sorts behind every id."""
+
+
+def get(job_id: str) -> Transaction[Job | None]:
+    rows = yield Statement("job", {"id": job_id})
+    jobs = yield from with_files(rows)
+    return jobs[0] if jobs else None
+
+
+def by_ids(ids: list[str]) -> Transaction[list[Job]]:
+    jobs = []
+    for job_id in ids:
+        job = yield from get(job_id)
+        if job is not None:
+            jobs.append(job)
+    return jobs
+
+
+def page(
+    *,
+    owner: str | None,
+    status: JobStatus | None = None,
+    job_type: JobType | None = None,
+    q: str | None = None,
+    before: str | None = None,
+    limit: int,
+) -> Transaction[list[Job]]:
+    """Jobs newest first. `owner` None: everybody's. `q`: id, owner, or part of a file name."""
+    escaped = None if q is None else q.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+    statement = (
+        "jobs_page_by_owner" if owner is not None
+        else "jobs_page_by_status" if status is not None
+        else "jobs_page_by_type" if job_type is not None
+        else "jobs_page"
+    )  # fmt: skip
+    rows = yield Statement(
+        statement,
+        {
+            "owner": owner,
+            "status": status,
+            "type": job_type,
+            "q": q,
+            "pattern": None if escaped is None else f"%{escaped}%",
+            "before": before or NEWEST,
+            "limit": limit,
+        },
+    )
+    return (yield from with_files(rows))
+
+
+def attempts(job_id: str) -> Transaction[list[Attempt]]:
+    rows = yield Statement("attempts_of_job", {"job_id": job_id})
+    return [record(Attempt, row) for row in rows]
+
+
+def count_lost(job_id: str) -> Transaction[int]:
+    """How many attempts ended with the loss of their worker, since the last redrive."""
+    rows = yield Statement("count_lost_attempts", {"job_id": job_id, "id": job_id})
+    count: int = rows[0]["lost"]
+    return count
+
+
+def history(job_id: str) -> Transaction[list[HistoryEntry]]:
+    rows = yield Statement("history_of_job", {"job_id": job_id})
+    return [record(HistoryEntry, row) for row in rows]
+
+
+def changed_since(
+    history_id: int, *, owner: str | None, limit: int
+) -> Transaction[list[tuple[int, Job]]]:
+    """Jobs with a move after `history_id`, each as it is now with the id of its last move."""
+    rows = yield Statement("changed_since", {"after": history_id, "owner": owner, "limit": limit})
+    last_move = {row["job_id"]: row["id"] for row in rows}
+    jobs = yield from by_ids(list(last_move))
+    return sorted(((last_move[job.id], job) for job in jobs), key=lambda pair: pair[0])
+
+
+def last_history_id() -> Transaction[int]:
+    rows = yield Statement("last_history_id")
+    last: int = rows[0]["id"]
+    return last

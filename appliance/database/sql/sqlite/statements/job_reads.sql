@@ -1,0 +1,73 @@
+-- Reading jobs.
+
+-- name: job
+SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key
+FROM jobs j JOIN uploads u ON u.id = j.upload_id
+WHERE j.id = :id;
+
+-- A page of jobs, newest first: one statement for each index that can lead to it, so that a page
+-- costs the same however large the table is. The `+` keeps the planner off other indexes.
+-- `before` is an id, or '~', which sorts behind all ids.
+
+-- name: jobs_page
+SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key
+FROM jobs j JOIN uploads u ON u.id = j.upload_id
+WHERE j.id < :before
+  AND (:q IS NULL OR +j.id = upper(:q) OR +j.owner = :q OR u.filename LIKE :pattern ESCAPE '\')
+ORDER BY j.id DESC
+LIMIT :limit;
+
+-- name: jobs_page_by_owner
+SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key
+FROM jobs j JOIN uploads u ON u.id = j.upload_id
+WHERE j.owner = :owner
+  AND j.id < :before
+  AND (:status IS NULL OR +j.status = :status)
+  AND (:type IS NULL OR +j.type = :type)
+  AND (:q IS NULL OR +j.id = upper(:q) OR +j.owner = :q OR u.filename LIKE :pattern ESCAPE '\')
+ORDER BY j.id DESC
+LIMIT :limit;
+
+-- name: jobs_page_by_status
+SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key
+FROM jobs j JOIN uploads u ON u.id = j.upload_id
+WHERE j.status = :status
+  AND j.id < :before
+  AND (:type IS NULL OR +j.type = :type)
+  AND (:q IS NULL OR +j.id = upper(:q) OR +j.owner = :q OR u.filename LIKE :pattern ESCAPE '\')
+ORDER BY j.id DESC
+LIMIT :limit;
+
+-- name: jobs_page_by_type
+SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key
+FROM jobs j JOIN uploads u ON u.id = j.upload_id
+WHERE j.type = :type
+  AND j.id < :before
+  AND (:q IS NULL OR +j.id = upper(:q) OR +j.owner = :q OR u.filename LIKE :pattern ESCAPE '\')
+ORDER BY j.id DESC
+LIMIT :limit;
+
+-- name: files_of_jobs
+SELECT f.* FROM files f
+WHERE f.job_id IN (SELECT value FROM json_each(:job_ids))
+ORDER BY f.job_id, f.position;
+
+-- name: attempts_of_job
+SELECT * FROM attempts WHERE job_id = :job_id ORDER BY number;
+
+-- name: history_of_job
+SELECT * FROM history WHERE job_id = :job_id ORDER BY id;
+
+-- name: changed_since
+SELECT job_id, max(id) AS id FROM history
+WHERE id > :after AND (:owner IS NULL OR owner = :owner)
+GROUP BY job_id
+ORDER BY id
+LIMIT :limit;
+
+-- name: last_history_id
+SELECT coalesce(max(id), 0) AS id FROM history;
+
+-- name: count_lost_attempts
+SELECT count(*) AS lost FROM attempts WHERE job_id = :job_id AND outcome = 'lost'
+  AND number > (SELECT spent_attempts FROM jobs WHERE id = :job_id);

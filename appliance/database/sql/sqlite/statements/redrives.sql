@@ -1,0 +1,64 @@
+-- Trying dead letters again, in waves.
+
+-- name: insert_redrive!
+INSERT INTO redrives (id, actor, created_at, state, staged, filter)
+VALUES (:id, :actor, :now, 'running', :staged, :filter);
+
+-- name: collect_redrive_jobs
+INSERT INTO redrive_jobs (redrive_id, job_id)
+SELECT :id, d.job_id FROM dead_letters d
+WHERE (:ids IS NULL OR d.job_id IN (SELECT value FROM json_each(:ids)))
+  AND (:fingerprint IS NULL OR d.fingerprint = :fingerprint)
+  AND (:owner IS NULL OR d.owner = :owner)
+  AND (:type IS NULL OR d.type = :type)
+  AND (:code IS NULL OR d.error_code = :code)
+  AND (:since IS NULL OR d.created_at >= :since)
+  AND (:until IS NULL OR d.created_at < :until)
+ORDER BY d.job_id
+LIMIT :limit
+RETURNING job_id;
+
+-- name: next_redrive_jobs
+SELECT job_id FROM redrive_jobs
+WHERE redrive_id = :id AND wave IS NULL AND outcome IS NULL
+ORDER BY job_id LIMIT :limit;
+
+-- name: set_redrive_wave!
+UPDATE redrive_jobs SET wave = :wave WHERE redrive_id = :id AND job_id = :job_id;
+
+-- name: set_redrive_gone!
+UPDATE redrive_jobs SET outcome = 'gone' WHERE redrive_id = :id AND job_id = :job_id;
+
+-- name: begin_redrive_wave!
+UPDATE redrives SET wave = :wave WHERE id = :id AND state = 'running';
+
+-- What has become of the jobs that were tried again.
+-- name: settle_redrive_jobs
+UPDATE redrive_jobs
+SET outcome = coalesce((SELECT CASE j.status WHEN 'COMPLETED' THEN 'completed' WHEN 'FAILED' THEN 'failed'
+                               WHEN 'CANCELLED' THEN 'cancelled' END
+                        FROM jobs j WHERE j.id = job_id),
+                       CASE WHEN NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = job_id) THEN 'gone' END)
+WHERE redrive_id = :id AND wave IS NOT NULL AND outcome IS NULL
+RETURNING job_id, outcome;
+
+-- name: redrive_counts
+SELECT wave, outcome, count(*) AS jobs FROM redrive_jobs WHERE redrive_id = :id GROUP BY wave, outcome;
+
+-- name: end_redrive
+UPDATE redrives SET state = :state, ended_at = :now WHERE id = :id AND state = 'running' RETURNING id;
+
+-- name: redrive
+SELECT * FROM redrives WHERE id = :id;
+
+-- name: redrives
+SELECT * FROM redrives ORDER BY id DESC LIMIT :limit;
+
+-- name: running_redrives
+SELECT * FROM redrives WHERE state = 'running' ORDER BY id;
+
+-- name: delete_old_redrive_jobs!
+DELETE FROM redrive_jobs WHERE redrive_id IN (SELECT id FROM redrives WHERE ended_at < :before);
+
+-- name: delete_old_redrives
+DELETE FROM redrives WHERE ended_at < :before RETURNING id;

@@ -1,0 +1,56 @@
+-- What is known of stored files, to find those that nothing refers to and those that are gone.
+
+-- name: known_uploads
+SELECT id FROM uploads WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: known_result_keys
+SELECT storage_key FROM files WHERE job_id IN (SELECT value FROM json_each(:job_ids));
+
+-- name: processing_of
+SELECT id, attempt FROM jobs
+WHERE status = 'PROCESSING' AND id IN (SELECT value FROM json_each(:ids));
+
+-- name: uploads_after
+SELECT id, storage_key, size_bytes, missing_since FROM uploads
+WHERE id > :after ORDER BY id LIMIT :limit;
+
+-- name: mark_missing!
+UPDATE uploads SET missing_since = :now WHERE id = :id AND missing_since IS NULL;
+
+-- name: mark_found!
+UPDATE uploads SET missing_since = NULL WHERE id = :id;
+
+-- name: missing_uploads
+SELECT id, owner, filename, storage_key, missing_since FROM uploads
+WHERE missing_since IS NOT NULL ORDER BY id LIMIT :limit;
+
+-- name: count_missing_uploads
+SELECT count(*) AS uploads FROM uploads WHERE missing_since IS NOT NULL;
+
+-- Finished jobs old enough to be deleted. One that waits for review stays.
+-- name: jobs_to_prune
+SELECT id FROM jobs
+WHERE finished_at < :before
+  AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.job_id = jobs.id)
+ORDER BY finished_at LIMIT :limit;
+
+-- name: deletable_job
+SELECT id, upload_id, owner, type, status FROM jobs
+WHERE id = :id AND status IN ('COMPLETED', 'FAILED', 'CANCELLED');
+
+-- name: delete_job_files!
+DELETE FROM files WHERE job_id = :id;
+
+-- name: delete_job_attempts!
+DELETE FROM attempts WHERE job_id = :id;
+
+-- name: delete_job_history!
+DELETE FROM history WHERE job_id = :id;
+
+-- name: delete_job!
+DELETE FROM jobs WHERE id = :id;
+
+-- name: delete_upload
+DELETE FROM uploads WHERE id = :upload_id
+  AND NOT EXISTS (SELECT 1 FROM jobs WHERE upload_id = :upload_id)
+RETURNING id;
