@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from appliance.database.protocol import Statement, Transaction
-from appliance.database.records import record, with_files
+from appliance.database.records import as_json, record, with_files
 from appliance.jobs import Attempt, HistoryEntry, Job, JobStatus, JobType
 
 NEWEST = "~"
@@ -16,13 +18,10 @@ def get(job_id: str) -> Transaction[Job | None]:
     return jobs[0] if jobs else None
 
 
-def by_ids(ids: list[str]) -> Transaction[list[Job]]:
-    jobs = []
-    for job_id in ids:
-        job = yield from get(job_id)
-        if job is not None:
-            jobs.append(job)
-    return jobs
+def by_ids(ids: Sequence[str]) -> Transaction[list[Job]]:
+    """Those of them that there are, in no order."""
+    rows = yield Statement("jobs_by_ids", {"ids": as_json(ids)})
+    return (yield from with_files(rows))
 
 
 def page(

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from appliance.database import dead_letters, turns
-from appliance.database.job_reads import get
+from appliance.database.job_reads import by_ids, get
 from appliance.database.protocol import Statement, Transaction
 from appliance.database.records import as_json
 from appliance.jobs import LARGE_BYTES, Claim, Job, JobError, JobStatus, ResultFile
@@ -67,21 +67,21 @@ def create(jobs: Sequence[Job]) -> Transaction[None]:
 
 def claim(job_id: str, *, worker: str, now: float) -> Transaction[Claim | None]:
     """Take the lease of a PENDING job; None when somebody else has it or it is settled."""
-    rows = yield Statement("claim_job", {"id": job_id, "worker": worker, "now": now})
+    claims = yield from claim_all([job_id], worker=worker, now=now)
+    return claims[0] if claims else None
+
+
+def claim_all(job_ids: Sequence[str], *, worker: str, now: float) -> Transaction[list[Claim]]:
+    """Take the leases of those that are PENDING; the others somebody else has, or are settled."""
+    rows = yield Statement("claim_jobs", {"ids": as_json(job_ids), "worker": worker, "now": now})
     if not rows:
-        return None
-    row = rows[0]
-    attempt: int = row["attempt"]
-    yield Statement(
-        "pass_turn", {"type": row["type"], "priority": row["priority"], "turn": row["turn"]}
-    )
-    yield Statement(
-        "insert_attempt", {"job_id": job_id, "number": attempt, "worker": worker, "now": now}
-    )
-    yield _history(job_id, row["owner"], now, JobStatus.PROCESSING, attempt, None)
-    job = yield from get(job_id)
-    assert job is not None
-    return Claim(job=job, attempt=attempt)
+        return []
+    claimed = as_json([row["id"] for row in rows])
+    yield Statement("pass_turns", {"ids": claimed})
+    yield Statement("begin_attempts", {"ids": claimed})
+    yield Statement("add_claims_to_history", {"ids": claimed})
+    jobs = yield from by_ids([row["id"] for row in rows])
+    return [Claim(job=job, attempt=job.attempt) for job in jobs]
 
 
 def progress(job_id: str, *, attempt: int, fraction: float, step: str) -> Transaction[str | None]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 import structlog
 
@@ -22,6 +23,7 @@ from appliance.errors import ApplianceError, NurseryUnavailable
 from appliance.jobs import LARGE_BYTES, Claim, JobType
 from appliance.notify.announcer import Announcer
 from appliance.queue.protocol import Delivery, Queue
+from appliance.threads import see_through
 from appliance.workers.attempt import Attempts, Running, SurroundingsFault
 from appliance.workers.nursery import Nursery
 from appliance.workers.scaling import Decision, Room, Scaler
@@ -155,8 +157,9 @@ class Pool:
                     continue
                 await self._gate.passed()
                 deliveries = await self._receive(free, small_only)
-                taken = [self._begin(delivery) for delivery in deliveries]
-                if taken and not any(await asyncio.gather(*taken)):
+                # Once claimed, each has its worker, also when taking is stopped meanwhile.
+                taking = asyncio.ensure_future(self._take(deliveries))
+                if not await see_through(taking) and deliveries:
                     await asyncio.sleep(REFUSED_S)
             except ApplianceError as error:
                 self._gate.close(error)
@@ -181,13 +184,41 @@ class Pool:
         if self._nursery.pid is None:
             raise NurseryUnavailable(f"The process for {self.type} work does not come up.")
 
-    async def _begin(self, delivery: Delivery) -> bool:
-        """Start a worker on it; returns when the job is claimed, or False: it was not to be had."""
-        claimed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(self._work(delivery, claimed))
+    # --- one worker ---------------------------------------------------------------------------
+
+    async def _take(self, deliveries: Sequence[Delivery]) -> int:
+        """Lock and claim what was delivered, and start a worker on each that was to be had; how
+        many those are (DIAGRAMS.md, 5)."""
+        locked: dict[str, tuple[Delivery, AsyncExitStack]] = {}
+        try:
+            for delivery in deliveries:
+                lock = AsyncExitStack()
+                if await lock.enter_async_context(
+                    self._coordination.lock(f"job:{delivery.job_id}", ttl_s=LOCK_S)
+                ):
+                    locked[delivery.job_id] = (delivery, lock)
+                else:
+                    await delivery.ack()
+            claims = await self._claim(list(locked)) if locked else []
+            for claim in claims:
+                self._start(claim, *locked.pop(claim.job.id))
+            for delivery, _ in locked.values():
+                await delivery.ack()
+            return len(claims)
+        finally:
+            for _, lock in locked.values():
+                await lock.aclose()
+
+    async def _claim(self, job_ids: list[str]) -> list[Claim]:
+        return await self._database.write(
+            jobs.claim_all(job_ids, worker=self._worker_id, now=self._clock.now())
+        )
+
+    def _start(self, claim: Claim, delivery: Delivery, lock: AsyncExitStack) -> None:
+        task = asyncio.create_task(self._work(claim, delivery, lock))
+        self._running[claim.job.id] = Running(claim, task)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
-        return await claimed
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -195,34 +226,16 @@ class Pool:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("worker_broke", type=self.type, error=repr(error))
 
-    async def _work(self, delivery: Delivery, claimed: asyncio.Future[bool]) -> None:
-        """The worker's flow: lock, claim, work, acknowledge (DIAGRAMS.md, 5)."""
+    async def _work(self, claim: Claim, delivery: Delivery, lock: AsyncExitStack) -> None:
         try:
-            async with self._coordination.lock(f"job:{delivery.job_id}", ttl_s=LOCK_S) as ours:
-                claim = await self._claim(delivery.job_id) if ours else None
-                claimed.set_result(claim is not None)
-                if claim is not None:
-                    await self._attend(claim)
+            async with lock:
+                await self._announcer.job_changed(claim.job)
+                await self._attempts.run(self._running[claim.job.id], self._nursery)
                 await delivery.ack()
-        except ApplianceError as error:  # the database failed; the rescuer finds the job
-            self._gate.close(error)
-        finally:
-            if not claimed.done():
-                claimed.set_result(False)
-
-    async def _claim(self, job_id: str) -> Claim | None:
-        return await self._database.write(
-            jobs.claim(job_id, worker=self._worker_id, now=self._clock.now())
-        )
-
-    async def _attend(self, claim: Claim) -> None:
-        await self._announcer.job_changed(claim.job)
-        task = asyncio.current_task()
-        assert task is not None
-        run = self._running[claim.job.id] = Running(claim, task)
-        try:
-            await self._attempts.run(run, self._nursery)
         except SurroundingsFault as handed_back:
             self._gate.close(handed_back.fault)
+            await delivery.ack()
+        except ApplianceError as error:  # the database failed; the rescuer finds the job
+            self._gate.close(error)
         finally:
             del self._running[claim.job.id]

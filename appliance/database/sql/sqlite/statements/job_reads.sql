@@ -5,6 +5,11 @@ SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key
 FROM jobs j JOIN uploads u ON u.id = j.upload_id
 WHERE j.id = :id;
 
+-- name: jobs_by_ids
+SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key
+FROM jobs j JOIN uploads u ON u.id = j.upload_id
+WHERE j.id IN (SELECT value FROM json_each(:ids));
+
 -- A page of jobs, newest first: one statement for each index that can lead to it, so that a page
 -- costs the same however large the table is. The `+` keeps the planner off other indexes.
 -- `before` is an id, or '~', which sorts behind all ids.

@@ -11,16 +11,24 @@ INSERT INTO jobs (id, upload_id, owner, status, type, preset, priority, turn, la
 VALUES (:id, :upload_id, :owner, 'PENDING', :type, :preset, :priority, :turn, :large, :max_retries,
         :created_at, :scan, :metadata);
 
--- name: claim_job
+-- Several at once: a pool claims as many as it has workers free. `ids` is a JSON list.
+
+-- name: claim_jobs
 UPDATE jobs
 SET status = 'PROCESSING', attempt = attempt + 1, worker = :worker, beat = 0, progress = 0,
     step = NULL, started_at = :now, version = version + 1
-WHERE id = :id AND status = 'PENDING'
-RETURNING attempt, owner, type, priority, turn;
+WHERE id IN (SELECT value FROM json_each(:ids)) AND status = 'PENDING'
+RETURNING id;
 
--- name: insert_attempt!
+-- name: begin_attempts!
 INSERT INTO attempts (job_id, number, worker, started_at)
-VALUES (:job_id, :number, :worker, :now);
+SELECT id, attempt, worker, started_at FROM jobs
+WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: add_claims_to_history!
+INSERT INTO history (job_id, owner, at, status, attempt)
+SELECT id, owner, started_at, status, attempt FROM jobs
+WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: progress_job
 UPDATE jobs

@@ -41,8 +41,10 @@ ON CONFLICT DO UPDATE SET turn = max(
 RETURNING turn;
 
 -- The present is the turn of the job that was claimed last.
--- name: pass_turn!
-INSERT INTO lanes (type, priority, owner, turn) VALUES (:type, :priority, '', :turn)
+-- name: pass_turns!
+INSERT INTO lanes (type, priority, owner, turn)
+SELECT type, priority, '', max(turn) FROM jobs WHERE id IN (SELECT value FROM json_each(:ids))
+GROUP BY type, priority
 ON CONFLICT DO UPDATE SET turn = excluded.turn WHERE excluded.turn > turn;
 
 -- A lane behind the present says nothing that an absent one does not.
