@@ -137,6 +137,19 @@ def flood_disk(order: Order, output_dir: Path, report: Reporter) -> dict[str, An
             file.write(bytes(1_000_000))
 
 
+def flood_files(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    """Many files, each below the limit of one."""
+    number = 0
+    while True:
+        number += 1
+        (output_dir / f"{number}.txt").write_bytes(bytes(9_000_000))
+        report.progress(0.5, "flooding")
+
+
+def come_back_later(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    raise ProcessingError("The service it needs is busy", retry_after_s=60.0)
+
+
 def flood_disk_by_signal(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     return flood_disk(order, output_dir, report)

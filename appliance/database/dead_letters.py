@@ -130,14 +130,21 @@ def get(job_id: str) -> Transaction[DeadLetter | None]:
 
 def page(wanted: Filter, *, before: str | None = None, limit: int) -> Transaction[list[DeadLetter]]:
     """Newest job first; `before` is the id of a job."""
+    grouped = wanted.fingerprint is not None
     rows = yield Statement(
-        "dead_letters_page",
+        "dead_letters_page_of_group" if grouped else "dead_letters_page",
         {**wanted.parameters(), "before_id": before or NEWEST, "limit": limit},
     )
     return [record(DeadLetter, row) for row in rows]
 
 
 def count(wanted: Filter) -> Transaction[int]:
+    """How many match. Of all, or of a group, it is known; else all are looked at."""
+    if wanted == Filter():
+        return (yield from count_all())
+    if wanted.fingerprint is not None and wanted == Filter(fingerprint=wanted.fingerprint):
+        found = yield from group(wanted.fingerprint)
+        return found.jobs if found else 0
     rows = yield Statement("count_dead_letters_matching", wanted.parameters())
     number: int = rows[0]["jobs"]
     return number

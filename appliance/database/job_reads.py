@@ -75,12 +75,17 @@ def history(job_id: str) -> Transaction[list[HistoryEntry]]:
 
 def changed_since(
     history_id: int, *, owner: str | None, limit: int
-) -> Transaction[list[tuple[int, Job]]]:
-    """Jobs with a move after `history_id`, each as it is now with the id of its last move."""
-    rows = yield Statement("changed_since", {"after": history_id, "owner": owner, "limit": limit})
+) -> Transaction[tuple[list[tuple[int, Job]], int | None]]:
+    """Jobs that have moved after `history_id`, each as it is now with the id of a move of its.
+
+    Looks at `limit` moves; the second value is where to go on, None when there are no more.
+    """
+    statement = "moves_since" if owner is None else "moves_since_of_owner"
+    rows = yield Statement(statement, {"after": history_id, "owner": owner, "limit": limit})
     last_move = {row["job_id"]: row["id"] for row in rows}
     jobs = yield from by_ids(list(last_move))
-    return sorted(((last_move[job.id], job) for job in jobs), key=lambda pair: pair[0])
+    changed = sorted(((last_move[job.id], job) for job in jobs), key=lambda pair: pair[0])
+    return changed, rows[-1]["id"] if len(rows) == limit else None
 
 
 def last_history_id() -> Transaction[int]:

@@ -29,8 +29,8 @@ HEARTBEAT_S = 15.0
 COALESCE_S = 0.1
 """Changes of one job within this time are told as one."""
 
-CATCH_UP = 200
-"""Jobs that a reconnecting client is told in one go."""
+CATCH_UP = 500
+"""Moves that are looked up in one go for a client that comes back."""
 
 Send = Callable[[bytes], Awaitable[None]]
 
@@ -110,15 +110,13 @@ def _job_id(message: bytes) -> str:
 
 async def _catch_up(send: Send, shared: Services, after: int, scope: str | None) -> None:
     """Tell of every job that moved after the entry `after` of the history, page by page."""
-    while True:
-        missed = await shared.database.read(
-            job_reads.changed_since(after, owner=scope, limit=CATCH_UP)
+    go_on: int | None = after
+    while go_on is not None:
+        missed, go_on = await shared.database.read(
+            job_reads.changed_since(go_on, owner=scope, limit=CATCH_UP)
         )
         for history_id, job in missed:
             await send(_event(history_id, encode(job_document(job))))
-            after = history_id
-        if len(missed) < CATCH_UP:
-            return
 
 
 async def _tell(send: Send, shared: Services, job_ids: list[str]) -> bool:

@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 TELL_PROGRESS_S = 0.5
 LOOK_AT_LEASES_S = 0.25
-SCALE_S = 1.0
+LOOK_AROUND_S = 1.0
 BEATS_PER_TIMEOUT = 6
 """Heartbeats within the time after which a silent worker is given up."""
 
@@ -76,7 +76,7 @@ class Crew:
                 ("heartbeat", self._beat_s, self._beat),
                 ("leases", LOOK_AT_LEASES_S, self._look_at_leases),
                 ("progress", TELL_PROGRESS_S, self._tell_progress),
-                ("scaling", SCALE_S, self._scale),
+                ("surroundings", LOOK_AROUND_S, self._look_around),
             )
         ]
 
@@ -134,12 +134,14 @@ class Crew:
                 log.warning("lease_gone", job_id=job_id, attempt=run.claim.attempt)
                 run.task.cancel()
 
-    async def _scale(self) -> None:
+    async def _look_around(self) -> None:
+        """Fit the pools to the queue and the machine, and tell everybody what has changed."""
         queue = await self._database.read(figures.queue())
         queued = queue.by_type(JobStatus.PENDING)
         available_bytes = scaling.available_memory_bytes()
         spare_cores = scaling.cores() - sum(pool.target - pool.smallest for pool in self.pools)
         for pool in self.pools:
+            await pool.look_around()
             before = pool.target
             peak_bytes = self._peak_bytes.get(pool.type, FIRST_PEAK_BYTES)
             pool.scale(queued[pool.job_type], Room(spare_cores, available_bytes, peak_bytes))

@@ -133,6 +133,13 @@ class Pool:
         self._decision, self._decided_at = decision.reason, self._clock.now()
         self._room_changed.set()
 
+    async def look_around(self) -> None:
+        """Close the gate when the disk is nearly full, also while there is nothing to do."""
+        fault = await self._gate.look()
+        if fault is not None:
+            self._gate.close(fault)
+            self._room_changed.set()  # who waits for a job is to wait at the gate
+
     def _free(self) -> tuple[int, bool]:
         """How many jobs may be taken now, and whether only small files."""
         under_way = len(self._tasks)

@@ -125,6 +125,16 @@ class Gate:
             self.outage = Outage(fault.code, fault.detail, since)
             log.warning("pool_paused", type=self._name, code=fault.code, reason=fault.detail)
 
+    async def look(self) -> ApplianceError | None:
+        """A fault that would keep the next job from succeeding, while the gate is open."""
+        if self.outage is not None:
+            return None  # whoever waits at the gate probes
+        try:
+            await self._surroundings.check_room()
+        except ApplianceError as fault:
+            return fault
+        return None
+
     async def passed(self) -> None:
         """Return when work may be begun."""
         pause_s = FIRST_PAUSE_S

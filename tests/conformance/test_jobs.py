@@ -197,9 +197,9 @@ async def test_who_comes_back_is_told_what_moved(database: Database) -> None:
     mark = await database.read(job_reads.last_history_id())
     await claimed(database, moved)
     elsewhere = await created(database, owner="key:B")
-    changed = await database.read(job_reads.changed_since(mark, owner="key:A", limit=10))
+    changed, _ = await database.read(job_reads.changed_since(mark, owner="key:A", limit=10))
     assert [(job.id, job.status) for _, job in changed] == [(moved.id, JobStatus.PROCESSING)]
-    everybody = await database.read(job_reads.changed_since(mark, owner=None, limit=10))
+    everybody, _ = await database.read(job_reads.changed_since(mark, owner=None, limit=10))
     assert [job.id for _, job in everybody] == [moved.id, elsewhere.id]
     assert quiet.id not in {job.id for _, job in everybody}
 

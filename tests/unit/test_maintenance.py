@@ -10,13 +10,17 @@ import pytest
 
 from appliance.acts import Acts
 from appliance.coordination.memory import MemoryCoordination
-from appliance.database import job_reads, jobs, keys, workers
+from appliance.database import figures, job_reads, jobs, keys, pauses, stored_files, workers
+from appliance.database.dead_letters import Filter
 from appliance.database.sqlite import SqliteDatabase
 from appliance.ids import new_id, time_of
 from appliance.jobs import Claim, Job, JobStatus
 from appliance.keys import ApiKey, Role
+from appliance.maintenance import inspector as inspector_module
+from appliance.maintenance.inspector import Inspector
 from appliance.maintenance.pruner import YOUNG_ORIGINAL_S, YOUNG_S, Pruner
 from appliance.maintenance.rescuer import MAX_LOST, Rescuer
+from appliance.maintenance.sampler import Sampler
 from appliance.maintenance.stager import Stager
 from appliance.metrics import Metrics
 from appliance.notify.announcer import Announcer
@@ -34,6 +38,7 @@ class Stage:
     stager: Stager
     rescuer: Rescuer
     pruner: Pruner
+    acts: Acts
 
     async def job(self, job_id: str) -> Job:
         job = await self.database.read(job_reads.get(job_id))
@@ -66,6 +71,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     storage = LocalStorage.open(tmp_path / "files")
     queue = TableQueue(database, clock)
     announcer = Announcer(MemoryCoordination(clock))
+    acts = Acts(database, storage, queue, announcer, clock)
     yield Stage(
         clock,
         database,
@@ -83,10 +89,11 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         Pruner(
             database=database,
             storage=storage,
-            acts=Acts(database, storage, queue, announcer, clock),
+            acts=acts,
             clock=clock,
             delete_after_s=None,
         ),
+        acts,
     )
     await database.close()
 
@@ -277,3 +284,159 @@ async def test_expired_sessions_are_pruned(stage: Stage) -> None:
         )
     assert (await stage.pruner.run_once())["sessions"] == 1
     assert await stage.database.read(keys.by_session("good", now=now)) == key
+
+
+async def test_finished_jobs_are_pruned_with_their_files_when_their_time_is_over(
+    stage: Stage,
+) -> None:
+    done, dead, running = [await stage.claimed("w") for _ in range(3)]
+    await stage.database.write(
+        jobs.complete(
+            done.job.id,
+            attempt=1,
+            now=stage.clock.now(),
+            result={},
+            files=[a_result(done.job.id, 1)],
+        )
+    )
+    await stage.database.write(
+        jobs.fail(
+            dead.job.id,
+            attempt=1,
+            now=stage.clock.now(),
+            error=FAULT,
+            error_class="X",
+            stderr_tail=None,
+        )
+    )
+    for key in (done.job.storage_key, f"processed/{done.job.id}/1/thumbnail.webp"):
+        await store(stage, key)
+    pruner = Pruner(
+        database=stage.database,
+        storage=stage.storage,
+        acts=stage.acts,
+        clock=stage.clock,
+        delete_after_s=100.0,
+    )
+    stage.clock.pass_time(99.0)
+    assert (await pruner.run_once())["jobs"] == 0
+    stage.clock.pass_time(2.0)
+    assert (await pruner.run_once())["jobs"] == 1
+    assert await stage.database.read(job_reads.get(done.job.id)) is None
+    assert await keys_below(stage, "raw") == set()
+    assert await keys_below(stage, "processed") == set()
+    # What waits for review stays, and so does what is not final.
+    assert (await stage.job(dead.job.id)).status is JobStatus.FAILED
+    assert (await stage.job(running.job.id)).status is JobStatus.PROCESSING
+    await stage.acts.discard_dead_letters(Filter(), actor="key:admin")
+    assert (await pruner.run_once())["jobs"] == 1
+
+
+# --- a clock that jumps --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jump_s", [-86_400.0, -600.0, 86_400.0])
+async def test_no_retry_is_stuck_when_the_clock_jumps(stage: Stage, jump_s: float) -> None:
+    claim = await stage.claimed("w")
+    now = stage.clock.now()
+    await stage.database.write(
+        jobs.retry(
+            claim.job.id,
+            attempt=1,
+            now=now,
+            next_attempt_at=now + 8,
+            error=FAULT,
+            error_class="X",
+            stderr_tail=None,
+        )
+    )
+    stage.clock.wall += jump_s
+    assert await stage.stager.run_once() == {"staged": 1}
+
+
+async def test_clocks_of_servers_may_differ_a_little(stage: Stage) -> None:
+    claim = await stage.claimed("w")
+    now = stage.clock.now() + 3.0  # written by one whose clock is ahead
+    await stage.database.write(
+        jobs.retry(
+            claim.job.id,
+            attempt=1,
+            now=now,
+            next_attempt_at=now + 2,
+            error=FAULT,
+            error_class="X",
+            stderr_tail=None,
+        )
+    )
+    assert await stage.stager.run_once() == {}
+
+
+@pytest.mark.parametrize("jump_s", [-86_400.0, 86_400.0])
+async def test_no_lease_is_lost_when_the_clock_jumps(stage: Stage, jump_s: float) -> None:
+    await stage.registered("w")
+    claim = await stage.claimed("w")
+    await stage.rescuer.run_once()
+    stage.clock.wall += jump_s
+    stage.clock.mono += 30
+    await stage.beat("w", **{claim.job.id: 1})
+    assert (await stage.rescuer.run_once()).get("rescued", 0) == 0
+    assert (await stage.job(claim.job.id)).status is JobStatus.PROCESSING
+
+
+# --- inspector ------------------------------------------------------------------------------
+
+
+async def test_a_file_that_is_gone_is_reported_until_it_is_back(stage: Stage) -> None:
+    here, gone, short = a_job(), a_job(), a_job()
+    await stage.database.write(jobs.create([here, gone, short]))
+    for job, content in ((here, b"abc"), (short, b"ab")):
+        async with await stage.storage.receive() as incoming:
+            await incoming.write(content)
+            await incoming.commit(job.storage_key)
+    inspector = Inspector(database=stage.database, storage=stage.storage, clock=stage.clock)
+    assert (await inspector.run_once())["missing"] == 2
+    assert await stage.database.read(stored_files.count_missing()) == 2
+    assert (await inspector.run_once())["missing"] == 0  # told once
+    async with await stage.storage.receive() as incoming:
+        await incoming.write(b"abc")
+        await incoming.commit(gone.storage_key)
+    assert (await inspector.run_once())["found"] == 1
+    assert await stage.database.read(stored_files.count_missing()) == 1
+
+
+async def test_the_inspector_goes_through_all_a_few_at_a_time(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspector_module, "BATCH", 4)
+    await stage.database.write(jobs.create([a_job() for _ in range(10)]))
+    inspector = Inspector(database=stage.database, storage=stage.storage, clock=stage.clock)
+    assert [(await inspector.run_once())["missing"] for _ in range(4)] == [4, 4, 2, 0]
+
+
+# --- sampler --------------------------------------------------------------------------------
+
+
+async def test_samples_become_the_hour_s_history(stage: Stage) -> None:
+    sampler = Sampler(database=stage.database, clock=stage.clock)
+    await stage.claimed("w")
+    await stage.database.write(jobs.create([a_job(), a_job()]))
+    await sampler.run_once()
+    hour = await stage.database.read(figures.hour(now=stage.clock.now()))
+    assert (hour.queued[-1], hour.active[-1]) == (2, 1)
+    stage.clock.pass_time(120)
+    later = await stage.database.read(figures.hour(now=stage.clock.now()))
+    assert (later.queued[-3], later.queued[-1]) == (2, None)
+
+
+async def test_a_pause_ends_when_its_time_is_over(stage: Stage) -> None:
+    now = stage.clock.now()
+    for name, until in (("IMAGE", now + 60), ("PDF", None)):
+        await stage.database.write(
+            pauses.set_pause("type", name, reason="r", actor="key:A", now=now, until=until)
+        )
+    sampler = Sampler(database=stage.database, clock=stage.clock)
+    assert (await sampler.run_once())["pauses_ended"] == 0
+    stage.clock.pass_time(61)
+    assert (await sampler.run_once())["pauses_ended"] == 1
+    in_force = await stage.database.read(pauses.in_force(now=stage.clock.now()))
+    assert [pause.name for pause in in_force] == ["PDF"]

@@ -4,10 +4,12 @@ says: every attempt ends in one settling, and nothing is left lying about."""
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,11 @@ import pytest
 
 from appliance.clock import SystemClock
 from appliance.coordination.memory import MemoryCoordination
-from appliance.database import job_reads, jobs, workers
+from appliance.database import job_reads, jobs, pauses, workers
 from appliance.database.protocol import Transaction
 from appliance.database.sqlite import SqliteDatabase
 from appliance.errors import DatabaseUnavailable, StorageUnavailable
-from appliance.jobs import Job, JobStatus, JobType
+from appliance.jobs import LARGE_BYTES, Job, JobStatus, JobType
 from appliance.metrics import Metrics
 from appliance.notify.announcer import Announcer
 from appliance.processors.protocol import Limits
@@ -28,6 +30,7 @@ from appliance.storage.local import LocalStorage
 from appliance.workers.attempt import Attempts
 from appliance.workers.crew import Crew
 from appliance.workers.nursery import Nursery
+from appliance.workers.outputs import Bounds
 from appliance.workers.pool import Pool
 from appliance.workers.surroundings import Surroundings
 from tests.records import a_job
@@ -63,9 +66,10 @@ class Works:
         self.crew = crew
         self.pool = pool
 
-    async def submit(self, behaviour: str) -> str:
+    async def submit(self, behaviour: str, **fields: Any) -> str:
         job = a_job(filename=behaviour)
-        job = a_job(id=job.id, filename=behaviour, storage_key=f"raw/{job.id}/{behaviour}")
+        key = f"raw/{job.id}/{behaviour}"
+        job = a_job(id=job.id, filename=behaviour, storage_key=key, **fields)
         async with await self.storage.receive() as incoming:
             await incoming.write(b"data")
             await incoming.commit(job.storage_key)
@@ -89,63 +93,117 @@ class Works:
     async def outcomes(self, job_id: str) -> list[str | None]:
         return [one.outcome for one in await self.database.read(job_reads.attempts(job_id))]
 
+    async def job(self, job_id: str) -> Job:
+        return await self.until(job_id, lambda _job: True)
+
+    async def until_quiet(self) -> None:
+        """No attempt is under way, and so no child lives."""
+        deadline = time.monotonic() + DEADLINE_S
+        while self.pool.attempts_under_way():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+
+    async def outage(self) -> workers.Outage:
+        """What keeps the pool from working, as everybody is told."""
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            (told,) = await self.told_pools()
+            if told.outage is not None:
+                return told.outage
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+
+    async def told_pools(self) -> list[workers.PoolState]:
+        return await self.database.read(workers.pools())
+
+    async def looked_at_the_queue(self) -> None:
+        """The pool has asked for work again since this was called."""
+        asked = asyncio.Event()
+        read = self.database.read
+
+        async def noting(transaction: Transaction[Any]) -> Any:
+            found = await read(transaction)
+            if transaction.__name__ == "ready":
+                asked.set()
+            return found
+
+        self.database.read = noting  # type: ignore[method-assign]
+        async with asyncio.timeout(DEADLINE_S):
+            await asked.wait()
+        self.database.read = read  # type: ignore[method-assign]
+
     def results(self) -> list[Path]:
         return [path for path in (self.root / "files/processed").rglob("*") if path.is_file()]
 
 
+NewWorks = Callable[..., Awaitable[Works]]
+
+
 @pytest.fixture
-async def works(tmp_path: Path) -> AsyncIterator[Works]:
+async def new_works(tmp_path: Path) -> AsyncIterator[NewWorks]:
+    """Start a pool of one type: `await new_works(smallest=1)`."""
     clock = SystemClock()
-    database = await SqliteDatabase.open(tmp_path / "test.db")
-    storage = SickStorage(LocalStorage.open(tmp_path / "files")._root)
-    coordination = MemoryCoordination(clock)
-    announcer = Announcer(coordination)
-    queue = TableQueue(database, clock)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    attempts = Attempts(
-        database=database,
-        storage=storage,
-        announcer=announcer,
-        metrics=Metrics(),
-        clock=clock,
-        surroundings=Surroundings(
-            database=database, storage=storage, scratch_dir=scratch, reserve_bytes=1000
-        ),
-        scratch_dir=scratch,
-        limits=Limits(
-            memory_bytes=100_000_000, cpu_s=20, file_bytes=10_000_000, wall_s=30, idle_s=30
-        ),
-    )
-    pool = Pool(
-        JobType.IMAGE,
-        smallest=2,
-        largest=2,
-        worker_id="w",
-        nursery=Nursery("IMAGE", scratch_dir=scratch, processor="tests.hostile_processor"),
-        attempts=attempts,
-        queue=queue,
-        database=database,
-        coordination=coordination,
-        announcer=announcer,
-        clock=clock,
-    )
-    crew = Crew(
-        [pool],
-        worker_id="w",
-        node="n",
-        database=database,
-        announcer=announcer,
-        clock=clock,
-        heartbeat_timeout_s=1.2,  # a beat every 0.2 s
-        peak_bytes=attempts.peak_bytes,
-    )
-    await database.write(workers.register("w", node="n", now=clock.now()))
-    await crew.start()
-    yield Works(tmp_path, database, storage, queue, crew, pool)
-    await crew.drain(0.0)
-    await database.close()
+    async with AsyncExitStack() as stack:
+
+        async def make(*, smallest: int = 2, largest: int = 2, **options: Any) -> Works:
+            database = await SqliteDatabase.open(tmp_path / "test.db")
+            stack.push_async_callback(database.close)
+            storage = SickStorage(LocalStorage.open(tmp_path / "files")._root)
+            coordination = MemoryCoordination(clock)
+            announcer = Announcer(coordination)
+            queue = TableQueue(database, clock)
+            attempts = Attempts(
+                database=database,
+                storage=storage,
+                announcer=announcer,
+                metrics=Metrics(),
+                clock=clock,
+                surroundings=Surroundings(
+                    database=database, storage=storage, scratch_dir=scratch, reserve_bytes=1000
+                ),
+                scratch_dir=scratch,
+                limits=Limits(
+                    memory_bytes=100_000_000, cpu_s=20, file_bytes=10_000_000, wall_s=30, idle_s=30
+                ),
+                **options,
+            )
+            pool = Pool(
+                JobType.IMAGE,
+                smallest=smallest,
+                largest=largest,
+                worker_id="w",
+                nursery=Nursery("IMAGE", scratch_dir=scratch, processor="tests.hostile_processor"),
+                attempts=attempts,
+                queue=queue,
+                database=database,
+                coordination=coordination,
+                announcer=announcer,
+                clock=clock,
+            )
+            crew = Crew(
+                [pool],
+                worker_id="w",
+                node="n",
+                database=database,
+                announcer=announcer,
+                clock=clock,
+                heartbeat_timeout_s=1.2,  # a beat every 0.2 s
+                peak_bytes=attempts.peak_bytes,
+            )
+            await database.write(workers.register("w", node="n", now=clock.now()))
+            stack.push_async_callback(crew.drain, 0.0)
+            await crew.start()
+            return Works(tmp_path, database, storage, queue, crew, pool)
+
+        yield make
     assert list(scratch.iterdir()) == []
+
+
+@pytest.fixture
+async def works(new_works: NewWorks) -> Works:
+    return await new_works()
 
 
 async def test_a_good_job_completes_with_its_results(works: Works) -> None:
@@ -239,9 +297,111 @@ async def test_a_sick_store_burns_no_retry_and_work_resumes_by_itself(works: Wor
     job_id = await works.submit("succeed")
     job = await works.until(job_id, lambda job: job.attempt and job.status is JobStatus.PENDING)
     assert (job.retry_count, job.error) == (0, None)
-    assert (await works.outcomes(job_id))[0] == "handed_back"
+    outage = await works.outage()
+    assert (outage.code, outage.reason) == ("storage_unavailable", "The disk failed.")
+    other = await works.submit("succeed")
     works.storage.sick = False
     await works.status(job_id, JobStatus.COMPLETED)
+    # No job was claimed to find out whether the store is well again.
+    assert await works.outcomes(job_id) == ["handed_back", "completed"]
+    await works.status(other, JobStatus.COMPLETED)
+    assert await works.outcomes(other) == ["completed"]
+    assert works.pool.state().outage is None
+
+
+async def test_a_disk_that_is_nearly_full_is_seen_before_a_job_is_claimed(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = shutil.disk_usage(works.root)
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "disk_usage", lambda _path: room._replace(free=200))
+        outage = await works.outage()
+        assert outage.code == "storage_full"
+        job_id = await works.submit("succeed")
+        assert (await works.job(job_id)).attempt == 0
+    await works.status(job_id, JobStatus.COMPLETED)
+    assert (await works.job(job_id)).attempt == 1
+
+
+async def test_cancelling_stops_the_child_and_keeps_nothing(works: Works) -> None:
+    job_id = await works.submit("hang")
+    await works.until(job_id, lambda job: job.step == "hanging")
+    job = await works.database.write(jobs.cancel(job_id, now=time.time(), actor="key:A"))
+    assert job is not None
+    assert (job.status, job.worker) == (JobStatus.CANCELLED, None)
+    await works.until_quiet()
+    assert await works.outcomes(job_id) == ["cancelled"]
+    assert works.results() == []
+    assert (await works.job(job_id)).status is JobStatus.CANCELLED
+
+
+async def test_a_job_cancelled_while_it_waits_never_begins(new_works: NewWorks) -> None:
+    works = await new_works(smallest=1, largest=1)
+    running = await works.submit("hang")
+    await works.status(running, JobStatus.PROCESSING)
+    waiting = await works.submit("succeed")
+    await works.database.write(jobs.cancel(waiting, now=time.time(), actor="key:A"))
+    await works.database.write(jobs.cancel(running, now=time.time(), actor="key:A"))
+    after = await works.submit("succeed")
+    await works.status(after, JobStatus.COMPLETED)
+    assert await works.outcomes(waiting) == []
+
+
+async def test_results_that_outgrow_their_bound_together_end_the_attempt(
+    new_works: NewWorks,
+) -> None:
+    works = await new_works(bounds=Bounds(max_total_bytes=30_000_000))
+    job_id = await works.submit("flood_files")  # each file is within its own limit
+    job = await works.status(job_id, JobStatus.FAILED)
+    assert job.error is not None
+    assert (job.error.code, job.error.permanent) == ("limit_exceeded", True)
+
+
+async def test_a_small_file_does_not_wait_for_a_large_one_to_end(new_works: NewWorks) -> None:
+    works = await new_works(smallest=1, largest=2)
+    large = LARGE_BYTES + 1
+    first = await works.submit("hang", size_bytes=large)
+    await works.status(first, JobStatus.PROCESSING)
+    second = await works.submit("hang", size_bytes=large)
+    small = await works.submit("succeed")
+    await works.status(small, JobStatus.COMPLETED)
+    # The last worker is for small ones.
+    assert (await works.job(second)).status is JobStatus.PENDING
+    assert works.pool.target == 1
+
+
+async def test_a_paused_type_is_not_begun_and_resumes(works: Works) -> None:
+    await works.database.write(
+        pauses.set_pause("type", "IMAGE", reason="disk swap", actor="key:A", now=1.0, until=None)
+    )
+    job_id = await works.submit("succeed")
+    await works.looked_at_the_queue()
+    assert (await works.job(job_id)).status is JobStatus.PENDING
+    await works.database.write(pauses.resume("type", "IMAGE"))
+    await works.status(job_id, JobStatus.COMPLETED)
+
+
+async def test_the_pool_grows_with_the_queue_and_says_why(new_works: NewWorks) -> None:
+    works = await new_works(smallest=1, largest=2)
+    for _ in range(13):
+        await works.submit("hang")
+    deadline = time.monotonic() + DEADLINE_S
+    while works.pool.target < 2:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    while len(works.pool.attempts_under_way()) < 2:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    (told,) = await works.told_pools()
+    assert (told.target, told.smallest, told.largest) == (2, 1, 2)
+    assert "up to 2: 12 queued" in (told.decision or "")
+
+
+async def test_a_hint_when_to_come_back_is_honoured(works: Works) -> None:
+    job_id = await works.submit("come_back_later")
+    job = await works.status(job_id, JobStatus.RETRYING)
+    assert job.next_attempt_at is not None
+    assert 55 < job.next_attempt_at - time.time() < 70
 
 
 @pytest.mark.parametrize("behaviour", ["succeed", "say_corrupt"])

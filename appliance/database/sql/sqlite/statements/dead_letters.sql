@@ -32,9 +32,21 @@ WHERE d.job_id = :job_id;
 SELECT d.*, u.filename, u.size_bytes FROM dead_letters d
 JOIN jobs j ON j.id = d.job_id JOIN uploads u ON u.id = j.upload_id
 WHERE d.job_id < :before_id
-  AND (:fingerprint IS NULL OR d.fingerprint = :fingerprint)
   AND (:owner IS NULL OR d.owner = :owner)
   AND (:type IS NULL OR d.type = :type)
+  AND (:code IS NULL OR d.error_code = :code)
+  AND (:since IS NULL OR d.created_at >= :since)
+  AND (:until IS NULL OR d.created_at < :until)
+ORDER BY d.job_id DESC
+LIMIT :limit;
+
+-- name: dead_letters_page_of_group
+SELECT d.*, u.filename, u.size_bytes FROM dead_letters d
+JOIN jobs j ON j.id = d.job_id JOIN uploads u ON u.id = j.upload_id
+WHERE d.job_id < :before_id
+  AND d.fingerprint = :fingerprint
+  AND (:owner IS NULL OR +d.owner = :owner)
+  AND (:type IS NULL OR +d.type = :type)
   AND (:code IS NULL OR d.error_code = :code)
   AND (:since IS NULL OR d.created_at >= :since)
   AND (:until IS NULL OR d.created_at < :until)
@@ -48,7 +60,8 @@ WHERE (:fingerprint IS NULL OR d.fingerprint = :fingerprint)
   AND (:type IS NULL OR d.type = :type)
   AND (:code IS NULL OR d.error_code = :code)
   AND (:since IS NULL OR d.created_at >= :since)
-  AND (:until IS NULL OR d.created_at < :until);
+  AND (:until IS NULL OR d.created_at < :until)
+  AND (:ids IS NULL OR d.job_id IN (SELECT value FROM json_each(:ids)));
 
 -- name: dead_letter_groups
 SELECT g.*, (SELECT max(d.job_id) FROM dead_letters d WHERE d.fingerprint = g.fingerprint) AS example
@@ -64,7 +77,7 @@ SELECT total(jobs) AS jobs FROM dead_letter_groups;
 -- name: untold_dead_letters
 SELECT fingerprint, type, error_code, step, message, count(*) AS jobs, min(created_at) AS first_at,
        max(job_id) AS example
-FROM dead_letters WHERE notified_at IS NULL
+FROM dead_letters INDEXED BY dead_letters_untold WHERE notified_at IS NULL
 GROUP BY fingerprint ORDER BY jobs DESC;
 
 -- name: mark_told!

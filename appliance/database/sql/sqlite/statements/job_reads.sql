@@ -63,12 +63,11 @@ SELECT * FROM attempts WHERE job_id = :job_id ORDER BY number;
 -- name: history_of_job
 SELECT * FROM history WHERE job_id = :job_id ORDER BY id;
 
--- name: changed_since
-SELECT job_id, max(id) AS id FROM history
-WHERE id > :after AND (:owner IS NULL OR owner = :owner)
-GROUP BY job_id
-ORDER BY id
-LIMIT :limit;
+-- name: moves_since
+SELECT id, job_id FROM history WHERE id > :after ORDER BY id LIMIT :limit;
+
+-- name: moves_since_of_owner
+SELECT id, job_id FROM history WHERE owner = :owner AND id > :after ORDER BY id LIMIT :limit;
 
 -- name: last_history_id
 SELECT coalesce(max(id), 0) AS id FROM history;

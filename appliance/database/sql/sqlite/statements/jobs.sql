@@ -79,10 +79,10 @@ WHERE job_id = :job_id AND number = :number AND ended_at IS NULL;
 -- name: due_jobs
 -- Due, or deciding to wait lies in the future: then the clock was set back, and no time that it
 -- told means anything.
-SELECT id, owner, type, priority, attempt FROM jobs
+SELECT id FROM jobs INDEXED BY jobs_due
 WHERE status = 'RETRYING' AND next_attempt_at <= :now
 UNION
-SELECT id, owner, type, priority, attempt FROM jobs
+SELECT id FROM jobs INDEXED BY jobs_waits
 WHERE status = 'RETRYING' AND waits_since > :now + :skew_s
 LIMIT :limit;
 

@@ -1,0 +1,97 @@
+"""A database file that rotted is told at the start, with the way back, and never worked on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from appliance.cli import main
+from appliance.database import job_reads, jobs, sqlite
+from appliance.database.sqlite import SqliteDatabase
+from appliance.errors import DatabaseCorrupt
+from tests.records import a_job
+
+PAGE = 4096
+
+
+async def filled(path: Path) -> list[str]:
+    database = await SqliteDatabase.open(path)
+    batch = [a_job() for _ in range(300)]
+    await database.write(jobs.create(batch))
+    await database.close()
+    return [job.id for job in batch]
+
+
+def rot(path: Path, page: int) -> None:
+    """Overwrite one page, as a failing disk might."""
+    with path.open("r+b") as file:
+        file.seek((page - 1) * PAGE)
+        file.write(b"\xa5" * PAGE)
+
+
+async def read_all(database: SqliteDatabase, ids: list[str]) -> None:
+    for job_id in ids:
+        await database.read(job_reads.get(job_id))
+        await database.read(job_reads.history(job_id))
+
+
+def pages(path: Path) -> int:
+    return path.stat().st_size // PAGE
+
+
+@pytest.mark.parametrize("where", ["first", "middle", "last"])
+async def test_a_page_that_rotted_is_told_at_the_start(tmp_path: Path, where: str) -> None:
+    path = tmp_path / "appliance.db"
+    await filled(path)
+    rot(path, {"first": 1, "middle": pages(path) // 2, "last": pages(path)}[where])
+    with pytest.raises(DatabaseCorrupt, match="restore the latest backup") as told:
+        await SqliteDatabase.open(path)
+    assert str(path) in told.value.detail
+
+
+async def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "appliance.db"
+    path.write_bytes(b"somebody's notes " * 1000)
+    with pytest.raises(DatabaseCorrupt, match="not a database"):
+        await SqliteDatabase.open(path)
+    assert path.read_bytes().startswith(b"somebody's notes")
+
+
+async def test_a_large_file_is_looked_through_behind_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "appliance.db"
+    ids = await filled(path)
+    for page in range(pages(path) // 2, pages(path)):
+        rot(path, page)
+    monkeypatch.setattr(sqlite, "CHECK_AT_START_BYTES", 0)
+    database = await SqliteDatabase.open(path)
+    assert database.faults == ()
+    found = await database.check()
+    assert found
+    assert database.faults == found
+    with pytest.raises(DatabaseCorrupt):  # whoever meets the page is told the same
+        await read_all(database, ids)
+    await database.close()
+
+
+async def test_a_sound_file_has_no_faults(tmp_path: Path) -> None:
+    path = tmp_path / "appliance.db"
+    await filled(path)
+    database = await SqliteDatabase.open(path)
+    assert await database.check() == []
+    await database.close()
+
+
+def test_the_command_says_it_and_ends_with_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "appliance.db").write_bytes(b"\xa5" * PAGE * 10)
+    monkeypatch.setenv("APPLIANCE_DATA_DIR", str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        main(["keys", "list"])
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert "is damaged" in told
+    assert "Traceback" not in told
