@@ -59,6 +59,11 @@ class _Connection(aiosqlite.Connection):
         # was committed is safe, whenever that is.
         self._thread.daemon = True
 
+    async def ended(self) -> None:
+        """Wait for the thread of a connection that could not be made: it tells its event loop
+        that it stops, and that must still be there."""
+        await asyncio.to_thread(self._thread.join)
+
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
         result: T = await self._execute(function, self._conn)  # type: ignore[no-untyped-call]
         return result
@@ -267,11 +272,12 @@ async def _connect(path: Path, *, query_only: bool = False) -> _Connection:
         )
         return connection
 
+    connection = _Connection(connector)
     try:
-        connection = _Connection(connector)
         await connection
         return connection
     except sqlite3.Error as error:
+        await connection.ended()
         raise _translated(error, path) from error
 
 
