@@ -275,6 +275,29 @@ async def test_draining_hands_back_what_does_not_finish(works: Works) -> None:
     assert await works.outcomes(job_id) == ["handed_back"]
 
 
+async def test_a_claim_under_way_when_the_pool_stops_is_not_left_lying(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, claiming, go_on = works.database.write, asyncio.Event(), asyncio.Event()
+
+    async def slowly(transaction: Transaction[Any]) -> Any:
+        if transaction.__name__ == "claim_all":
+            claiming.set()
+            await go_on.wait()
+        return await write(transaction)
+
+    monkeypatch.setattr(works.database, "write", slowly)
+    job_id = await works.submit("succeed")
+    await claiming.wait()
+    draining = asyncio.create_task(works.crew.drain(DEADLINE_S))
+    await asyncio.sleep(0)  # the pool takes no more from here on
+    await asyncio.sleep(0)
+    go_on.set()
+    await draining
+    await works.status(job_id, JobStatus.COMPLETED)
+    assert await works.outcomes(job_id) == ["completed"]
+
+
 async def test_a_lost_lease_stops_the_work_and_writes_nothing(works: Works) -> None:
     job_id = await works.submit("hang")
     await works.status(job_id, JobStatus.PROCESSING)
