@@ -1,4 +1,4 @@
-"""The command `appliance`: serve, check, keys."""
+"""The command `appliance`: serve, check, selftest, keys."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from appliance.config import SETTINGS, Config, load
 from appliance.database import keys
 from appliance.errors import ApplianceError, ConfigurationError
 from appliance.keys import Role
+from appliance.selftest import command as selftest
 
 EXIT_FAULT = 2
 
@@ -79,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         "Exit status 0: all is well; 2: something is not.",
     )  # fmt: skip
     check.set_defaults(run=_check)
+    selftest.add_to(commands)
 
     key = commands.add_parser("keys", help="API keys").add_subparsers(
         title="commands", required=True, metavar="COMMAND"

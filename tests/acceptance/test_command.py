@@ -74,7 +74,9 @@ def test_check_tells_a_file_that_is_no_database(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["keys", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["serve", "--help"], ["keys", "--help"], ["selftest", "--help"]]
+)
 def test_help(arguments: list[str], tmp_path: Path) -> None:
     done = appliance(*arguments, data_dir=tmp_path)
     assert done.returncode == 0
