@@ -30,15 +30,18 @@ from appliance.database.protocol import Database
 from appliance.database.sqlite import SqliteDatabase
 from appliance.errors import ConfigurationError
 from appliance.ids import new_id
-from appliance.intake.receiver import IntakeLimits, Receiver
+from appliance.intake.admission import Admission, IntakeLimits
+from appliance.intake.receiver import Receiver
+from appliance.intake.resumable import ResumableUploads
 from appliance.jobs import JobType, Scan
 from appliance.maintenance.inspector import Inspector
 from appliance.maintenance.pruner import Pruner
 from appliance.maintenance.redriver import Redriver
 from appliance.maintenance.rescuer import Rescuer
 from appliance.maintenance.sampler import Sampler
-from appliance.maintenance.service import Maintenance
+from appliance.maintenance.service import Maintenance, Service
 from appliance.maintenance.stager import Stager
+from appliance.maintenance.sweeper import Sweeper
 from appliance.metrics import Metrics
 from appliance.notify.announcer import Announcer
 from appliance.processors.protocol import Limits
@@ -96,6 +99,8 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     if worker_id is not None:
         await _take_back(parts, rescuer, worker_id, node)
         crew = await _start_crew(stack, parts, config, worker_id, node)
+    if parts.uploads is not None:
+        await parts.uploads.recover()
     maintenance = _maintenance(parts, config, rescuer)
     maintenance.start()
     stack.push_async_callback(maintenance.stop)
@@ -118,8 +123,19 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
 
 def _maintenance(parts: _Parts, config: Config, rescuer: Rescuer) -> Maintenance:
     days = config.delete_after_days
+    services: list[Service] = []
+    if parts.uploads is not None:
+        services.append(
+            Sweeper(
+                database=parts.database,
+                uploads=parts.uploads,
+                metrics=parts.metrics,
+                clock=parts.clock,
+            )
+        )
     return Maintenance(
         [
+            *services,
             rescuer,
             Stager(
                 database=parts.database,
@@ -153,6 +169,8 @@ class _Parts:
     queue: Queue
     announcer: Announcer
     acts: Acts
+    admission: Admission
+    uploads: ResumableUploads | None
 
 
 async def _open_parts(stack: AsyncExitStack, config: Config) -> _Parts:
@@ -163,6 +181,32 @@ async def _open_parts(stack: AsyncExitStack, config: Config) -> _Parts:
     coordination = MemoryCoordination(clock)
     queue = TableQueue(database, clock)
     announcer = Announcer(coordination)
+    admission = Admission(
+        storage=storage,
+        database=database,
+        clock=clock,
+        limits=IntakeLimits(
+            max_upload_bytes=config.max_upload_bytes,
+            reserve_bytes=config.reserve_bytes,
+            allowed_types=config.allowed_types,
+            max_retries=config.max_retries,
+            quota_bytes=config.quota_bytes,
+            max_open_uploads=config.max_open_uploads,
+            upload_expiry_s=config.upload_expiry_s,
+        ),
+        scan=NO_SCANNER,
+    )
+    uploads = None
+    if storage.partials is not None:
+        uploads = ResumableUploads(
+            admission,
+            storage=storage,
+            partials=storage.partials,
+            database=database,
+            queue=queue,
+            announcer=announcer,
+            clock=clock,
+        )
     return _Parts(
         clock=clock,
         metrics=Metrics(),
@@ -172,6 +216,8 @@ async def _open_parts(stack: AsyncExitStack, config: Config) -> _Parts:
         queue=queue,
         announcer=announcer,
         acts=Acts(database, storage, queue, announcer, clock),
+        admission=admission,
+        uploads=uploads,
     )
 
 
@@ -255,20 +301,16 @@ def _services(parts: _Parts, config: Config, url: str) -> Services:
         storage=parts.storage,
         coordination=parts.coordination,
         acts=parts.acts,
+        admission=parts.admission,
         receiver=Receiver(
+            parts.admission,
             storage=parts.storage,
             database=parts.database,
             queue=parts.queue,
             announcer=parts.announcer,
             clock=parts.clock,
-            limits=IntakeLimits(
-                max_upload_bytes=config.max_upload_bytes,
-                reserve_bytes=config.reserve_bytes,
-                allowed_types=config.allowed_types,
-                max_retries=config.max_retries,
-            ),
-            scan=NO_SCANNER,
         ),
+        uploads=parts.uploads,
         metrics=parts.metrics,
         clock=parts.clock,
         public_url=url,

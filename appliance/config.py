@@ -46,6 +46,9 @@ class Config:
     storage_url: str
     admin_key: str | None
     max_upload_bytes: int
+    quota_bytes: int | None
+    max_open_uploads: int
+    upload_expiry_s: float
     reserve_bytes: int
     allowed_types: tuple[str, ...]
     max_retries: int
@@ -232,6 +235,19 @@ SETTINGS: tuple[Setting, ...] = (
         "`<data>/admin.key`, and a one-time sign-in link is printed.",
     ),
     Setting("max_upload_bytes", parse_bytes, "10GiB", "Largest file that is taken."),
+    Setting(
+        "quota_bytes",
+        parse_bytes,
+        None,
+        "Most that one owner may take: originals, results and unfinished uploads together.",
+    ),
+    Setting("max_open_uploads", parse_count, "1000", "Unfinished uploads that one owner may have."),
+    Setting(
+        "upload_expiry_s",
+        parse_seconds,
+        "86400",
+        "How long an unfinished upload is kept after its last byte.",
+    ),
     Setting(
         "reserve_bytes",
         parse_bytes,

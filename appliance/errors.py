@@ -63,6 +63,69 @@ class DigestMismatch(BadRequest):
     title = "The file does not have the digest that the request declares"
 
 
+class OffsetMismatch(ApplianceError):
+    """`extra` has the offset of the upload and the one that was sent."""
+
+    code = "offset_mismatch"
+    status = 409
+    title = "The upload is at another offset"
+
+
+class UploadCompleted(ApplianceError):
+    code = "upload_completed"
+    status = 409
+    title = "The upload is complete; nothing can be appended to it"
+
+
+class UploadGone(ApplianceError):
+    code = "upload_gone"
+    status = 410
+    title = "The upload has expired, was cancelled, or was refused"
+
+
+class UploadTakenOver(ApplianceError):
+    code = "upload_taken_over"
+    status = 409
+    title = "Another request goes on with this upload"
+
+
+class LengthMismatch(BadRequest):
+    code = "length_mismatch"
+    title = "The lengths that were told of the upload contradict each other"
+
+
+class LengthExceeded(ApplianceError):
+    code = "length_exceeded"
+    status = 413
+    title = "More bytes came than the upload was announced to have"
+
+
+class ChecksumMismatch(ApplianceError):
+    """tus 1.0.0, checksum: 460 is its own status."""
+
+    code = "checksum_mismatch"
+    status = 460
+    title = "The bytes that came do not have the checksum that was sent with them"
+
+
+class IdempotencyConflict(ApplianceError):
+    code = "idempotency_conflict"
+    status = 409
+    title = "This Idempotency-Key was used for something else"
+
+
+class QuotaExceeded(ApplianceError):
+    code = "quota_exceeded"
+    status = 413
+    title = "This would take more than your quota"
+
+
+class TooManyOpenUploads(ApplianceError):
+    code = "too_many_open_uploads"
+    status = 429
+    title = "There are too many unfinished uploads of yours"
+
+
 class TooManyParts(ApplianceError):
     code = "too_many_parts"
     status = 413

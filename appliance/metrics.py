@@ -24,6 +24,11 @@ class Metrics:
         self.uploads_refused = Counter(
             "appliance_uploads_refused", "Uploads refused.", ["code"], registry=registry
         )
+        self.reclaimed_bytes = Counter(
+            "appliance_uploads_reclaimed_bytes",
+            "Bytes of unfinished uploads that have expired.",
+            registry=registry,
+        )
         self.requests = Counter(
             "appliance_http_requests",
             "Requests answered.",

@@ -1,12 +1,13 @@
-"""Receiving: a stranger's bytes become a durable original and a job, or nothing at all.
+"""Receiving in one request: a stranger's bytes become a durable original and a job, or nothing.
 
-    1  what the request announces is judged before a byte is read (size, type, room)
+    1  what the request announces is judged before a byte is read (`admission`)
     2  the bytes stream through: counted, hashed, recognised by their beginning, written
     3  what came is judged again (length, digest, agreement of name, declaration and content)
     4  the file is made durable under its key, then upload and job in one transaction
     5  only then is there an answer
 
-Whatever fails before 5 leaves no file and no row behind.
+Whatever fails before 5 leaves no file and no row behind. Uploads over several requests are in
+`resumable`.
 """
 
 from __future__ import annotations
@@ -14,31 +15,26 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+import msgspec
 import structlog
 
 from appliance.clock import Clock
-from appliance.database import jobs, stored_files
-from appliance.database.protocol import Database
-from appliance.errors import (
-    DigestMismatch,
-    EmptyFile,
-    FileTooLarge,
-    FileTypeMismatch,
-    FileTypeRefused,
-    IncompleteBody,
-    StorageFull,
-)
+from appliance.database import job_reads, jobs, ownership, stored_files
+from appliance.database.protocol import Database, Transaction
+from appliance.errors import DigestMismatch, EmptyFile, IdempotencyConflict, IncompleteBody
 from appliance.ids import new_id
-from appliance.intake import filenames, filetypes
+from appliance.intake import filenames
+from appliance.intake.admission import Admission, Received
 from appliance.intake.filetypes import SNIFF_BYTES, FileType
-from appliance.jobs import DEFAULT_PRIORITY, Job, JobStatus, Scan
+from appliance.jobs import Job
 from appliance.notify.announcer import Announcer
 from appliance.queue.protocol import Queue
 from appliance.storage.protocol import Incoming, Storage
+from appliance.uploads import Announced, JobOptions
 
 log = structlog.get_logger()
 
@@ -47,183 +43,157 @@ SPACE_CHECK_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class IntakeLimits:
-    max_upload_bytes: int
-    reserve_bytes: int
-    allowed_types: tuple[str, ...]
-    max_retries: int
+class Repeatable:
+    """What the client says about doing the same thing again."""
 
-
-@dataclass(frozen=True)
-class Announced:
-    """What a request says of a file before the file comes. Believed in nothing."""
-
-    filename: str | None = None
-    content_type: str | None = None
-    size_bytes: int | None = None
-    sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class JobOptions:
-    """What the owner asks for."""
-
-    preset: str = "default"
-    priority: int = DEFAULT_PRIORITY
-    metadata: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Received:
-    """A file that is here and found good, but not yet durable."""
-
-    filename: str
-    file_type: FileType
-    size_bytes: int
-    sha256: str
-    incoming: Incoming
+    idempotency_key: str | None = None
+    dedupe: bool = False
+    """Answer with the owner's completed job on the same content, where there is one."""
 
 
 class Receiver:
     def __init__(
         self,
+        admission: Admission,
         *,
         storage: Storage,
         database: Database,
         queue: Queue,
         announcer: Announcer,
         clock: Clock,
-        limits: IntakeLimits,
-        scan: Scan,
     ) -> None:
+        self.admission = admission
         self._storage = storage
         self._database = database
         self._queue = queue
         self._announcer = announcer
         self._clock = clock
-        self._scan = scan
-        self.limits = limits
 
     def begin(self, owner: str) -> Reception:
         """Start to receive the files of one request, all of them or none."""
         return Reception(self, owner)
 
-    async def check_announced(self, announced: Announced) -> None:
-        """Step 1: refuse what can be refused before a byte is read."""
-        size = announced.size_bytes
-        if size is not None and size > self.limits.max_upload_bytes:
-            raise self.too_large()
-        extension = filenames.extension(filenames.clean(announced.filename))
-        claimed = filetypes.declared_type(announced.content_type, extension)
-        if claimed is not None:
-            self._check_allowed(claimed)
-        await self.check_space(size or 0)
-
-    async def check_space(self, needed_bytes: int) -> None:
-        space = await self._storage.space()
-        if space is not None and space.free_bytes - needed_bytes < self.limits.reserve_bytes:
-            raise StorageFull(
-                "The server has no room for this file. Free some space there, or try later."
-            )
-
-    def too_large(self) -> FileTooLarge:
-        return FileTooLarge(
-            f"Files may have up to {self.limits.max_upload_bytes:,} bytes here "
-            "(APPLIANCE_MAX_UPLOAD_BYTES).",
-            maxUploadBytes=self.limits.max_upload_bytes,
-        )
-
-    def recognise(self, head: bytes, filename: str, declared: str | None) -> FileType:
-        """Steps 2 and 3: the type of the content, if it is taken and nothing contradicts it."""
-        file_type = filetypes.recognise(head)
-        self._check_allowed(file_type)
-        extension = filenames.extension(filename)
-        if not filetypes.extension_agrees(file_type, extension):
-            raise FileTypeMismatch(
-                f"The name ends in {extension} but the content is {file_type.label}. "
-                "Give the file its right extension, or convert it."
-            )
-        if not filetypes.declaration_agrees(file_type, declared):
-            raise FileTypeMismatch(
-                f"The request declares {declared} but the content is {file_type.label} "
-                f"({file_type.content_type}). Declare the right type, or none."
-            )
-        return file_type
-
-    def refuse_early(self, head: bytes) -> None:
-        """Step 2, with fewer bytes than it takes to be sure of a type: what is known to be
-        harmful by its beginning stays so, whatever follows."""
-        file_type = filetypes.recognise(head)
-        if file_type.dangerous and file_type is not filetypes.UNKNOWN:
-            self._check_allowed(file_type)
-
-    def _check_allowed(self, file_type: FileType) -> None:
-        if not filetypes.is_allowed(file_type, self.limits.allowed_types):
-            raise FileTypeRefused(
-                f"This is a {file_type.label}, which this server does not take "
-                "(APPLIANCE_ALLOWED_TYPES).",
-                allowedTypes=list(self.limits.allowed_types),
-                contentType=file_type.content_type,
-            )
-
     async def commit(
-        self, received: Sequence[_Received], *, owner: str, options: JobOptions
+        self,
+        received: Sequence[tuple[Received, Incoming]],
+        *,
+        owner: str,
+        options: JobOptions,
+        repeatable: Repeatable,
     ) -> list[Job]:
-        """Steps 4 and 5."""
-        now = self._clock.now()
-        new_jobs = [self._new_job(file, owner, options, now) for file in received]
+        """Steps 4 and 5. Raises IdempotencyConflict."""
+        files = [file for file, _ in received]
+        known = await self._known_jobs(files, owner, options, repeatable)
+        if known is not None:
+            return known
+        new_jobs = [self.admission.new_job(new_id(), file, owner, options) for file in files]
         stored: list[str] = []
         try:
-            for file, job in zip(received, new_jobs, strict=True):
-                await file.incoming.commit(job.storage_key)
+            for (_, incoming), job in zip(received, new_jobs, strict=True):
+                await incoming.commit(job.storage_key)
                 stored.append(job.storage_key)
-            await self._database.write(jobs.create(new_jobs))
+            earlier = await self._database.write(
+                self._create(new_jobs, files, owner, options, repeatable)
+            )
         except BaseException:
             # Cancelled during the commit, the rows may exist all the same: then the files stay.
-            if not await self._database.read(
-                stored_files.known_uploads([job.id for job in new_jobs])
-            ):
-                for key in stored:
-                    await self._storage.delete(key)
+            ids = [job.id for job in new_jobs]
+            if not await self._database.read(stored_files.known_uploads(ids)):
+                await self._delete(stored)
             raise
+        if earlier is not None:  # the same request was here while this one sent its body
+            await self._delete(stored)
+            return earlier
         for job in new_jobs:
             await self._queue.enqueue(job.id, job.type, priority=job.priority)
             await self._announcer.job_changed(job)
         return new_jobs
 
-    def _new_job(self, file: _Received, owner: str, options: JobOptions, now: float) -> Job:
-        job_id = new_id()
-        return Job(
-            id=job_id,
-            owner=owner,
-            status=JobStatus.PENDING,
-            type=file.file_type.job_type,
-            filename=file.filename,
-            content_type=file.file_type.content_type,
-            size_bytes=file.size_bytes,
-            sha256=file.sha256,
-            storage_key=f"raw/{job_id}/{file.filename}",
-            preset=options.preset,
-            priority=options.priority,
-            attempt=0,
-            retry_count=0,
-            max_retries=self.limits.max_retries,
-            progress=0.0,
-            step=None,
-            created_at=now,
-            started_at=None,
-            finished_at=None,
-            next_attempt_at=None,
-            worker=None,
-            version=1,
-            scan=self._scan,
-            error=None,
-            metadata=options.metadata,
-            result={},
-        )
+    async def _delete(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            await self._storage.delete(key)
+
+    async def _known_jobs(
+        self,
+        files: Sequence[Received],
+        owner: str,
+        options: JobOptions,
+        repeatable: Repeatable,
+    ) -> list[Job] | None:
+        """The jobs that an earlier request has made of the same, if this one is to have those."""
+        if repeatable.idempotency_key is not None:
+            return await self._database.read(
+                _earlier(owner, repeatable.idempotency_key, _content(files, options))
+            )
+        if repeatable.dedupe:
+            return await self._database.read(_duplicates(files, owner, options))
+        return None
+
+    def _create(
+        self,
+        new_jobs: Sequence[Job],
+        files: Sequence[Received],
+        owner: str,
+        options: JobOptions,
+        repeatable: Repeatable,
+    ) -> Transaction[list[Job] | None]:
+        """Record the jobs, or return those of an earlier request with the same key."""
+        key = repeatable.idempotency_key
+        if key is not None:
+            content = _content(files, options)
+            earlier = yield from _earlier(owner, key, content)
+            if earlier is not None:
+                return earlier
+            ids = [job.id for job in new_jobs]
+            now = self._clock.now()
+            yield from ownership.remember(owner, key, content=content, job_ids=ids, now=now)
+        yield from jobs.create(new_jobs)
+        return None
 
     async def open_incoming(self) -> Incoming:
         return await self._storage.receive()
+
+
+def _earlier(owner: str, key: str, content: str) -> Transaction[list[Job] | None]:
+    """What an earlier request with this key has made. Raises IdempotencyConflict when it was
+    another one."""
+    remembered = yield from ownership.remembered(owner, key)
+    if remembered is None:
+        return None
+    if remembered.content != content:
+        raise IdempotencyConflict(
+            "An earlier request with this Idempotency-Key sent something else. Use a new key for "
+            "each upload; repeat one only to send the very same again.",
+            jobIds=list(remembered.job_ids),
+        )
+    found = yield from job_reads.by_ids(remembered.job_ids)
+    if len(found) < len(remembered.job_ids):
+        raise IdempotencyConflict(
+            "What an earlier request with this Idempotency-Key has sent was deleted since. Use a "
+            "new key to send it again."
+        )
+    by_id = {job.id: job for job in found}
+    return [by_id[job_id] for job_id in remembered.job_ids]
+
+
+def _duplicates(
+    files: Sequence[Received], owner: str, options: JobOptions
+) -> Transaction[list[Job] | None]:
+    """The owner's completed jobs on the same contents; None unless there is one for each."""
+    found = []
+    for file in files:
+        job_id = yield from ownership.completed_job(owner, file.sha256, preset=options.preset)
+        job = None if job_id is None else (yield from job_reads.get(job_id))
+        if job is None:
+            return None
+        found.append(job)
+    return found
+
+
+def _content(files: Sequence[Received], options: JobOptions) -> str:
+    """A digest over all that makes two requests the same."""
+    said = [[file.filename, file.sha256] for file in files]
+    return hashlib.sha256(msgspec.json.encode([said, options])).hexdigest()
 
 
 class Reception:
@@ -232,8 +202,10 @@ class Reception:
 
     def __init__(self, receiver: Receiver, owner: str) -> None:
         self._receiver = receiver
+        self._admission = receiver.admission
         self._owner = owner
-        self._received: list[_Received] = []
+        self._received: list[tuple[Received, Incoming]] = []
+        self._size_bytes = 0
         self._files = AsyncExitStack()
 
     @property
@@ -242,15 +214,15 @@ class Reception:
 
     async def check_room(self, body_bytes: int) -> None:
         """Refuse a request whose body, of several files perhaps, the disk cannot hold."""
-        await self._receiver.check_space(body_bytes)
+        await self._admission.check_space(body_bytes)
 
     async def add(self, announced: Announced, body: AsyncIterator[bytes]) -> None:
         """Steps 1 to 3 for one file. Nothing is durable yet.
 
         Raises FileTooLarge, FileTypeRefused, FileTypeMismatch, EmptyFile, IncompleteBody,
-        DigestMismatch, StorageFull, StorageUnavailable, and whatever `body` raises.
+        DigestMismatch, QuotaExceeded, StorageFull, StorageUnavailable, and whatever `body` raises.
         """
-        await self._receiver.check_announced(announced)
+        await self._admission.check_announced(self._owner, announced)
         filename = filenames.clean(announced.filename)
         incoming = await self._files.enter_async_context(await self._receiver.open_incoming())
         digest = hashlib.sha256()
@@ -260,16 +232,17 @@ class Reception:
         next_space_check = SPACE_CHECK_BYTES
         async for chunk in body:
             size += len(chunk)
-            if size > self._receiver.limits.max_upload_bytes:
-                raise self._receiver.too_large()
+            if size > self._admission.limits.max_upload_bytes:
+                raise self._admission.too_large()
             if file_type is None:
                 head += chunk[: SNIFF_BYTES - len(head)]
                 if len(head) == SNIFF_BYTES:
                     file_type = self._recognise(head, filename, announced)
                 else:
-                    self._receiver.refuse_early(bytes(head))
+                    self._admission.refuse_early(bytes(head))
             if size >= next_space_check:
-                await self._receiver.check_space(0)
+                await self._admission.check_space(0)
+                await self._admission.check_quota(self._owner, self._size_bytes + size)
                 next_space_check = size + SPACE_CHECK_BYTES
             digest.update(chunk)
             await incoming.write(chunk)
@@ -280,40 +253,29 @@ class Reception:
                 f"{announced.size_bytes} bytes were announced and {size} came. Send it again."
             )
         sha256 = digest.hexdigest()
-        if announced.sha256 is not None and sha256 != announced.sha256:
-            raise DigestMismatch(
-                f"The request declares sha-256 {announced.sha256}, the bytes that came have "
-                f"{sha256}. They changed on the way; send the file again."
-            )
+        check_digest(announced, sha256)
         if file_type is None:
             file_type = self._recognise(head, filename, announced)
+        self._size_bytes += size
+        await self._admission.check_quota(self._owner, self._size_bytes)
         await incoming.seal()
-        self._received.append(
-            _Received(
-                filename=filename,
-                file_type=file_type,
-                size_bytes=size,
-                sha256=sha256,
-                incoming=incoming,
-            )
-        )
+        received = Received(filename=filename, file_type=file_type, size_bytes=size, sha256=sha256)
+        self._received.append((received, incoming))
 
-    async def finish(self, options: JobOptions) -> list[Job]:
+    async def finish(self, options: JobOptions, repeatable: Repeatable | None = None) -> list[Job]:
         """Steps 4 and 5: everything is durable when this returns."""
-        new_jobs = await self._receiver.commit(self._received, owner=self._owner, options=options)
+        new_jobs = await self._receiver.commit(
+            self._received,
+            owner=self._owner,
+            options=options,
+            repeatable=repeatable or Repeatable(),
+        )
         for job in new_jobs:
-            log.info(
-                "upload_received",
-                job_id=job.id,
-                owner=job.owner,
-                type=job.type,
-                content_type=job.content_type,
-                size_bytes=job.size_bytes,
-            )
+            log_received(job)
         return new_jobs
 
     def _recognise(self, head: bytearray, filename: str, announced: Announced) -> FileType:
-        return self._receiver.recognise(bytes(head), filename, announced.content_type)
+        return self._admission.recognise(bytes(head), filename, announced.content_type)
 
     async def __aenter__(self) -> Self:
         await self._files.__aenter__()
@@ -326,3 +288,23 @@ class Reception:
         traceback: TracebackType | None,
     ) -> None:
         await self._files.__aexit__(exc_type, exc, traceback)
+
+
+def check_digest(announced: Announced, sha256: str) -> None:
+    """Raises DigestMismatch when the content is not what was announced."""
+    if announced.sha256 is not None and sha256 != announced.sha256:
+        raise DigestMismatch(
+            f"The request declares sha-256 {announced.sha256}, the bytes that came have {sha256}. "
+            "They changed on the way; send the file again."
+        )
+
+
+def log_received(job: Job) -> None:
+    log.info(
+        "upload_received",
+        job_id=job.id,
+        owner=job.owner,
+        type=job.type,
+        content_type=job.content_type,
+        size_bytes=job.size_bytes,
+    )

@@ -2,7 +2,7 @@
 
 A key is a path of plain components, `raw/{jobId}/{filename}` for originals and
 `processed/{jobId}/{attempt}/{name}` for results. An object is never changed once it is there.
-Abilities that not every store has (so far: a local path) answer None where they are missing;
+Abilities that not every store has (a local path, partials) answer None where they are missing;
 nobody guesses from the kind of store.
 """
 
@@ -12,6 +12,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
+
+from appliance.storage.partials import Partials
 
 
 class Space(NamedTuple):
@@ -55,6 +57,11 @@ class Incoming(Protocol):
 
 
 class Storage(Protocol):
+    @property
+    def partials(self) -> Partials | None:
+        """Objects that grow over several requests; None where the store cannot."""
+        ...
+
     async def receive(self) -> Incoming:
         """Begin a new object."""
         ...

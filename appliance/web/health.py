@@ -53,7 +53,7 @@ async def check_parts(shared: Services) -> dict[str, dict[str, Any]]:
     except ApplianceError as error:
         parts["database"] = _part(False, error.detail, needed=True)
     try:
-        await shared.receiver.check_space(0)
+        await shared.admission.check_space(0)
         parts["storage"] = _part(True, "has room", needed=True)
     except ApplianceError as error:
         parts["storage"] = _part(False, error.detail, needed=True)

@@ -16,7 +16,7 @@ RECENT = 24
 
 async def show_upload_page(request: web.Request) -> web.StreamResponse:
     """GET /: with the user's own latest uploads; `?cursor=` for older ones."""
-    limits = services(request).receiver.limits
+    limits = services(request).admission.limits
     page, cursor = await page_of_jobs(request, everybody=False, default_limit=RECENT)
     context = {
         "limits": {

@@ -13,7 +13,9 @@ from appliance.acts import Acts
 from appliance.clock import Clock
 from appliance.coordination.protocol import Coordination
 from appliance.database.protocol import Database
+from appliance.intake.admission import Admission
 from appliance.intake.receiver import Receiver
+from appliance.intake.resumable import ResumableUploads
 from appliance.keys import ApiKey, Role
 from appliance.metrics import Metrics
 from appliance.storage.protocol import Storage
@@ -25,7 +27,10 @@ class Services:
     storage: Storage
     coordination: Coordination
     acts: Acts
+    admission: Admission
     receiver: Receiver
+    uploads: ResumableUploads | None
+    """None where the store cannot append."""
     metrics: Metrics
     clock: Clock
     public_url: str

@@ -17,8 +17,9 @@ from appliance.errors import (
     NoFile,
     ShuttingDown,
 )
-from appliance.intake.receiver import Announced, JobOptions, Reception
-from appliance.jobs import HIGHEST_PRIORITY, Job
+from appliance.intake.receiver import Reception
+from appliance.jobs import DEFAULT_PRIORITY, HIGHEST_PRIORITY, Job
+from appliance.uploads import Announced, JobOptions
 from appliance.web import bodies
 from appliance.web.multipart import MAX_FIELD_BYTES, MultipartReader, Part
 from appliance.web.problems import wants_page
@@ -129,10 +130,10 @@ def _declared_sha256(headers: Mapping[str, str]) -> str | None:
 
 def _options(fields: Mapping[str, str]) -> JobOptions:
     """The owner's wishes. Raises BadRequest."""
-    priority = fields.get("priority", "").strip() or str(JobOptions.priority)
+    priority = fields.get("priority", "").strip() or str(DEFAULT_PRIORITY)
     if not re.fullmatch(r"[0-9]", priority):
         raise BadRequest(f"priority is a digit from 0 to {HIGHEST_PRIORITY}.")
-    preset = fields.get("preset", "").strip() or JobOptions.preset
+    preset = fields.get("preset", "").strip() or "default"
     if preset not in _PRESETS:
         raise BadRequest(f"There is no preset {preset!r}; there is: {', '.join(_PRESETS)}.")
     return JobOptions(preset=preset, priority=int(priority), metadata=_metadata(fields))

@@ -1,0 +1,75 @@
+-- Resumable uploads. Each move names the state that it leaves.
+
+-- name: insert_resumable!
+INSERT INTO resumable_uploads (id, owner, state, kind, length, announced, options, tus_metadata, parts,
+                               created_at, expires_at)
+VALUES (:id, :owner, 'open', :kind, :length, :announced, :options, :tus_metadata, :parts, :now,
+        :expires_at);
+
+-- name: resumable
+SELECT * FROM resumable_uploads WHERE id = :id;
+
+-- The offset never shrinks: what a client was told stays true.
+-- name: advance_resumable
+UPDATE resumable_uploads
+SET offset = :offset, length = coalesce(length, :length), closed = max(closed, :closed),
+    expires_at = max(expires_at, :expires_at)
+WHERE id = :id AND state = 'open' AND offset <= :offset
+RETURNING *;
+
+-- name: end_resumable
+UPDATE resumable_uploads SET state = :state, ended_at = :now, error = :error
+WHERE id = :id AND state = 'open'
+RETURNING *;
+
+-- name: open_resumables
+SELECT id, offset FROM resumable_uploads WHERE state = 'open';
+
+-- Every byte of them is in: a crash came between the last one and the job.
+-- name: full_resumables
+SELECT id FROM resumable_uploads
+WHERE state = 'open' AND (closed = 1 OR (length = offset AND kind <> 'partial'));
+
+-- name: expired_resumables
+SELECT id FROM resumable_uploads WHERE state = 'open' AND expires_at <= :now
+ORDER BY expires_at LIMIT :limit;
+
+-- Partial ones that are complete wait for the one that joins them, for as long as they may.
+-- name: expired_parts
+SELECT id FROM resumable_uploads
+WHERE state = 'completed' AND kind = 'partial' AND ended_at <= :before
+ORDER BY ended_at LIMIT :limit;
+
+-- name: delete_ended_resumables
+DELETE FROM resumable_uploads
+WHERE ended_at <= :before AND NOT (state = 'completed' AND kind = 'partial')
+RETURNING id;
+
+-- name: delete_resumable!
+DELETE FROM resumable_uploads WHERE id = :id AND state <> 'open';
+
+-- What an owner's open uploads may still come to.
+-- name: open_of_owner
+SELECT count(*) AS uploads, total(coalesce(length, offset)) AS bytes FROM resumable_uploads
+WHERE owner = :owner AND state = 'open';
+
+-- name: usage_of_owner
+SELECT bytes, originals FROM usage WHERE owner = :owner;
+
+-- name: completed_job_of_content
+SELECT j.id FROM uploads u JOIN jobs j ON j.upload_id = u.id
+WHERE u.owner = :owner AND u.sha256 = :sha256 AND j.preset = :preset AND j.status = 'COMPLETED'
+ORDER BY j.id DESC LIMIT 1;
+
+-- name: idempotency_key
+SELECT content, job_ids FROM idempotency_keys WHERE owner = :owner AND key = :key;
+
+-- name: insert_idempotency_key!
+INSERT INTO idempotency_keys (owner, key, content, job_ids, created_at)
+VALUES (:owner, :key, :content, :job_ids, :now);
+
+-- name: delete_old_idempotency_keys
+DELETE FROM idempotency_keys WHERE created_at <= :before RETURNING key;
+
+-- name: complete_parts
+SELECT id, offset FROM resumable_uploads WHERE state = 'completed' AND kind = 'partial';

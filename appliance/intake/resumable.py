@@ -1,0 +1,527 @@
+"""Uploads that come in over several requests, and go on after a lost connection or a killed server.
+
+    create ─► append … append ─► the last byte is in ─► judged, made an original with a job, ended
+
+What both protocols (tus and the IETF's) do is here; how they say it is in `web`. Three things
+hold at any time:
+
+- An offset that a client is told is durable: the file was synced, then the offset recorded.
+- One request at a time appends to an upload. A newer one takes over from an older, whose
+  connection is dead for all that its client knows; what the older one got is kept.
+- When the last byte is in, the job exists, also when the server died in between: `recover` and
+  the next look at the upload bring it to its end.
+
+The id of an upload is the id of the job that it becomes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+
+from appliance.clock import Clock
+from appliance.database import job_reads, resumables
+from appliance.database.protocol import Database
+from appliance.errors import (
+    ApplianceError,
+    BadRequest,
+    ChecksumMismatch,
+    EmptyFile,
+    FileTooLarge,
+    FileTypeMismatch,
+    FileTypeRefused,
+    LengthExceeded,
+    LengthMismatch,
+    NotFound,
+    ObjectMissing,
+    OffsetMismatch,
+    UploadCompleted,
+    UploadGone,
+)
+from appliance.ids import is_id, new_id
+from appliance.intake import filenames
+from appliance.intake.admission import Admission, Received
+from appliance.intake.appending import Growth
+from appliance.intake.digests import Digest, Digests
+from appliance.intake.filetypes import SNIFF_BYTES
+from appliance.intake.holding import Holder, Holding
+from appliance.intake.receiver import check_digest, log_received
+from appliance.jobs import Job
+from appliance.notify.announcer import Announcer
+from appliance.queue.protocol import Queue
+from appliance.storage.partials import Partials
+from appliance.storage.protocol import Storage
+from appliance.uploads import Announced, Failure, JobOptions, Kind, Resumable, State
+
+log = structlog.get_logger()
+
+MAX_PARTS = 10_000
+"""That one upload may be joined from."""
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """What the bytes of one request must have: nothing of them is kept otherwise."""
+
+    algorithm: str
+    """A name that hashlib knows."""
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class Appended:
+    """How an upload is after a request, and its job where it has become one."""
+
+    upload: Resumable
+    job: Job | None = None
+
+
+class ResumableUploads:
+    def __init__(
+        self,
+        admission: Admission,
+        *,
+        storage: Storage,
+        partials: Partials,
+        database: Database,
+        queue: Queue,
+        announcer: Announcer,
+        clock: Clock,
+    ) -> None:
+        self.admission = admission
+        self._storage = storage
+        self._partials = partials
+        self._database = database
+        self._queue = queue
+        self._announcer = announcer
+        self._clock = clock
+        self._holding = Holding()
+        self._digests = Digests()
+
+    # --- creating -----------------------------------------------------------------------------
+
+    async def create(
+        self,
+        owner: str,
+        announced: Announced,
+        options: JobOptions,
+        *,
+        length_bytes: int | None,
+        kind: Kind = "plain",
+        tus_metadata: str | None = None,
+    ) -> Resumable:
+        """Begin an upload; it is there, durable, when this returns.
+
+        Raises FileTooLarge, FileTypeRefused, StorageFull, QuotaExceeded, TooManyOpenUploads.
+        """
+        announced = msgspec.structs.replace(announced, size_bytes=length_bytes)
+        await self.admission.check_announced(owner, announced)
+        await self.admission.check_quota(owner, length_bytes or 0, open_uploads=1)
+        upload = self._new(owner, announced, options, length_bytes, kind, tus_metadata, ())
+        await self._partials.create(upload.id)
+        await self._database.write(resumables.create(upload))
+        log.info("upload_created", upload_id=upload.id, owner=owner, length_bytes=length_bytes)
+        return upload
+
+    def _new(
+        self,
+        owner: str,
+        announced: Announced,
+        options: JobOptions,
+        length_bytes: int | None,
+        kind: Kind,
+        tus_metadata: str | None,
+        parts: tuple[str, ...],
+    ) -> Resumable:
+        now = self._clock.now()
+        return Resumable(
+            id=new_id(),
+            owner=owner,
+            state="open",
+            kind=kind,
+            length_bytes=length_bytes,
+            offset_bytes=0,
+            closed=False,
+            announced=announced,
+            options=options,
+            tus_metadata=tus_metadata,
+            parts=parts,
+            created_at=now,
+            expires_at=now + self.admission.limits.upload_expiry_s,
+            ended_at=None,
+            failure=None,
+        )
+
+    async def join(
+        self,
+        owner: str,
+        parts: Sequence[str],
+        announced: Announced,
+        options: JobOptions,
+        *,
+        tus_metadata: str | None = None,
+    ) -> Appended:
+        """Make one upload of several complete partial ones, and a job of that.
+
+        Raises NotFound for a part that is not there or not the owner's, LengthMismatch for one
+        that is not complete, and what `append` raises when the last byte is in.
+        """
+        if not 1 <= len(parts) <= MAX_PARTS:
+            raise BadRequest(f"An upload is joined from 1 to {MAX_PARTS:,} partial ones.")
+        length_bytes = 0
+        for part_id in parts:
+            part = await self._get(owner, part_id)
+            if part.kind != "partial" or part.state != "completed":
+                raise LengthMismatch(f"{part_id} is no partial upload that is complete.")
+            length_bytes += part.offset_bytes
+        announced = msgspec.structs.replace(announced, size_bytes=length_bytes)
+        await self.admission.check_announced(owner, announced)
+        await self.admission.check_quota(owner, length_bytes, open_uploads=1)
+        upload = self._new(
+            owner, announced, options, length_bytes, "final", tus_metadata, tuple(parts)
+        )
+        await self._partials.create(upload.id)
+        await self._database.write(resumables.create(upload))
+        async with self._holding.of(upload.id):
+            try:
+                offset_bytes = await self._partials.join(parts, upload.id)
+            except BaseException:
+                await self._end(upload, "terminated")
+                raise
+            upload = await self._record(upload, offset_bytes, False)
+            return await self._finish(upload)
+
+    # --- reading ------------------------------------------------------------------------------
+
+    async def look(self, owner: str, upload_id: str) -> Appended:
+        """The upload as it is now. A request that still appends to it is ended first, so that the
+        offset told is one to go on from.
+
+        Raises NotFound, and UploadGone for one that has ended without a job.
+        """
+        await self._get(owner, upload_id)
+        async with self._holding.of(upload_id):
+            upload = await self._get(owner, upload_id)
+            return await self._as_it_is(upload)
+
+    async def _as_it_is(self, upload: Resumable) -> Appended:
+        if upload.state == "open" and upload.is_full and upload.kind != "partial":
+            return await self._finish(upload)
+        if upload.state == "completed":
+            job = await self._database.read(job_reads.get(upload.id))
+            return Appended(upload, job)
+        _check_alive(upload)
+        return Appended(upload)
+
+    async def _get(self, owner: str, upload_id: str) -> Resumable:
+        found = await self._database.read(resumables.get(upload_id)) if is_id(upload_id) else None
+        if found is None or found.owner != owner:
+            raise NotFound("There is no such upload, or it is not yours.")
+        return found
+
+    # --- appending ----------------------------------------------------------------------------
+
+    async def append(
+        self,
+        owner: str,
+        upload_id: str,
+        body: AsyncIterator[bytes],
+        *,
+        offset_bytes: int,
+        length_bytes: int | None = None,
+        close: bool = False,
+        checksum: Checksum | None = None,
+        content_bytes: int | None = None,
+    ) -> Appended:
+        """Append `body` at `offset_bytes`; the upload as it is then, with its job when that was
+        the last of it.
+
+        `length_bytes` is the length of the whole, where this request tells it; `close` says that
+        nothing comes after this body; `content_bytes` is what the body is announced to have.
+        What came is kept when the body breaks off, unless it has a `checksum`.
+
+        Raises NotFound, UploadGone, UploadCompleted, OffsetMismatch, LengthMismatch,
+        LengthExceeded, ChecksumMismatch, UploadTakenOver, what `admission` raises, what `body`
+        raises, StorageFull and StorageUnavailable.
+        """
+        await self._get(owner, upload_id)
+        async with self._holding.of(upload_id) as holder:
+            upload = await self._get(owner, upload_id)
+            upload = await self._check(upload, offset_bytes, length_bytes, close, content_bytes)
+            try:
+                upload = await self._receive(upload, body, holder, checksum, close)
+            except (FileTooLarge, FileTypeMismatch, FileTypeRefused, LengthExceeded) as refused:
+                # Nothing that is appended can make it good again.
+                await self._end(upload, "failed", Failure(refused.code, refused.detail))
+                raise
+            if upload.is_full:
+                return await self._finish(upload)
+            return Appended(upload)
+
+    async def _check(
+        self,
+        upload: Resumable,
+        offset_bytes: int,
+        length_bytes: int | None,
+        close: bool,
+        content_bytes: int | None,
+    ) -> Resumable:
+        """Before a byte is read; the upload with its length, where that is told now."""
+        _check_alive(upload)
+        if upload.state == "completed":
+            raise UploadCompleted(jobId=upload.id)
+        if upload.kind == "final":
+            raise UploadCompleted("An upload that is joined from others takes no bytes itself.")
+        if offset_bytes != upload.offset_bytes:
+            raise OffsetMismatch(
+                f"The upload is at {upload.offset_bytes}, not at {offset_bytes}. Go on from there.",
+                expectedOffset=upload.offset_bytes,
+                providedOffset=offset_bytes,
+            )
+        if close and content_bytes is not None:
+            end_bytes = offset_bytes + content_bytes
+            if length_bytes not in (None, end_bytes):
+                raise LengthMismatch("Upload-Length and the end of this request differ.")
+            length_bytes = end_bytes
+        if length_bytes is not None:
+            if upload.length_bytes not in (None, length_bytes):
+                raise LengthMismatch(
+                    f"The upload was announced with {upload.length_bytes} bytes, now with "
+                    f"{length_bytes}."
+                )
+            if length_bytes < offset_bytes:
+                raise LengthMismatch(f"{offset_bytes} bytes are here already.")
+            if length_bytes > self.admission.limits.max_upload_bytes:
+                raise self.admission.too_large()
+            if upload.length_bytes is None:
+                await self.admission.check_quota(upload.owner, length_bytes - offset_bytes)
+                upload = msgspec.structs.replace(upload, length_bytes=length_bytes)
+        if content_bytes is not None:
+            if upload.length_bytes is not None and (
+                offset_bytes + content_bytes > upload.length_bytes
+            ):
+                raise LengthExceeded(
+                    f"{content_bytes} bytes at {offset_bytes} go beyond the {upload.length_bytes} "
+                    "that the upload was announced to have."
+                )
+            await self.admission.check_space(content_bytes)
+        return upload
+
+    async def _receive(
+        self,
+        upload: Resumable,
+        body: AsyncIterator[bytes],
+        holder: Holder,
+        checksum: Checksum | None,
+        close: bool,
+    ) -> Resumable:
+        """Read the body; the upload at the offset that is durable then."""
+        summed = hashlib.new(checksum.algorithm) if checksum else None
+        most = upload.length_bytes
+        if most is None:
+            most = self.admission.limits.max_upload_bytes
+        async with await self._partials.append_at(upload.id, upload.offset_bytes) as appending:
+            growth = Growth(
+                upload,
+                appending,
+                admission=self.admission,
+                digests=self._digests,
+                record=self._record,
+                all_or_nothing=checksum is not None,
+            )
+            try:
+                with holder.interruptible():
+                    async for chunk in body:
+                        if growth.offset_bytes + len(chunk) > most:
+                            raise self._too_much(upload, most)
+                        if summed is not None:
+                            summed.update(chunk)
+                        await growth.write(chunk)
+            except BaseException:  # a dead client, a full disk, somebody who takes over
+                await growth.break_off()
+                raise
+            if checksum is not None and summed is not None and summed.digest() != checksum.digest:
+                raise ChecksumMismatch(
+                    f"The {checksum.algorithm} of the bytes is another one. Send them again."
+                )
+            return await growth.save(closed=close)
+
+    def _too_much(self, upload: Resumable, most: int) -> ApplianceError:
+        if upload.length_bytes is None:
+            return self.admission.too_large()
+        return LengthExceeded(
+            f"More came than the {most} bytes that the upload was announced to have."
+        )
+
+    async def _record(self, upload: Resumable, offset_bytes: int, closed: bool) -> Resumable:
+        """Note what is durable. Raises UploadGone when the upload was ended meanwhile."""
+        recorded = await self._database.write(
+            resumables.advance(
+                upload.id,
+                offset_bytes=offset_bytes,
+                length_bytes=upload.length_bytes,
+                closed=closed,
+                expires_at=self._clock.now() + self.admission.limits.upload_expiry_s,
+            )
+        )
+        if recorded is None:
+            raise UploadGone
+        return recorded
+
+    # --- ending -------------------------------------------------------------------------------
+
+    async def _finish(self, upload: Resumable) -> Appended:
+        """Every byte is in: judge the whole, make it an original with a job.
+
+        What cannot become a job ends as failed, with the reason, and gives its room back.
+        """
+        if upload.kind == "partial":
+            await self._database.write(resumables.complete(upload.id, [], now=self._clock.now()))
+            return Appended(await self._get(upload.owner, upload.id))
+        try:
+            received = await self._judge(upload)
+        except ApplianceError as error:
+            if error.status < 500 or isinstance(error, ObjectMissing):
+                await self._end(upload, "failed", Failure(error.code, error.detail))
+            raise
+        job = self.admission.new_job(upload.id, received, upload.owner, upload.options)
+        await self._partials.commit(upload.id, job.storage_key)
+        return await self._complete(upload, job)
+
+    async def _complete(self, upload: Resumable, job: Job) -> Appended:
+        is_new = await self._database.write(
+            resumables.complete(upload.id, [job], now=self._clock.now())
+        )
+        self._digests.forget(upload.id)
+        if is_new:
+            await self._queue.enqueue(job.id, job.type, priority=job.priority)
+            await self._announcer.job_changed(job)
+            log_received(job)
+        for part_id in upload.parts:
+            await self._forget_part(part_id)
+        ended = await self._database.read(resumables.get(upload.id))
+        return Appended(ended or upload, await self._database.read(job_reads.get(upload.id)))
+
+    async def _judge(self, upload: Resumable) -> Received:
+        """Raises EmptyFile, FileTypeRefused, FileTypeMismatch, DigestMismatch, ObjectMissing."""
+        filename = filenames.clean(upload.announced.filename)
+        if upload.offset_bytes == 0:
+            raise EmptyFile(f"{filename} has no bytes. Check it at your side, and send it again.")
+        head = b"".join([piece async for piece in self._bytes(upload, filename, SNIFF_BYTES)])
+        file_type = self.admission.recognise(head, filename, upload.announced.content_type)
+        digest = self._digests.take(upload.id, upload.offset_bytes)
+        if digest is None:
+            digest = Digest.of_nothing()
+            async for piece in self._bytes(upload, filename, None):
+                await asyncio.to_thread(digest.update, piece)
+        sha256 = digest.sha256.hexdigest()
+        check_digest(upload.announced, sha256)
+        return Received(
+            filename=filename,
+            file_type=file_type,
+            size_bytes=upload.offset_bytes,
+            sha256=sha256,
+        )
+
+    def _bytes(
+        self, upload: Resumable, filename: str, length: int | None
+    ) -> AsyncGenerator[bytes, None]:
+        """From the partial, or from the original that it has become just before a crash."""
+        if self._partials.exists(upload.id):
+            return self._partials.read(upload.id, length=length)
+        return self._storage.read(f"raw/{upload.id}/{filename}", length=length)
+
+    async def terminate(self, owner: str, upload_id: str) -> None:
+        """End an upload at its owner's wish; what is there of it is deleted.
+
+        Raises NotFound, UploadGone, UploadCompleted.
+        """
+        await self._get(owner, upload_id)
+        async with self._holding.of(upload_id):
+            upload = await self._get(owner, upload_id)
+            _check_alive(upload)
+            if upload.state == "completed" and upload.kind == "partial":
+                await self._forget_part(upload_id)
+            elif upload.state == "completed":
+                raise UploadCompleted(
+                    "It has become a job. Delete that: DELETE /jobs/{jobId}.", jobId=upload_id
+                )
+            else:
+                await self._end(upload, "terminated")
+
+    async def _end(self, upload: Resumable, state: State, failure: Failure | None = None) -> int:
+        """End it without a job; how many bytes that gave back."""
+        now = self._clock.now()
+        ended = await self._database.write(
+            resumables.end(upload.id, state, now=now, failure=failure)
+        )
+        self._digests.forget(upload.id)
+        if ended is None:
+            return 0
+        freed = await self._partials.delete(upload.id)
+        log.info("upload_ended", upload_id=upload.id, state=state, freed_bytes=freed)
+        return freed
+
+    async def _forget_part(self, part_id: str) -> int:
+        await self._database.write(resumables.forget(part_id))
+        return await self._partials.delete(part_id)
+
+    # --- maintenance --------------------------------------------------------------------------
+
+    async def recover(self) -> int:
+        """At a start: cut what may not have survived, delete what no upload knows; bytes freed."""
+        recorded = await self._database.read(resumables.open_offsets())
+        parts = await self._database.read(resumables.complete_parts())
+        return await self._partials.recover({**parts, **recorded})
+
+    async def finish_full(self) -> int:
+        """Bring to their end those whose last byte came just before the server died."""
+        finished = 0
+        for upload_id in await self._database.read(resumables.full()):
+            if self._holding.is_held(upload_id):
+                continue  # it is being finished
+            async with self._holding.of(upload_id):
+                upload = await self._database.read(resumables.get(upload_id))
+                if upload is None:
+                    continue
+                try:
+                    finished += (await self._as_it_is(upload)).job is not None
+                except ApplianceError as error:
+                    log.warning("upload_not_finished", upload_id=upload_id, reason=error.detail)
+        return finished
+
+    async def expire(self, *, limit: int) -> tuple[int, int]:
+        """End what has had no byte for too long; how many, and how many bytes that gave back."""
+        now = self._clock.now()
+        count, freed = 0, 0
+        for upload_id in await self._database.read(resumables.expired(now=now, limit=limit)):
+            if self._holding.is_held(upload_id):
+                continue  # bytes are coming in right now
+            upload = await self._database.read(resumables.get(upload_id))
+            if upload is not None:
+                count += 1
+                freed += await self._end(upload, "expired")
+        before = now - self.admission.limits.upload_expiry_s
+        for part_id in await self._database.read(
+            resumables.expired_parts(before=before, limit=limit)
+        ):
+            count += 1
+            freed += await self._forget_part(part_id)
+        return count, freed
+
+
+def _check_alive(upload: Resumable) -> None:
+    """Raises UploadGone for one that has ended without becoming anything."""
+    if upload.state == "failed" and upload.failure is not None:
+        raise UploadGone(
+            f"This upload was refused: {upload.failure.detail}", reason=upload.failure.code
+        )
+    if upload.state == "expired":
+        raise UploadGone("This upload has expired: no byte came for too long. Begin a new one.")
+    if upload.state == "terminated":
+        raise UploadGone("This upload was cancelled. Begin a new one.")

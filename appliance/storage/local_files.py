@@ -1,0 +1,108 @@
+"""Files on a local disk that are to survive a power cut: how they are written, synced and named.
+
+Durable means: fsynced, renamed into place, and every directory that gained a name fsynced. A
+failed fsync fails the write and is never repeated: the kernel reports a lost page once
+(https://wiki.postgresql.org/wiki/Fsync_Errors).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+
+from appliance.errors import ObjectMissing, StorageFull, StorageUnavailable
+from appliance.threads import in_thread
+
+READ_BYTES = 1024 * 1024
+
+
+def path_of(root: Path, key: str) -> Path:
+    """Where an object lies. Raises ValueError for what is no key."""
+    parts = key.split("/")
+    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        raise ValueError(f"not a storage key: {key!r}")
+    return root.joinpath(*parts)
+
+
+async def read(
+    path: Path, *, start: int = 0, length: int | None = None
+) -> AsyncGenerator[bytes, None]:
+    """The file's bytes from `start`, all or `length`, in bounded pieces. Raises ObjectMissing."""
+    with translated(path):
+        descriptor = await in_thread(os.open, path, os.O_RDONLY)
+    try:
+        left = length
+        while left is None or left > 0:
+            wanted = READ_BYTES if left is None else min(READ_BYTES, left)
+            with translated(path):
+                piece = await in_thread(os.pread, descriptor, wanted, start)
+            if not piece:
+                break
+            yield piece
+            start += len(piece)
+            left = None if left is None else left - len(piece)
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    written = os.write(descriptor, data)
+    while written < len(data):  # a full disk or a signal cuts a write short
+        written += os.write(descriptor, memoryview(data)[written:])
+
+
+def sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def rename_durably(source: Path, target: Path) -> None:
+    """Give the synced file `source` its place, and make the new names durable."""
+    gained = [target.parent]
+    while not gained[-1].exists():
+        gained.append(gained[-1].parent)
+    while True:
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        try:
+            source.replace(target)
+            break
+        except FileNotFoundError:
+            if not source.exists():
+                raise
+            # Somebody removed the directory, empty until now, under our hands: once more
+    for directory in gained:
+        sync_directory(directory)
+
+
+@contextlib.contextmanager
+def translated(subject: object) -> Iterator[None]:
+    """Turn an OSError into the one of our tree that fits."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ObjectMissing(f"{subject} is not in the store.") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(
+                "The disk is full. Free some space, or mount a larger disk."
+            ) from error
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise StorageUnavailable(
+                "The server has too many files open. Raise its limit (`ulimit -n`), or send fewer "
+                "at once."
+            ) from error
+        raise StorageUnavailable(f"The disk failed at {subject}: {error.strerror}.") from error
