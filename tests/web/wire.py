@@ -168,7 +168,8 @@ def problem(answered: int, document: Any, status: int, code: str) -> Any:
 def files_of(served: Served) -> set[str]:
     """Every file in the store, by its key."""
     root = served.data_dir / "files"
-    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    found = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    return found - {"partial/boot-id"}
 
 
 async def left_nothing(served: Served) -> None:
