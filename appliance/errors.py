@@ -114,6 +114,26 @@ class IdempotencyConflict(ApplianceError):
     title = "This Idempotency-Key was used for something else"
 
 
+class ResumptionUnsupported(ApplianceError):
+    code = "resumption_unsupported"
+    status = 501
+    title = "The store of this server cannot resume uploads"
+
+
+class TusVersionRefused(ApplianceError):
+    code = "tus_version_refused"
+    status = 412
+    title = "This server speaks tus 1.0.0"
+
+
+class ContentTypeRefused(ApplianceError):
+    """Of a request that appends, not of a file."""
+
+    code = "content_type_refused"
+    status = 415
+    title = "Bytes are appended under another content type"
+
+
 class QuotaExceeded(ApplianceError):
     code = "quota_exceeded"
     status = 413

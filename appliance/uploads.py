@@ -54,6 +54,8 @@ class Resumable(msgspec.Struct, frozen=True):
     """What is durable."""
     closed: bool
     """The client has said that this was all of it."""
+    ends_by_length: bool
+    """Whether it is complete with its last byte (tus), or when the client says so (IETF)."""
     announced: Announced
     options: JobOptions
     tus_metadata: str | None
@@ -68,4 +70,4 @@ class Resumable(msgspec.Struct, frozen=True):
     @property
     def is_full(self) -> bool:
         """Every byte is in."""
-        return self.closed or self.offset_bytes == self.length_bytes
+        return self.closed or (self.ends_by_length and self.offset_bytes == self.length_bytes)

@@ -21,6 +21,7 @@ def create(upload: Resumable) -> Transaction[None]:
             "owner": upload.owner,
             "kind": upload.kind,
             "length": upload.length_bytes,
+            "by_length": int(upload.ends_by_length),
             "announced": as_json(upload.announced),
             "options": as_json(upload.options),
             "tus_metadata": upload.tus_metadata,
@@ -42,6 +43,7 @@ def advance(
     offset_bytes: int,
     length_bytes: int | None,
     closed: bool,
+    ends_by_length: bool = False,
     expires_at: float,
 ) -> Transaction[Resumable | None]:
     """Record what is durable, and what the client has said since; None when it is not open."""
@@ -52,6 +54,7 @@ def advance(
             "offset": offset_bytes,
             "length": length_bytes,
             "closed": int(closed),
+            "by_length": int(ends_by_length),
             "expires_at": expires_at,
         },
     )
@@ -126,6 +129,7 @@ def _resumable(row: Row) -> Resumable:
         length_bytes=row["length"],
         offset_bytes=row["offset"],
         closed=bool(row["closed"]),
+        ends_by_length=bool(row["by_length"]),
         announced=msgspec.json.decode(row["announced"], type=Announced),
         options=msgspec.json.decode(row["options"], type=JobOptions),
         tus_metadata=row["tus_metadata"],

@@ -19,6 +19,8 @@ SPACE_CHECK_BYTES = 64 * 1024**2
 Record = Callable[[Resumable, int, bool], Awaitable[Resumable]]
 """Note the durable offset, and whether the client has closed the upload."""
 
+OnCheckpoint = Callable[[int], None]
+
 
 class Growth:
     """Of one upload by one request."""
@@ -31,6 +33,7 @@ class Growth:
         admission: Admission,
         digests: Digests,
         record: Record,
+        on_checkpoint: OnCheckpoint,
         all_or_nothing: bool,
     ) -> None:
         """`all_or_nothing`: what came of a body that breaks off does not count."""
@@ -40,6 +43,7 @@ class Growth:
         self._digests = digests
         self._digest: Digest | None = digests.take(upload.id, upload.offset_bytes)
         self._record = record
+        self._on_checkpoint = on_checkpoint
         self._all_or_nothing = all_or_nothing
         self._head = bytearray()
         self._checkpoint_bytes = upload.offset_bytes + CHECKPOINT_BYTES
@@ -60,6 +64,7 @@ class Growth:
         if self.offset_bytes >= self._checkpoint_bytes and not self._all_or_nothing:
             await self._appending.sync()
             await self._record(self._upload, self.offset_bytes, False)
+            self._on_checkpoint(self.offset_bytes)
             self._checkpoint_bytes = self.offset_bytes + CHECKPOINT_BYTES
 
     def _sniff(self, chunk: bytes) -> None:

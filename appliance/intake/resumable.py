@@ -46,7 +46,7 @@ from appliance.errors import (
 from appliance.ids import is_id, new_id
 from appliance.intake import filenames
 from appliance.intake.admission import Admission, Received
-from appliance.intake.appending import Growth
+from appliance.intake.appending import Growth, OnCheckpoint
 from appliance.intake.digests import Digest, Digests
 from appliance.intake.filetypes import SNIFF_BYTES
 from appliance.intake.holding import Holder, Holding
@@ -113,6 +113,7 @@ class ResumableUploads:
         *,
         length_bytes: int | None,
         kind: Kind = "plain",
+        ends_by_length: bool = True,
         tus_metadata: str | None = None,
     ) -> Resumable:
         """Begin an upload; it is there, durable, when this returns.
@@ -123,6 +124,7 @@ class ResumableUploads:
         await self.admission.check_announced(owner, announced)
         await self.admission.check_quota(owner, length_bytes or 0, open_uploads=1)
         upload = self._new(owner, announced, options, length_bytes, kind, tus_metadata, ())
+        upload = msgspec.structs.replace(upload, ends_by_length=ends_by_length)
         await self._partials.create(upload.id)
         await self._database.write(resumables.create(upload))
         log.info("upload_created", upload_id=upload.id, owner=owner, length_bytes=length_bytes)
@@ -147,6 +149,7 @@ class ResumableUploads:
             length_bytes=length_bytes,
             offset_bytes=0,
             closed=False,
+            ends_by_length=True,
             announced=announced,
             options=options,
             tus_metadata=tus_metadata,
@@ -198,7 +201,7 @@ class ResumableUploads:
 
     # --- reading ------------------------------------------------------------------------------
 
-    async def look(self, owner: str, upload_id: str) -> Appended:
+    async def look(self, owner: str, upload_id: str, *, ends_by_length: bool = False) -> Appended:
         """The upload as it is now. A request that still appends to it is ended first, so that the
         offset told is one to go on from.
 
@@ -207,6 +210,8 @@ class ResumableUploads:
         await self._get(owner, upload_id)
         async with self._holding.of(upload_id):
             upload = await self._get(owner, upload_id)
+            if ends_by_length:  # who asks so takes it for complete when all of it is there
+                upload = msgspec.structs.replace(upload, ends_by_length=True)
             return await self._as_it_is(upload)
 
     async def _as_it_is(self, upload: Resumable) -> Appended:
@@ -235,14 +240,18 @@ class ResumableUploads:
         offset_bytes: int,
         length_bytes: int | None = None,
         close: bool = False,
+        ends_by_length: bool = True,
         checksum: Checksum | None = None,
         content_bytes: int | None = None,
+        on_checkpoint: OnCheckpoint = lambda _offset_bytes: None,
     ) -> Appended:
         """Append `body` at `offset_bytes`; the upload as it is then, with its job when that was
         the last of it.
 
         `length_bytes` is the length of the whole, where this request tells it; `close` says that
-        nothing comes after this body; `content_bytes` is what the body is announced to have.
+        nothing comes after this body, where it is not complete with its last byte
+        (`ends_by_length`); `content_bytes` is what the body is announced to have. `on_checkpoint`
+        is told each offset that has become durable on the way.
         What came is kept when the body breaks off, unless it has a `checksum`.
 
         Raises NotFound, UploadGone, UploadCompleted, OffsetMismatch, LengthMismatch,
@@ -252,9 +261,11 @@ class ResumableUploads:
         await self._get(owner, upload_id)
         async with self._holding.of(upload_id) as holder:
             upload = await self._get(owner, upload_id)
+            if ends_by_length:
+                upload = msgspec.structs.replace(upload, ends_by_length=True)
             upload = await self._check(upload, offset_bytes, length_bytes, close, content_bytes)
             try:
-                upload = await self._receive(upload, body, holder, checksum, close)
+                upload = await self._receive(upload, body, holder, checksum, close, on_checkpoint)
             except (FileTooLarge, FileTypeMismatch, FileTypeRefused, LengthExceeded) as refused:
                 # Nothing that is appended can make it good again.
                 await self._end(upload, "failed", Failure(refused.code, refused.detail))
@@ -319,6 +330,7 @@ class ResumableUploads:
         holder: Holder,
         checksum: Checksum | None,
         close: bool,
+        on_checkpoint: OnCheckpoint,
     ) -> Resumable:
         """Read the body; the upload at the offset that is durable then."""
         summed = hashlib.new(checksum.algorithm) if checksum else None
@@ -332,6 +344,7 @@ class ResumableUploads:
                 admission=self.admission,
                 digests=self._digests,
                 record=self._record,
+                on_checkpoint=on_checkpoint,
                 all_or_nothing=checksum is not None,
             )
             try:
@@ -366,6 +379,7 @@ class ResumableUploads:
                 offset_bytes=offset_bytes,
                 length_bytes=upload.length_bytes,
                 closed=closed,
+                ends_by_length=upload.ends_by_length,
                 expires_at=self._clock.now() + self.admission.limits.upload_expiry_s,
             )
         )

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import re
 from collections.abc import AsyncIterator
+from email.message import Message
 
 from aiohttp import web
 
@@ -77,6 +78,20 @@ async def with_digest(body: AsyncIterator[bytes], expected: str | None) -> Async
             "The body does not have the sha-256 that Content-Digest declares. It changed on the "
             "way; send it again."
         )
+
+
+def disposition_filename(value: str | None) -> str | None:
+    """The name that a Content-Disposition field gives (RFC 6266, RFC 8187)."""
+    if value is None:
+        return None
+    message = Message()
+    message["Content-Disposition"] = value
+    return message.get_filename()
+
+
+def repr_digest(sha256: str) -> str:
+    """A `Repr-Digest` field (RFC 9530) of a hexadecimal SHA-256."""
+    return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
 
 
 def declared_sha256(value: str | None) -> str | None:

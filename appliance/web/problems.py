@@ -21,9 +21,11 @@ from appliance.errors import (
     MethodNotAllowed,
     NotFound,
     NotSignedIn,
+    OffsetMismatch,
     RangeNotSatisfiable,
     ShuttingDown,
     StorageUnavailable,
+    TusVersionRefused,
 )
 from appliance.web.representation import encode
 from appliance.web.templates import render_page
@@ -99,6 +101,10 @@ def problem_response(request: web.Request, error: ApplianceError) -> web.StreamR
     )
     if isinstance(error, NotSignedIn):
         response.headers["WWW-Authenticate"] = 'Bearer realm="upload-appliance"'
+    if isinstance(error, OffsetMismatch):
+        response.headers["Upload-Offset"] = str(error.extra["expectedOffset"])
+    if isinstance(error, TusVersionRefused):
+        response.headers["Tus-Version"] = "1.0.0"
     if isinstance(error, RangeNotSatisfiable):
         response.headers["Content-Range"] = f"bytes */{error.extra['sizeBytes']}"
     if isinstance(error, _COME_BACK):

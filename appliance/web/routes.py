@@ -16,6 +16,7 @@ from appliance.web import (
     health,
     jobs,
     pages,
+    resumable,
     status,
     uploads,
 )
@@ -30,10 +31,18 @@ class Route(NamedTuple):
 
 
 _JOB = "/jobs/{job_id}"
+_FILE = "/files/{upload_id}"
 
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/upload", uploads.post_upload, Access.SIGNED_IN),
     Route("PUT", "/upload/{filename}", uploads.put_upload, Access.SIGNED_IN),
+    Route("OPTIONS", "/files", resumable.options, Access.PUBLIC),
+    Route("POST", "/files", resumable.create, Access.SIGNED_IN),
+    Route("OPTIONS", _FILE, resumable.options, Access.PUBLIC),
+    Route("HEAD", _FILE, resumable.head, Access.SIGNED_IN),
+    Route("PATCH", _FILE, resumable.append, Access.SIGNED_IN),
+    Route("DELETE", _FILE, resumable.terminate, Access.SIGNED_IN),
+    Route("POST", _FILE, resumable.override, Access.SIGNED_IN),
     Route("GET", "/status/{job_id}", status.get_status, Access.SIGNED_IN),
     Route("GET", "/jobs", jobs.list_jobs, Access.SIGNED_IN),
     Route("GET", _JOB, jobs.get_job, Access.SIGNED_IN),

@@ -13,6 +13,7 @@ from appliance.acts import Acts
 from appliance.clock import Clock
 from appliance.coordination.protocol import Coordination
 from appliance.database.protocol import Database
+from appliance.errors import ResumptionUnsupported
 from appliance.intake.admission import Admission
 from appliance.intake.receiver import Receiver
 from appliance.intake.resumable import ResumableUploads
@@ -89,3 +90,11 @@ def user(request: web.Request) -> User:
     found = request[USER]
     assert found is not None
     return found
+
+
+def resumable_uploads(request: web.Request) -> ResumableUploads:
+    """Raises ResumptionUnsupported where the store cannot append."""
+    uploads = services(request).uploads
+    if uploads is None:
+        raise ResumptionUnsupported
+    return uploads

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from appliance.errors import (
@@ -18,22 +15,25 @@ from appliance.errors import (
     ShuttingDown,
 )
 from appliance.intake.receiver import Reception
-from appliance.jobs import DEFAULT_PRIORITY, HIGHEST_PRIORITY, Job
-from appliance.uploads import Announced, JobOptions
-from appliance.web import bodies
-from appliance.web.multipart import MAX_FIELD_BYTES, MultipartReader, Part
+from appliance.jobs import Job
+from appliance.uploads import Announced
+from appliance.web import bodies, partial_upload
+from appliance.web.multipart import MultipartReader, Part
+from appliance.web.options import job_options
 from appliance.web.problems import wants_page
 from appliance.web.representation import job_document, json_response
 from appliance.web.services import services, user
 
 _FIELDS = frozenset({"preset", "priority", "metadata"})
-_PRESETS = frozenset({"default"})
 
 Receive = Callable[[web.Request, Reception], Awaitable[list[Job]]]
 
 
 async def post_upload(request: web.Request) -> web.StreamResponse:
-    """POST /upload: multipart/form-data with parts `file`, or a raw body with `?filename=`."""
+    """POST /upload: multipart/form-data with parts `file`, or a raw body with `?filename=`; with
+    `Upload-Complete` that of an upload which may be resumed."""
+    if partial_upload.speaks(request) and services(request).uploads is not None:
+        return await partial_upload.create(request)
     if request.content_type == "multipart/form-data":
         return await _counted(request, _receive_multipart)
     if request.content_type == "application/x-www-form-urlencoded" and not request.query:
@@ -77,7 +77,7 @@ async def _receive_raw(request: web.Request, reception: Reception) -> list[Job]:
         size_bytes=request.content_length,
         sha256=_declared_sha256(request.headers),
     )
-    options = _options(request.query)
+    options = job_options(request.query)
     await reception.add(announced, bodies.stream(request))
     return await reception.finish(options)
 
@@ -101,7 +101,7 @@ async def _receive_multipart(request: web.Request, reception: Reception) -> list
             )
     if reception.count == 0:
         raise NoFile("The form has no part named `file` with a file in it.")
-    return await reception.finish(_options(fields))
+    return await reception.finish(job_options(fields))
 
 
 async def _add_file(part: Part, reception: Reception) -> None:
@@ -126,26 +126,3 @@ def _declared_sha256(headers: Mapping[str, str]) -> str | None:
     if len(declared) > 1:
         raise BadRequest("Repr-Digest and Content-Digest contradict each other.")
     return declared.pop() if declared else None
-
-
-def _options(fields: Mapping[str, str]) -> JobOptions:
-    """The owner's wishes. Raises BadRequest."""
-    priority = fields.get("priority", "").strip() or str(DEFAULT_PRIORITY)
-    if not re.fullmatch(r"[0-9]", priority):
-        raise BadRequest(f"priority is a digit from 0 to {HIGHEST_PRIORITY}.")
-    preset = fields.get("preset", "").strip() or "default"
-    if preset not in _PRESETS:
-        raise BadRequest(f"There is no preset {preset!r}; there is: {', '.join(_PRESETS)}.")
-    return JobOptions(preset=preset, priority=int(priority), metadata=_metadata(fields))
-
-
-def _metadata(fields: Mapping[str, str]) -> dict[str, Any]:
-    text = fields.get("metadata", "").strip()
-    if not text:
-        return {}
-    if len(text.encode()) > MAX_FIELD_BYTES:
-        raise BadRequest(f"metadata may have up to {MAX_FIELD_BYTES:,} bytes.")
-    try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise BadRequest(f"metadata is a JSON object; this is not: {error}.") from error

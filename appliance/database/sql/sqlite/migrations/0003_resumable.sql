@@ -10,6 +10,7 @@ CREATE TABLE resumable_uploads (
     length INTEGER CHECK (length >= 0),         -- NULL while the client has not told it
     offset INTEGER NOT NULL DEFAULT 0 CHECK (offset >= 0),   -- durable
     closed INTEGER NOT NULL DEFAULT 0 CHECK (closed IN (0, 1)),  -- the client says that was all
+    by_length INTEGER NOT NULL CHECK (by_length IN (0, 1)),      -- complete with its last byte
     announced TEXT NOT NULL,                    -- JSON: Announced
     options TEXT NOT NULL,                      -- JSON: JobOptions
     tus_metadata TEXT,                          -- Upload-Metadata, as it came

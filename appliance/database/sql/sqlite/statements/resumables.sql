@@ -1,10 +1,10 @@
 -- Resumable uploads. Each move names the state that it leaves.
 
 -- name: insert_resumable!
-INSERT INTO resumable_uploads (id, owner, state, kind, length, announced, options, tus_metadata, parts,
-                               created_at, expires_at)
-VALUES (:id, :owner, 'open', :kind, :length, :announced, :options, :tus_metadata, :parts, :now,
-        :expires_at);
+INSERT INTO resumable_uploads (id, owner, state, kind, length, by_length, announced, options,
+                               tus_metadata, parts, created_at, expires_at)
+VALUES (:id, :owner, 'open', :kind, :length, :by_length, :announced, :options, :tus_metadata,
+        :parts, :now, :expires_at);
 
 -- name: resumable
 SELECT * FROM resumable_uploads WHERE id = :id;
@@ -13,6 +13,7 @@ SELECT * FROM resumable_uploads WHERE id = :id;
 -- name: advance_resumable
 UPDATE resumable_uploads
 SET offset = :offset, length = coalesce(length, :length), closed = max(closed, :closed),
+    by_length = max(by_length, :by_length),
     expires_at = max(expires_at, :expires_at)
 WHERE id = :id AND state = 'open' AND offset <= :offset
 RETURNING *;
@@ -28,7 +29,7 @@ SELECT id, offset FROM resumable_uploads WHERE state = 'open';
 -- Every byte of them is in: a crash came between the last one and the job.
 -- name: full_resumables
 SELECT id FROM resumable_uploads
-WHERE state = 'open' AND (closed = 1 OR (length = offset AND kind <> 'partial'));
+WHERE state = 'open' AND (closed = 1 OR (by_length = 1 AND length = offset)) AND kind <> 'partial';
 
 -- name: expired_resumables
 SELECT id FROM resumable_uploads WHERE state = 'open' AND expires_at <= :now

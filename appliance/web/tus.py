@@ -1,0 +1,276 @@
+"""tus 1.0.0 on /files: core and the extensions creation, creation-with-upload,
+creation-defer-length, expiration, checksum, termination and concatenation.
+
+Source: https://tus.io/protocols/resumable-upload
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from email.utils import formatdate
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from appliance.errors import (
+    BadRequest,
+    ContentTypeRefused,
+    EmptyFile,
+    Forbidden,
+    TusVersionRefused,
+    UploadCompleted,
+)
+from appliance.ids import is_id
+from appliance.intake.resumable import Appended, Checksum, ResumableUploads
+from appliance.uploads import Announced, Resumable
+from appliance.web import bodies
+from appliance.web.options import job_options
+from appliance.web.services import resumable_uploads, user
+
+VERSION = "1.0.0"
+CONTENT_TYPE = "application/offset+octet-stream"
+CHECKSUMS = ("sha1", "sha256", "md5")
+EXTENSIONS = (
+    "creation",
+    "creation-with-upload",
+    "creation-defer-length",
+    "expiration",
+    "checksum",
+    "termination",
+    "concatenation",
+)
+"""All of them need a store with partials, and no more."""
+
+MAX_METADATA_BYTES = 16 * 1024
+_OURS = {"filename", "name", "filetype", "type", "preset", "priority", "metadata"}
+
+
+def speaks(request: web.Request) -> bool:
+    return "Tus-Resumable" in request.headers
+
+
+def abilities(uploads: ResumableUploads) -> dict[str, str]:
+    """What OPTIONS tells."""
+    return {
+        "Tus-Resumable": VERSION,
+        "Tus-Version": VERSION,
+        "Tus-Extension": ",".join(EXTENSIONS),
+        "Tus-Max-Size": str(uploads.admission.limits.max_upload_bytes),
+        "Tus-Checksum-Algorithm": ",".join(CHECKSUMS),
+    }
+
+
+def check_version(request: web.Request) -> None:
+    """Raises TusVersionRefused."""
+    spoken = request.headers.get("Tus-Resumable")
+    if spoken != VERSION:
+        raise TusVersionRefused(
+            "Send `Tus-Resumable: 1.0.0`." if spoken is None else f"Not {spoken}, but 1.0.0."
+        )
+
+
+# --- requests --------------------------------------------------------------------------------
+
+
+async def create(request: web.Request) -> web.StreamResponse:
+    """POST /files: a new upload; with a body its first bytes; or several joined into one."""
+    check_version(request)
+    uploads, owner = resumable_uploads(request), user(request).owner
+    raw = request.headers.get("Upload-Metadata")
+    metadata = _metadata(raw)
+    announced = Announced(
+        filename=metadata.get("filename") or metadata.get("name"),
+        content_type=metadata.get("filetype") or metadata.get("type"),
+        sha256=bodies.declared_sha256(request.headers.get("Repr-Digest")),
+    )
+    options = job_options(_option_fields(metadata), metadata=_foreign(metadata))
+    concat = request.headers.get("Upload-Concat", "").strip()
+    if concat.startswith("final"):
+        joined = await uploads.join(owner, _parts(concat), announced, options, tus_metadata=raw)
+        return _answer(joined, status=201, location=True)
+    if concat not in ("", "partial"):
+        raise BadRequest("Upload-Concat is `partial`, or `final;` and the addresses of the parts.")
+    length = _length(request)
+    if length is None and request.headers.get("Upload-Defer-Length") != "1":
+        raise BadRequest("Send Upload-Length, or `Upload-Defer-Length: 1` to tell it later.")
+    if length == 0:
+        raise EmptyFile("An upload has at least one byte.")
+    with_bytes = request.body_exists and request.headers.get("Content-Length") != "0"
+    if with_bytes:
+        _check_content_type(request)
+    upload = await uploads.create(
+        owner,
+        announced,
+        options,
+        length_bytes=length,
+        kind="partial" if concat else "plain",
+        tus_metadata=raw,
+    )
+    created = Appended(upload)
+    if with_bytes:
+        created = await uploads.append(
+            owner,
+            upload.id,
+            bodies.stream(request),
+            offset_bytes=0,
+            checksum=_checksum(request),
+            content_bytes=request.content_length,
+        )
+    return _answer(created, status=201, location=True, offset=with_bytes)
+
+
+async def head(request: web.Request) -> web.StreamResponse:
+    """HEAD /files/{uploadId}: how far it is; a request that still appends to it is ended."""
+    check_version(request)
+    found = await resumable_uploads(request).look(
+        user(request).owner, request.match_info["upload_id"], ends_by_length=True
+    )
+    response = _answer(found, status=200, offset=True)
+    response.headers.update(_told_before(found.upload))
+    return response
+
+
+async def append(request: web.Request) -> web.StreamResponse:
+    """PATCH /files/{uploadId}"""
+    check_version(request)
+    _check_content_type(request)
+    offset = request.headers.get("Upload-Offset", "")
+    if not re.fullmatch(r"\d{1,18}", offset, re.ASCII):
+        raise BadRequest("Upload-Offset is the number of bytes that are there already.")
+    try:
+        appended = await resumable_uploads(request).append(
+            user(request).owner,
+            request.match_info["upload_id"],
+            bodies.stream(request),
+            offset_bytes=int(offset),
+            length_bytes=_length(request),
+            checksum=_checksum(request),
+            content_bytes=request.content_length,
+        )
+    except UploadCompleted as completed:
+        # Section "Concatenation" wants 403 for what was joined, whoever asks.
+        if "jobId" not in completed.extra:
+            raise Forbidden(completed.detail) from completed
+        raise
+    return _answer(appended, status=204, offset=True)
+
+
+# --- answers ---------------------------------------------------------------------------------
+
+
+def _answer(
+    appended: Appended, *, status: int, location: bool = False, offset: bool = False
+) -> web.Response:
+    upload = appended.upload
+    headers = {"Tus-Resumable": VERSION, "Cache-Control": "no-store"}
+    if location:
+        headers["Location"] = f"/files/{upload.id}"
+    if offset:
+        headers["Upload-Offset"] = str(upload.offset_bytes)
+    if upload.state == "open":
+        headers["Upload-Expires"] = formatdate(upload.expires_at, usegmt=True)
+    if appended.job is not None:
+        headers |= job_headers(appended)
+    return web.Response(status=status, headers=headers)
+
+
+def job_headers(appended: Appended) -> dict[str, str]:
+    """Where to find the job that an upload has become."""
+    assert appended.job is not None
+    return {
+        "Upload-Job-Id": appended.job.id,
+        "Link": f'</status/{appended.job.id}>; rel="monitor"',
+    }
+
+
+def _told_before(upload: Resumable) -> dict[str, str]:
+    """What the client has told of the upload, for HEAD to tell again."""
+    headers = {}
+    if upload.length_bytes is not None:
+        headers["Upload-Length"] = str(upload.length_bytes)
+    else:
+        headers["Upload-Defer-Length"] = "1"
+    if upload.tus_metadata:
+        headers["Upload-Metadata"] = upload.tus_metadata
+    if upload.kind == "partial":
+        headers["Upload-Concat"] = "partial"
+    elif upload.kind == "final":
+        parts = " ".join(f"/files/{part}" for part in upload.parts)
+        headers["Upload-Concat"] = f"final;{parts}"
+    return headers
+
+
+# --- header fields ---------------------------------------------------------------------------
+
+
+def _check_content_type(request: web.Request) -> None:
+    if request.content_type != CONTENT_TYPE:
+        raise ContentTypeRefused(f"Bytes of an upload are sent as `Content-Type: {CONTENT_TYPE}`.")
+
+
+def _length(request: web.Request) -> int | None:
+    text = request.headers.get("Upload-Length")
+    if text is None:
+        return None
+    if not re.fullmatch(r"\d{1,18}", text, re.ASCII):
+        raise BadRequest("Upload-Length is a number of bytes, 0 or more.")
+    return int(text)
+
+
+def _checksum(request: web.Request) -> Checksum | None:
+    text = request.headers.get("Upload-Checksum")
+    if text is None:
+        return None
+    algorithm, _, encoded = text.partition(" ")
+    if algorithm not in CHECKSUMS:
+        raise BadRequest(f"Upload-Checksum takes {', '.join(CHECKSUMS)}; not {algorithm[:20]!r}.")
+    try:
+        return Checksum(algorithm, base64.b64decode(encoded.strip(), validate=True))
+    except (binascii.Error, ValueError):
+        raise BadRequest(
+            "Upload-Checksum is an algorithm, a space and the digest in base64."
+        ) from None
+
+
+def _metadata(raw: str | None) -> dict[str, str]:
+    """Keys and values of `Upload-Metadata`. Raises BadRequest."""
+    if not raw:
+        return {}
+    if len(raw) > MAX_METADATA_BYTES:
+        raise BadRequest(f"Upload-Metadata may have up to {MAX_METADATA_BYTES:,} bytes.")
+    found: dict[str, str] = {}
+    for pair in raw.split(","):
+        key, _, encoded = pair.strip().partition(" ")
+        if not re.fullmatch(r"[!-+\--~]{1,100}", key, re.ASCII) or key in found:
+            raise BadRequest(
+                "Upload-Metadata has keys of ASCII without spaces or commas, each once."
+            )
+        try:
+            found[key] = base64.b64decode(encoded.strip(), validate=True).decode("utf-8")
+        except (binascii.Error, ValueError):
+            raise BadRequest(
+                f"The value of {key!r} in Upload-Metadata is no base64 of UTF-8."
+            ) from None
+    return found
+
+
+def _option_fields(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {name: metadata[name] for name in ("preset", "priority", "metadata") if name in metadata}
+
+
+def _foreign(metadata: Mapping[str, str]) -> dict[str, str]:
+    """What clients of their own accord say of a file (Uppy: relativePath): the job carries it."""
+    return {key: value for key, value in metadata.items() if key not in _OURS}
+
+
+def _parts(concat: str) -> list[str]:
+    kind, _, addresses = concat.partition(";")
+    ids = [urlsplit(address).path.rpartition("/")[2] for address in addresses.split()]
+    if kind.strip() != "final" or not ids or not all(map(is_id, ids)):
+        raise BadRequest(
+            "Upload-Concat is `final;` and the addresses of the parts, spaces between."
+        )
+    return ids
