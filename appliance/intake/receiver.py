@@ -223,6 +223,8 @@ class Reception:
         DigestMismatch, QuotaExceeded, StorageFull, StorageUnavailable, and whatever `body` raises.
         """
         await self._admission.check_announced(self._owner, announced)
+        if self._received:
+            await self._received[-1][1].seal()  # it has to wait for this one
         filename = filenames.clean(announced.filename)
         incoming = await self._files.enter_async_context(await self._receiver.open_incoming())
         digest = hashlib.sha256()
@@ -258,7 +260,6 @@ class Reception:
             file_type = self._recognise(head, filename, announced)
         self._size_bytes += size
         await self._admission.check_quota(self._owner, self._size_bytes)
-        await incoming.seal()
         received = Received(filename=filename, file_type=file_type, size_bytes=size, sha256=sha256)
         self._received.append((received, incoming))
 

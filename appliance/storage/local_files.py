@@ -54,7 +54,8 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
         written += os.write(descriptor, memoryview(data)[written:])
 
 
-def sync_file(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make a file's bytes, or a directory's names, durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -62,16 +63,8 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def rename_durably(source: Path, target: Path) -> None:
-    """Give the synced file `source` its place, and make the new names durable."""
+def put_in_place(source: Path, target: Path) -> list[Path]:
+    """Rename `source` to `target`; the directories that gained a name by it, to be synced."""
     gained = [target.parent]
     while not gained[-1].exists():
         gained.append(gained[-1].parent)
@@ -84,8 +77,7 @@ def rename_durably(source: Path, target: Path) -> None:
             if not source.exists():
                 raise
             # Somebody removed the directory, empty until now, under our hands: once more
-    for directory in gained:
-        sync_directory(directory)
+    return gained
 
 
 @contextlib.contextmanager

@@ -84,7 +84,7 @@ class LocalPartials:
                     freed += size_bytes
                 elif not same_boot and size_bytes > recorded[path.name]:
                     os.truncate(path, recorded[path.name])
-                    local_files.sync_file(path)
+                    local_files.sync(path)
                     freed += size_bytes - recorded[path.name]
             mark.write_text(now, "ascii")
             return freed
@@ -97,7 +97,7 @@ class LocalPartials:
     def _create(self, name: str) -> None:
         with local_files.translated(self._folder):
             os.close(os.open(self._path(name), _CREATE, 0o640))
-            local_files.sync_directory(self._folder)
+            local_files.sync(self._folder)
 
     def _open(self, name: str, offset_bytes: int) -> int:
         with local_files.translated(name):
@@ -136,9 +136,10 @@ class LocalPartials:
         with local_files.translated(key):
             if not path.exists() and target.exists():
                 return  # an earlier life came this far
-            local_files.sync_file(path)
-            local_files.rename_durably(path, target)
-            local_files.sync_directory(self._folder)
+            local_files.sync(path)
+            for directory in local_files.put_in_place(path, target):
+                local_files.sync(directory)
+            local_files.sync(self._folder)
 
     def _delete(self, name: str) -> int:
         path = self._path(name)

@@ -32,10 +32,10 @@ class Incoming(Protocol):
         ...
 
     async def seal(self) -> None:
-        """No more bytes come: they are durable when this returns, and nothing but the name is
-        held open, so that many files may wait for one commit.
+        """No more bytes come, but the commit waits for other files: hold neither memory nor a
+        descriptor until then.
 
-        Raises StorageFull, StorageUnavailable. `commit` seals what is not sealed.
+        Raises StorageFull, StorageUnavailable. `commit` needs no seal before it.
         """
         ...
 
