@@ -49,7 +49,8 @@ wheel: $(VENV)/.installed ## build the wheel and the source distribution into di
 COMPILE = $(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate
 lock: $(VENV)/uv/bin/uv ## bring the lock files up to date with pyproject.toml
-	$(COMPILE) $(ARGS) pyproject.toml --group dev --output-file requirements-dev.lock
+	$(COMPILE) $(ARGS) pyproject.toml --all-extras --group dev --output-file requirements-dev.lock
+	$(COMPILE) pyproject.toml --all-extras --constraint requirements-dev.lock --output-file requirements-image.lock
 	$(COMPILE) pyproject.toml --constraint requirements-dev.lock --output-file requirements.lock
 	$(COMPILE) --group build --constraint requirements-dev.lock --output-file requirements-build.lock
 
