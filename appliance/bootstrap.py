@@ -37,10 +37,14 @@ from appliance.maintenance.pruner import Pruner
 from appliance.maintenance.redriver import Redriver
 from appliance.maintenance.rescuer import Rescuer
 from appliance.maintenance.sampler import Sampler
-from appliance.maintenance.service import Maintenance
+from appliance.maintenance.service import Maintenance, Service
 from appliance.maintenance.stager import Stager
+from appliance.maintenance.teller import Teller
+from appliance.maintenance.watch import Watch
 from appliance.metrics import Metrics
 from appliance.notify.announcer import Announcer
+from appliance.notify.apprise import AppriseMessenger
+from appliance.notify.operators import Messenger
 from appliance.processors.protocol import Limits
 from appliance.queue.protocol import Queue
 from appliance.queue.table import TableQueue
@@ -88,6 +92,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     data_dir.prepare(config.data_dir)
     stack.enter_context(data_dir.locked(config.data_dir))
     listening = stack.enter_context(listen(config))
+    messenger = await open_messenger(config)
     parts = await _open_parts(stack, config)
     node = data_dir.node_id(config.data_dir)
     worker_id = f"{node}:{new_id()}" if with_workers else None
@@ -96,13 +101,14 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     if worker_id is not None:
         await _take_back(parts, rescuer, worker_id, node)
         crew = await _start_crew(stack, parts, config, worker_id, node)
-    maintenance = _maintenance(parts, config, rescuer)
-    maintenance.start()
-    stack.push_async_callback(maintenance.stop)
-
     url = config.url
     if not (config.port or config.public_url):
         url = f"http://{config.host}:{listening.getsockname()[1]}"
+    tellers = [_teller(parts, messenger, crew, url)] if messenger else []
+    maintenance = _maintenance(parts, config, rescuer, *tellers)
+    maintenance.start()
+    stack.push_async_callback(maintenance.stop)
+
     # Last: a start that fails before this one leaves the first sign-in link to the next.
     signin_token = await ensure_admin_key(
         parts.database,
@@ -116,7 +122,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     return Appliance(url=url, signin_url=signin_url, services=services)
 
 
-def _maintenance(parts: _Parts, config: Config, rescuer: Rescuer) -> Maintenance:
+def _maintenance(parts: _Parts, config: Config, rescuer: Rescuer, *others: Service) -> Maintenance:
     days = config.delete_after_days
     return Maintenance(
         [
@@ -137,7 +143,22 @@ def _maintenance(parts: _Parts, config: Config, rescuer: Rescuer) -> Maintenance
                 clock=parts.clock,
                 delete_after_s=days * 24 * 3600.0 if days else None,
             ),
+            *others,
         ]
+    )
+
+
+def _teller(parts: _Parts, messenger: Messenger, crew: Crew | None, url: str) -> Teller:
+    pools = crew.pools if crew else ()
+    return Teller(
+        database=parts.database,
+        messenger=messenger,
+        watch=Watch(
+            parts.database, parts.clock, own_pools=lambda: [pool.state() for pool in pools]
+        ),
+        metrics=parts.metrics,
+        clock=parts.clock,
+        url=url,
     )
 
 
@@ -323,6 +344,15 @@ async def open_database(config: Config) -> Database:
 
 def open_storage(config: Config) -> Storage:
     return LocalStorage.open(Path(unquote(urlsplit(config.storage_url).path)))
+
+
+async def open_messenger(config: Config) -> Messenger | None:
+    """What tells the operators; None: nobody is to be told. Raises ConfigurationError."""
+    if config.notify_urls is None:
+        return None
+    messenger = AppriseMessenger(config.notify_urls)
+    await messenger.check()
+    return messenger
 
 
 def pool_sizes(config: Config) -> dict[JobType, PoolSize]:

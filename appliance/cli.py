@@ -63,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Run the whole appliance in one process: HTTP, queue, workers, maintenance.",
     )  # fmt: skip
     for setting in SETTINGS:
-        if setting.name == "admin_key":
-            continue  # a secret on the command line is there for every user of the machine to see
+        if setting.secret:
+            continue
         default = f" [{setting.default}]" if setting.default else ""
         serve.add_argument(
             f"--{setting.name.replace('_', '-')}",
@@ -132,6 +132,10 @@ async def _check(config: Config, options: argparse.Namespace) -> int:
     faults: list[str] = []
     data_dir.prepare(config.data_dir)
     try:
+        await bootstrap.open_messenger(config)
+    except ConfigurationError as error:
+        faults += error.faults
+    try:
         with data_dir.locked(config.data_dir):
             bootstrap.listen(config).close()
             storage = bootstrap.open_storage(config)
@@ -145,8 +149,9 @@ async def _check(config: Config, options: argparse.Namespace) -> int:
             database = await bootstrap.open_database(config)
             await database.close()
     except data_dir.AlreadyRunning:
-        print("An appliance runs on this data directory; its /readyz tells how its parts are.")
-        return 0
+        if not faults:
+            print("An appliance runs on this data directory; its /readyz tells how its parts are.")
+            return 0
     except ConfigurationError as error:
         faults += error.faults
     except ApplianceError as error:

@@ -85,7 +85,7 @@ class Untold(msgspec.Struct, frozen=True):
     message: str
     jobs: int
     first_at: float
-    example: str
+    last_at: float
 
 
 def fingerprint(job_type: str, error: JobError, error_class: str) -> str:
@@ -174,8 +174,15 @@ def untold() -> Transaction[list[Untold]]:
     return [record(Untold, row) for row in rows]
 
 
-def mark_told(*, until: float, now: float) -> Transaction[None]:
-    yield Statement("mark_told", {"until": until, "now": now})
+def mark_told(told: Sequence[Untold], *, now: float) -> Transaction[None]:
+    """Record that the operators were told of these groups, as `untold` gave them.
+
+    What came since stays untold. A group in which something came to light meanwhile that is older
+    than the newest of `told` stays untold as a whole: it is told again, and nothing is lost.
+    """
+    jobs = {group.fingerprint: group.jobs for group in told}
+    until = max(group.last_at for group in told)
+    yield Statement("mark_told", {"told": as_json(jobs), "until": until, "now": now})
 
 
 def _groups(rows: Sequence[Row]) -> list[Group]:

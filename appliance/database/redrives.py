@@ -168,6 +168,15 @@ def running() -> Transaction[list[str]]:
     return [row["id"] for row in rows]
 
 
+def stopped(*, after: float) -> Transaction[list[Redrive]]:
+    """Those that stopped by themselves later than that, in the order in which they did."""
+    rows = yield Statement("stopped_redrives", {"after": after})
+    found = []
+    for row in rows:
+        found.append((yield from _redrive(row)))
+    return found
+
+
 def forget_ended(*, before: float) -> Transaction[int]:
     yield Statement("delete_old_redrive_jobs", {"before": before})
     rows = yield Statement("delete_old_redrives", {"before": before})

@@ -57,6 +57,9 @@ SELECT * FROM redrives ORDER BY id DESC LIMIT :limit;
 -- name: running_redrives
 SELECT * FROM redrives WHERE state = 'running' ORDER BY id;
 
+-- name: stopped_redrives
+SELECT * FROM redrives WHERE state = 'stopped' AND ended_at > :after ORDER BY ended_at;
+
 -- name: delete_old_redrive_jobs!
 DELETE FROM redrive_jobs WHERE redrive_id IN (SELECT id FROM redrives WHERE ended_at < :before);
 
