@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from appliance.clock import rfc3339
 from appliance.database.job_reads import NEWEST
 from appliance.database.protocol import Row, Statement, Transaction
 from appliance.database.records import as_json, record
@@ -73,6 +74,14 @@ class Filter(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
             "since": self.since,
             "until": self.until,
         }
+
+    def document(self) -> dict[str, Any]:
+        """What is set, as JSON for people: camelCase, times RFC 3339."""
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        for name in ("since", "until"):
+            if name in document:
+                document[name] = rfc3339(document[name])
+        return document
 
 
 class Untold(msgspec.Struct, frozen=True):
