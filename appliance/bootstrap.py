@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -342,8 +343,36 @@ async def open_database(config: Config) -> Database:
     return await SqliteDatabase.open(path)
 
 
+@asynccontextmanager
+async def beside(config: Config) -> AsyncIterator[tuple[Database, Acts]]:
+    """The database and what people do to jobs, for a command beside a running server.
+
+    Announcements reach nobody: the server finds what became PENDING when it looks, within 2 s.
+    The storage is not opened: that would discard what the server is receiving.
+    """
+    clock = SystemClock()
+    database = await open_database(config)
+    try:
+        yield (
+            database,
+            Acts(
+                database,
+                LocalStorage(_storage_path(config)),
+                TableQueue(database, clock),
+                Announcer(MemoryCoordination(clock)),
+                clock,
+            ),
+        )
+    finally:
+        await database.close()
+
+
 def open_storage(config: Config) -> Storage:
-    return LocalStorage.open(Path(unquote(urlsplit(config.storage_url).path)))
+    return LocalStorage.open(_storage_path(config))
+
+
+def _storage_path(config: Config) -> Path:
+    return Path(unquote(urlsplit(config.storage_url).path))
 
 
 async def open_messenger(config: Config) -> Messenger | None:

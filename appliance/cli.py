@@ -14,14 +14,17 @@ import uvloop
 
 import appliance
 from appliance import log
-from appliance.commands import check, keys, serve
+from appliance.commands import check, dead_letters, keys, serve
 from appliance.commands.command import EXIT_FAULT
 from appliance.config import load
 from appliance.errors import ApplianceError, ConfigurationError
 from appliance.selftest import command as selftest
 
-COMMANDS = (serve, check, selftest, keys)
+COMMANDS = (serve, check, selftest, keys, dead_letters)
 """In the order of `--help`; each module has `add_to`."""
+
+EXIT_INTERRUPTED = 130
+"""As shells have it for Ctrl-C."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -39,6 +42,8 @@ def main(arguments: list[str] | None = None) -> None:
     except ApplianceError as error:
         print(f"appliance: {error.detail}", file=sys.stderr)
         code = EXIT_FAULT
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
     sys.exit(code)
 
 

@@ -7,6 +7,8 @@ coroutine that is run there is given the configuration and the options, and retu
 from __future__ import annotations
 
 import argparse
+import os
+import pwd
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
@@ -31,3 +33,20 @@ async def opened_database(config: Config) -> AsyncIterator[Database]:
         yield database
     finally:
         await database.close()
+
+
+def actor() -> str:
+    """Who types this, for the audit log: who has logged in, whoever he has become since."""
+    try:
+        return f"shell:{os.getlogin()}"
+    except OSError:  # no terminal
+        pass
+    try:
+        return f"shell:{pwd.getpwuid(os.getuid()).pw_name}"
+    except KeyError:  # a container's user without a name
+        return f"shell:{os.getuid()}"
+
+
+def printable(text: str) -> str:
+    """Somebody else's text, fit for a terminal."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

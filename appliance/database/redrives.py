@@ -170,6 +170,18 @@ def get(redrive_id: str) -> Transaction[Redrive | None]:
     return (yield from _redrive(rows[0])) if rows else None
 
 
+def with_waves(redrive_id: str) -> Transaction[tuple[Redrive, dict[int, Counts]] | None]:
+    """A redrive, and what became of the jobs of each of its waves so far."""
+    redrive = yield from get(redrive_id)
+    if redrive is None:
+        return None
+    counted = yield Statement("redrive_counts", {"id": redrive_id})
+    return redrive, {
+        wave: _counts([row for row in counted if row["wave"] == wave])
+        for wave in range(1, redrive.wave + 1)
+    }
+
+
 def latest(*, limit: int) -> Transaction[list[Redrive]]:
     """Newest first."""
     rows = yield Statement("redrives", {"limit": limit})

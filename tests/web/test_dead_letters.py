@@ -16,7 +16,16 @@ from tests.conftest import Serve, Served
 from tests.web.browser import signed_in
 from tests.web.conftest import Join
 from tests.web.test_status import MALFORMED
-from tests.web.wire import claim, complete, fail, failed, refused, services_of, upload
+from tests.web.wire import (
+    claim,
+    complete,
+    fail,
+    failed,
+    redrive_when,
+    refused,
+    services_of,
+    upload,
+)
 
 
 async def listed(served: Served, **query: str) -> list[str]:
@@ -239,8 +248,7 @@ async def test_waves_stop_by_themselves(serve: Serve) -> None:
     assert (await served.json("GET", f"/status/{first}"))["status"] == "PENDING"
     await claim(served, first)
     await fail(served, first, attempt=2)
-    while (redrive := await served.json("GET", f"/redrives/{redrive_id}"))["state"] == "running":
-        pass  # the redriver looks every second
+    redrive = await redrive_when(served, redrive_id, lambda one: one["state"] != "running")
     assert redrive["state"] == "stopped"
     assert (redrive["counts"]["failed"], redrive["counts"]["waiting"]) == (1, 3)
     assert redrive["endedAt"] >= redrive["createdAt"]

@@ -7,7 +7,7 @@ import pytest
 from appliance.ids import new_id
 from tests.conftest import Serve
 from tests.web.test_status import MALFORMED
-from tests.web.wire import claim, complete, fail, failed, refused, services_of
+from tests.web.wire import claim, complete, fail, failed, redrive_when, refused, services_of
 
 
 async def test_newest_first(serve: Serve) -> None:
@@ -60,8 +60,7 @@ async def test_one_that_stopped_still_tells_what_became_of_its_last_wave(serve: 
     assert (stopped.state, stopped.counts.running) == ("stopped", 2)
     for job_id in ids[2:]:
         await complete(served, job_id, attempt=2)
-    while (redrive := await served.json("GET", f"/redrives/{redrive_id}"))["counts"]["running"]:
-        pass  # the redriver looks every second
+    redrive = await redrive_when(served, redrive_id, lambda one: one["counts"]["running"] == 0)
     assert (redrive["counts"]["completed"], redrive["counts"]["failed"]) == (3, 1)
     assert redrive["state"] == "stopped"
 

@@ -187,6 +187,16 @@ async def until(condition: Callable[[], object], deadline_s: float = DEADLINE_S)
             await asyncio.sleep(0.005)
 
 
+async def redrive_when(served: Served, redrive_id: str, condition: Callable[[Any], object]) -> Any:
+    """The redrive once `condition` holds of it; the redriver looks every second."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            redrive = await served.json("GET", f"/redrives/{redrive_id}")
+            if condition(redrive):
+                return redrive
+            await asyncio.sleep(0.05)
+
+
 async def in_pieces(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
     """A body that aiohttp sends chunked."""
     for piece in pieces:

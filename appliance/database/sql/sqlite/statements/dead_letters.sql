@@ -37,6 +37,7 @@ WHERE d.job_id < :before_id
   AND (:code IS NULL OR d.error_code = :code)
   AND (:since IS NULL OR d.created_at >= :since)
   AND (:until IS NULL OR d.created_at < :until)
+  AND (:ids IS NULL OR d.job_id IN (SELECT value FROM json_each(:ids)))
 ORDER BY d.job_id DESC
 LIMIT :limit;
 
@@ -50,6 +51,7 @@ WHERE d.job_id < :before_id
   AND (:code IS NULL OR d.error_code = :code)
   AND (:since IS NULL OR d.created_at >= :since)
   AND (:until IS NULL OR d.created_at < :until)
+  AND (:ids IS NULL OR d.job_id IN (SELECT value FROM json_each(:ids)))
 ORDER BY d.job_id DESC
 LIMIT :limit;
 
