@@ -14,9 +14,9 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import upload
+from bench import queue, upload
 
-BENCHES = {"upload": upload.run}
+BENCHES = {"upload": upload.run, "queue": queue.run}
 RESULTS = Path(__file__).parent / "results"
 
 
