@@ -14,9 +14,9 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import queue, upload
+from bench import growth, queue, upload
 
-BENCHES = {"upload": upload.run, "queue": queue.run}
+BENCHES = {"upload": upload.run, "queue": queue.run, "growth": growth.run}
 RESULTS = Path(__file__).parent / "results"
 
 
