@@ -20,7 +20,7 @@ from pathlib import Path
 
 import structlog
 
-from appliance.database import figures, jobs, workers
+from appliance.database import dead_letters, figures, job_reads, jobs, turns, workers
 from appliance.database.sqlite import SqliteDatabase
 from appliance.jobs import JobStatus, JobType
 from bench.crowd import OWNERS, SELDOM, Crowd, make_small
@@ -64,7 +64,7 @@ def _reading(make: Callable[[Side], object]) -> Step:
 async def _claim(side: Side) -> float:
     """Which is next, and the lease on it; handed back, so that there is always one."""
     began = time.perf_counter()
-    (job_id,) = await side.database.read(jobs.ready(JobType.IMAGE, limit=1))
+    (job_id,) = await side.database.read(turns.ready(JobType.IMAGE, limit=1, now=side.now))
     claim = await side.database.write(jobs.claim(job_id, worker="w", now=side.now))
     took_s = time.perf_counter() - began
     assert claim is not None
@@ -81,7 +81,7 @@ async def _whole_life(side: Side) -> float:
     job = a_job(owner=OWNERS[0], type=JobType.ANY, created_at=side.now)
     began = time.perf_counter()
     await side.database.write(jobs.create([job]))
-    (job_id,) = await side.database.read(jobs.ready(JobType.ANY, limit=1))
+    (job_id,) = await side.database.read(turns.ready(JobType.ANY, limit=1, now=side.now))
     claim = await side.database.write(jobs.claim(job_id, worker="w", now=side.now))
     assert claim is not None
     await side.database.write(
@@ -93,24 +93,26 @@ async def _whole_life(side: Side) -> float:
 async def _dashboard(side: Side) -> float:
     """All that the page reads."""
     began = time.perf_counter()
-    await side.database.read(jobs.page(owner=None, limit=PAGE))
+    await side.database.read(job_reads.page(owner=None, limit=PAGE))
     await side.database.read(figures.queue())
     await side.database.read(figures.hour(now=side.now))
+    await side.database.read(workers.pools())
+    await side.database.read(figures.running())
     await side.database.size_bytes()
     return time.perf_counter() - began
 
 
 def _page(**filters: object) -> Step:
-    return _reading(lambda side: jobs.page(**{"owner": None, "limit": PAGE, **filters}))  # type: ignore[arg-type]
+    return _reading(lambda side: job_reads.page(**{"owner": None, "limit": PAGE, **filters}))  # type: ignore[arg-type]
 
 
 STEPS: dict[str, Step] = {
-    "status of a job": _reading(lambda side: jobs.get(random.choice(side.ids))),
+    "status of a job": _reading(lambda side: job_reads.get(random.choice(side.ids))),
     "claim": _claim,
     "enqueue, claim, complete": _whole_life,
     "list, newest page": _page(),
     "list, a page in the middle": _reading(
-        lambda side: jobs.page(owner=None, before=side.middle, limit=PAGE)
+        lambda side: job_reads.page(owner=None, before=side.middle, limit=PAGE)
     ),
     "list, an owner": _page(owner=OWNERS[3]),
     "list, an owner of 5 old jobs": _page(owner=SELDOM),
@@ -123,20 +125,33 @@ STEPS: dict[str, Step] = {
     "list, a type of few jobs": _page(job_type=JobType.VIDEO),
     "list, an owner's newest 5 FAILED": _page(owner=OWNERS[3], status=JobStatus.FAILED, limit=5),
     "search, an id": _reading(
-        lambda side: jobs.page(owner=None, q=random.choice(side.ids), limit=PAGE)
+        lambda side: job_reads.page(owner=None, q=random.choice(side.ids), limit=PAGE)
     ),
     "search, part of many names": _page(q="photo"),
     "search, part of no name": _page(q="nothing like it"),
     "dashboard, the queue's figures": _reading(lambda side: figures.queue()),
     "dashboard, the last hour": _reading(lambda side: figures.hour(now=side.now)),
     "dashboard, all it reads": _dashboard,
+    "dead letters, groups": _reading(lambda side: dead_letters.groups(limit=PAGE)),
+    "dead letters, newest page": _reading(
+        lambda side: dead_letters.page(dead_letters.Filter(), limit=PAGE)
+    ),
+    "dead letters, an owner's newest 5": _reading(
+        lambda side: dead_letters.page(dead_letters.Filter(owner=OWNERS[3]), limit=5)
+    ),
+    "dead letters, of a type without": _reading(
+        lambda side: dead_letters.page(dead_letters.Filter(type=JobType.VIDEO), limit=PAGE)
+    ),
+    "dead letters, how many of a type": _reading(
+        lambda side: dead_letters.count(dead_letters.Filter(type=JobType.IMAGE))
+    ),
     "events, the last 20 moves": _reading(
-        lambda side: jobs.changed_since(side.last_move - 20, owner=None, limit=100)
+        lambda side: job_reads.changed_since(side.last_move - 20, owner=None, limit=100)
     ),
     "events, an owner's": _reading(
-        lambda side: jobs.changed_since(side.last_move - 20, owner=OWNERS[0], limit=100)
+        lambda side: job_reads.changed_since(side.last_move - 20, owner=OWNERS[0], limit=100)
     ),
-    "stager, the next due": _reading(lambda side: jobs.next_due_at()),
+    "stager, what is due": _reading(lambda side: jobs.due(now=side.now, limit=100)),
     "rescuer, workers and leases": _reading(lambda side: workers.census()),
 }
 
@@ -198,7 +213,7 @@ async def _side(path: Path, now: float) -> Side:
         ids=ids,
         now=now,
         middle=ids[len(ids) // 2],
-        last_move=await database.read(jobs.last_history_id()),
+        last_move=await database.read(job_reads.last_history_id()),
     )
 
 

@@ -24,19 +24,20 @@ import uvloop
 
 from appliance.clock import SystemClock
 from appliance.coordination.memory import MemoryCoordination
-from appliance.database import jobs, workers
+from appliance.database import job_reads, jobs, workers
 from appliance.database.sqlite import SqliteDatabase
 from appliance.events import ALL_JOBS, JobChanged
 from appliance.ids import new_id
-from appliance.jobs import Claim, JobStatus, JobType
+from appliance.jobs import JobStatus, JobType
 from appliance.metrics import Metrics
 from appliance.notify.announcer import Announcer
 from appliance.processors.protocol import Limits
 from appliance.queue.table import TableQueue
 from appliance.storage.local import LocalStorage
-from appliance.workers.attempt import Attempts
+from appliance.workers.attempt import Attempts, Running
 from appliance.workers.nursery import Nursery
 from appliance.workers.pool import Pool
+from appliance.workers.surroundings import Surroundings
 from tests.records import a_job
 
 WORKER = "bench"
@@ -46,12 +47,18 @@ LIMITS = Limits(memory_bytes=200_000_000, cpu_s=20, file_bytes=10_000_000, wall_
 class Parts:
     """Of a server, as `bootstrap` puts them together."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: SqliteDatabase, folder: Path) -> None:
+        self.scratch_dir = folder / "scratch"
+        self.scratch_dir.mkdir(exist_ok=True)
+        self.storage = LocalStorage.open(folder / "files")
         self.clock = SystemClock()
         self.database = database
         self.coordination = MemoryCoordination(self.clock)
         self.announcer = Announcer(self.coordination)
-        self.queue = TableQueue(database)
+        self.queue = TableQueue(database, self.clock)
+        self.surroundings = Surroundings(
+            database=database, storage=self.storage, scratch_dir=self.scratch_dir, reserve_bytes=0
+        )
 
     def pool(self, size: int, *, nursery: Any, attempts: Any) -> Pool:
         return Pool(
@@ -88,9 +95,11 @@ class NoWork:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self.surroundings = parts.surroundings
         self.done = asyncio.Semaphore(0)
 
-    async def run(self, claim: Claim, *_: Any) -> None:
+    async def run(self, run: Running, _nursery: Any) -> None:
+        claim = run.claim
         job = await self._parts.database.write(
             jobs.complete(
                 claim.job.id,
@@ -105,7 +114,7 @@ class NoWork:
         self.done.release()
 
 
-async def throughput(parts: Parts, _folder: Path) -> None:
+async def throughput(parts: Parts) -> None:
     while line := await asyncio.to_thread(sys.stdin.readline):
         order = json.loads(line)
         work = NoWork(parts)
@@ -126,20 +135,18 @@ async def throughput(parts: Parts, _folder: Path) -> None:
         print(json.dumps(took), flush=True)
 
 
-async def latency(parts: Parts, folder: Path) -> None:
-    scratch = folder / "scratch"
-    scratch.mkdir()
-    storage = LocalStorage.open(folder / "files")
+async def latency(parts: Parts) -> None:
     pool = parts.pool(
         2,
-        nursery=Nursery("IMAGE", scratch_dir=scratch, processor="bench.idle_processor"),
+        nursery=Nursery("IMAGE", scratch_dir=parts.scratch_dir, processor="bench.idle_processor"),
         attempts=Attempts(
             database=parts.database,
-            storage=storage,
+            storage=parts.storage,
             announcer=parts.announcer,
             metrics=Metrics(),
             clock=parts.clock,
-            scratch_dir=scratch,
+            surroundings=parts.surroundings,
+            scratch_dir=parts.scratch_dir,
             limits=LIMITS,
         ),
     )
@@ -148,7 +155,7 @@ async def latency(parts: Parts, folder: Path) -> None:
         start_ms, end_ms = [], []
         for _ in range(json.loads(line)["jobs"]):
             key = f"raw/{new_id()}"
-            async with await storage.receive() as incoming:
+            async with await parts.storage.receive() as incoming:
                 await incoming.write(b"nothing")
                 await incoming.commit(key)
             began = time.monotonic()
@@ -172,7 +179,7 @@ async def _attempt(parts: Parts, key: str) -> tuple[float, float]:
             if msgspec.json.decode(message, type=JobChanged).final:
                 break
         ended = time.monotonic()
-    job = await parts.database.read(jobs.get(job_id))
+    job = await parts.database.read(job_reads.get(job_id))
     assert job is not None
     assert job.status is JobStatus.COMPLETED, job.error
     return job.result["beganS"], ended
@@ -180,9 +187,9 @@ async def _attempt(parts: Parts, key: str) -> tuple[float, float]:
 
 async def main(discipline: str, folder: Path) -> None:
     database = await SqliteDatabase.open(folder / f"{discipline}.db")
-    parts = Parts(database)
+    parts = Parts(database, folder)
     await database.write(workers.register(WORKER, node=WORKER, now=parts.clock.now()))
-    await {"throughput": throughput, "latency": latency}[discipline](parts, folder)
+    await {"throughput": throughput, "latency": latency}[discipline](parts)
     await database.close()
 
 
