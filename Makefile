@@ -30,7 +30,7 @@ fmt: $(VENV)/.installed-dev ## format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.installed-dev ## measure against the peers; ONLY=upload runs one
+bench: $(VENV)/.installed-dev ## measure against the peers and its own goals; ONLY=queue runs one
 	$(BIN)/python -m bench $(ONLY) $(ARGS)
 
 screenshots: export PATH := $(CURDIR)/$(BIN):$(PATH)

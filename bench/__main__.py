@@ -14,9 +14,14 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import growth, queue, upload
+from bench import growth, isolation, queue, upload
 
-BENCHES = {"upload": upload.run, "queue": queue.run, "growth": growth.run}
+BENCHES = {
+    "upload": upload.run,
+    "queue": queue.run,
+    "growth": growth.run,
+    "isolation": isolation.run,
+}
 RESULTS = Path(__file__).parent / "results"
 
 
