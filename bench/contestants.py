@@ -11,6 +11,8 @@ import json
 import subprocess
 import sys
 import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -40,13 +42,23 @@ def peer_versions(*packages: str) -> str:
     return ", ".join(map(" ".join, zip(packages, done.stdout.split(), strict=True)))
 
 
-def service_environ(name: str) -> dict[str, str]:
-    """Install and start a service of `scripts/services`; what its users must know."""
-    subprocess.run(("scripts/services", "start", name), check=True, stdout=subprocess.DEVNULL)
-    done = subprocess.run(
-        ("scripts/services", "env", name), check=True, capture_output=True, text=True
+@contextmanager
+def service(name: str) -> Iterator[dict[str, str]]:
+    """One of `scripts/services`, installed and started; gives what its users must know, and stops
+    it in the end if it did not run before."""
+    ran = _services("status", name).returncode == 0
+    _services("start", name).check_returncode()
+    try:
+        yield dict(line.split("=", 1) for line in _services("env", name).stdout.splitlines())
+    finally:
+        if not ran:
+            _services("stop", name)
+
+
+def _services(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ("scripts/services", *arguments), stdout=subprocess.PIPE, text=True, check=False
     )
-    return dict(line.split("=", 1) for line in done.stdout.splitlines())
 
 
 class Contestant:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.contestants import Contestant, peer_versions, peers_python, service_environ
+from bench.contestants import Contestant, peer_versions, peers_python, service
 from bench.rounds import ROUNDS, ratios, spread, table
 
 
@@ -60,9 +60,9 @@ async def run() -> str:
 
 
 async def _throughput(folder: Path) -> list[str]:
-    url = service_environ("postgres")["POSTGRES_URL"]
     python = peers_python()
     async with AsyncExitStack() as stack:
+        url = stack.enter_context(service("postgres"))["POSTGRES_URL"]
         enter = stack.enter_async_context
         ours = await enter(Contestant("queue_ours", "throughput", str(folder)))
         huey = await enter(Contestant("queue_huey", str(folder / "huey.db"), python=python))
