@@ -31,7 +31,8 @@ def main() -> None:
     if unknown:
         sys.exit(f"bench: there is no {unknown[0]!r}; there is: {', '.join(BENCHES)}")
     for name in wanted:
-        text = f"{name}, {machine()}\n\n{asyncio.run(BENCHES[name]())}\n"
+        head = machine()
+        text = f"{name}, {head}\n\n{asyncio.run(BENCHES[name]())}\n"
         print(text)
         RESULTS.mkdir(exist_ok=True)
         today = datetime.datetime.now(datetime.UTC).date()
@@ -44,6 +45,7 @@ def machine() -> str:
     )
     return (
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {os.cpu_count()} cores, "
+        f"load before {os.getloadavg()[0]:.1f}, "
         f"{platform.system()} {platform.release()}, Python {platform.python_version()}, {versions}"
     )
 

@@ -75,7 +75,7 @@ async def _throughput(folder: Path) -> list[str]:
             Entry(
                 "procrastinate",
                 procrastinate,
-                {"jobs": 500, "producers": 32, "consumers": 32},
+                {"jobs": 300, "producers": 32, "consumers": 32},
                 goal=10,
             ),
             Entry(
