@@ -64,6 +64,10 @@ class Filter(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     until: float | None = None
     """Failed before then."""
 
+    def of_groups(self) -> Filter:
+        """As much of it as tells whole groups apart."""
+        return Filter(fingerprint=self.fingerprint, type=self.type, code=self.code)
+
     def parameters(self) -> dict[str, Any]:
         return {
             "ids": None if self.ids is None else as_json(self.ids),
@@ -139,6 +143,8 @@ def get(job_id: str) -> Transaction[DeadLetter | None]:
 
 def page(wanted: Filter, *, before: str | None = None, limit: int) -> Transaction[list[DeadLetter]]:
     """Newest job first; `before` is the id of a job."""
+    if not (yield from _count_in_groups(wanted)):
+        return []  # rather than to look through all that are not wanted
     grouped = wanted.fingerprint is not None
     rows = yield Statement(
         "dead_letters_page_of_group" if grouped else "dead_letters_page",
@@ -148,15 +154,18 @@ def page(wanted: Filter, *, before: str | None = None, limit: int) -> Transactio
 
 
 def count(wanted: Filter) -> Transaction[int]:
-    """How many match. Of all, or of a group, it is known; else all are looked at."""
-    if wanted == Filter():
-        return (yield from count_all())
-    if wanted.fingerprint is not None and wanted == Filter(fingerprint=wanted.fingerprint):
-        found = yield from group(wanted.fingerprint)
-        return found.jobs if found else 0
+    """How many match. Of what groups tell apart it is known; else all are looked at."""
+    if wanted == wanted.of_groups():
+        return (yield from _count_in_groups(wanted))
     rows = yield Statement("count_dead_letters_matching", wanted.parameters())
     number: int = rows[0]["jobs"]
     return number
+
+
+def _count_in_groups(wanted: Filter) -> Transaction[int]:
+    """How many there are in groups that match; no more than those can."""
+    rows = yield Statement("count_in_groups", wanted.parameters())
+    return int(rows[0]["jobs"])
 
 
 def count_all() -> Transaction[int]:

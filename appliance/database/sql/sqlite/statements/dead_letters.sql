@@ -65,6 +65,12 @@ WHERE (:fingerprint IS NULL OR d.fingerprint = :fingerprint)
   AND (:until IS NULL OR d.created_at < :until)
   AND (:ids IS NULL OR d.job_id IN (SELECT value FROM json_each(:ids)));
 
+-- name: count_in_groups
+SELECT total(jobs) AS jobs FROM dead_letter_groups
+WHERE (:fingerprint IS NULL OR fingerprint = :fingerprint)
+  AND (:type IS NULL OR type = :type)
+  AND (:code IS NULL OR error_code = :code);
+
 -- name: dead_letter_groups
 SELECT g.*, (SELECT max(d.job_id) FROM dead_letters d WHERE d.fingerprint = g.fingerprint) AS example
 FROM dead_letter_groups g ORDER BY jobs DESC, last_at DESC LIMIT :limit;
