@@ -8,9 +8,9 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 # The environment lies where it will run, and has no pip of its own: nothing installs at run time.
 RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/appliance
-COPY requirements.lock requirements-build.lock ./
+COPY requirements-image.lock requirements-build.lock ./
 RUN /opt/build/bin/pip install --require-hashes -r requirements-build.lock \
- && /opt/build/bin/pip --python /opt/appliance/bin/python install --require-hashes -r requirements.lock
+ && /opt/build/bin/pip --python /opt/appliance/bin/python install --require-hashes -r requirements-image.lock
 COPY . .
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /tmp/dist . \
  && /opt/build/bin/pip --python /opt/appliance/bin/python install --no-deps --no-index /tmp/dist/*.whl

@@ -30,7 +30,7 @@ fmt: $(VENV)/.installed-dev ## format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.installed-dev ## measure against the peers; ONLY=upload runs one
+bench: $(VENV)/.installed-dev ## measure against the peers and its own goals; ONLY=queue runs one
 	$(BIN)/python -m bench $(ONLY) $(ARGS)
 
 screenshots: export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -49,7 +49,8 @@ wheel: $(VENV)/.installed ## build the wheel and the source distribution into di
 COMPILE = $(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate
 lock: $(VENV)/uv/bin/uv ## bring the lock files up to date with pyproject.toml
-	$(COMPILE) $(ARGS) pyproject.toml --group dev --output-file requirements-dev.lock
+	$(COMPILE) $(ARGS) pyproject.toml --all-extras --group dev --output-file requirements-dev.lock
+	$(COMPILE) pyproject.toml --all-extras --constraint requirements-dev.lock --output-file requirements-image.lock
 	$(COMPILE) pyproject.toml --constraint requirements-dev.lock --output-file requirements.lock
 	$(COMPILE) --group build --constraint requirements-dev.lock --output-file requirements-build.lock
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.clock import Clock
+from appliance.clock import Clock, rfc3339
 from appliance.database import audit, dead_letters, job_reads, jobs, pauses, redrives, stored_files
 from appliance.database.dead_letters import Filter
 from appliance.database.pauses import Kind, Pause
@@ -27,6 +27,8 @@ from appliance.storage.protocol import Storage
 
 DISCARD_BATCH = 1000
 """Dead letters that one transaction discards."""
+NAMED_JOBS = 100
+"""Of those discarded, as many are named in the audit log."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ class Acts:
     def _discard(self, wanted: Filter, actor: str) -> Transaction[int]:
         job_ids = yield from dead_letters.discard(wanted, limit=DISCARD_BATCH)
         if job_ids:
-            detail = {"jobIds": job_ids[:100]}
+            detail = {"filter": wanted.document(), "jobIds": job_ids[:NAMED_JOBS]}
             yield from self._audit(
                 actor, "dead_letters.discard", "filter", jobs=len(job_ids), detail=detail
             )
@@ -178,19 +180,19 @@ class Acts:
 
     async def pause(
         self, kind: Kind, name: str, *, reason: str, actor: str, until: float | None
-    ) -> None:
+    ) -> Pause:
         """Begin nothing new of a type or of an owner until then, or until it is resumed."""
         now = self.clock.now()
+        detail = {"reason": reason, "until": None if until is None else rfc3339(until)}
 
-        def acting() -> Transaction[None]:
-            yield from pauses.set_pause(
+        def acting() -> Transaction[Pause]:
+            pause = yield from pauses.set_pause(
                 kind, name, reason=reason, actor=actor, now=now, until=until
             )
-            yield from self._audit(
-                actor, "pause.set", f"{kind}:{name}", detail={"reason": reason, "until": until}
-            )
+            yield from self._audit(actor, "pause.set", f"{kind}:{name}", detail=detail)
+            return pause
 
-        await self.database.write(acting())
+        return await self.database.write(acting())
 
     async def resume(self, kind: Kind, name: str, *, actor: str) -> Pause:
         """Raises NotFound when there is no such pause."""
@@ -235,6 +237,6 @@ def illegal(job: Job, refusal: str) -> IllegalMove:
     possible = " or ".join(job.status.possible)
     return IllegalMove(
         f"The job is {job.status}. {refusal} Possible now: {possible}.",
-        status=job.status.value,
+        jobStatus=job.status.value,
         possible=list(job.status.possible),
     )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -42,8 +43,12 @@ from appliance.maintenance.sampler import Sampler
 from appliance.maintenance.service import Maintenance, Service
 from appliance.maintenance.stager import Stager
 from appliance.maintenance.sweeper import Sweeper
+from appliance.maintenance.teller import Teller
+from appliance.maintenance.watch import Watch
 from appliance.metrics import Metrics
 from appliance.notify.announcer import Announcer
+from appliance.notify.apprise import AppriseMessenger
+from appliance.notify.operators import Messenger
 from appliance.processors.protocol import Limits
 from appliance.queue.protocol import Queue
 from appliance.queue.table import TableQueue
@@ -91,6 +96,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     data_dir.prepare(config.data_dir)
     stack.enter_context(data_dir.locked(config.data_dir))
     listening = stack.enter_context(listen(config))
+    messenger = await open_messenger(config)
     parts = await _open_parts(stack, config)
     node = data_dir.node_id(config.data_dir)
     worker_id = f"{node}:{new_id()}" if with_workers else None
@@ -101,13 +107,14 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
         crew = await _start_crew(stack, parts, config, worker_id, node)
     if parts.uploads is not None:
         await parts.uploads.recover()
-    maintenance = _maintenance(parts, config, rescuer)
-    maintenance.start()
-    stack.push_async_callback(maintenance.stop)
-
     url = config.url
     if not (config.port or config.public_url):
         url = f"http://{config.host}:{listening.getsockname()[1]}"
+    tellers = [_teller(parts, messenger, crew, url)] if messenger else []
+    maintenance = _maintenance(parts, config, rescuer, *tellers)
+    maintenance.start()
+    stack.push_async_callback(maintenance.stop)
+
     # Last: a start that fails before this one leaves the first sign-in link to the next.
     signin_token = await ensure_admin_key(
         parts.database,
@@ -121,7 +128,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     return Appliance(url=url, signin_url=signin_url, services=services)
 
 
-def _maintenance(parts: _Parts, config: Config, rescuer: Rescuer) -> Maintenance:
+def _maintenance(parts: _Parts, config: Config, rescuer: Rescuer, *others: Service) -> Maintenance:
     days = config.delete_after_days
     services: list[Service] = []
     if parts.uploads is not None:
@@ -153,7 +160,22 @@ def _maintenance(parts: _Parts, config: Config, rescuer: Rescuer) -> Maintenance
                 clock=parts.clock,
                 delete_after_s=days * 24 * 3600.0 if days else None,
             ),
+            *others,
         ]
+    )
+
+
+def _teller(parts: _Parts, messenger: Messenger, crew: Crew | None, url: str) -> Teller:
+    pools = crew.pools if crew else ()
+    return Teller(
+        database=parts.database,
+        messenger=messenger,
+        watch=Watch(
+            parts.database, parts.clock, own_pools=lambda: [pool.state() for pool in pools]
+        ),
+        metrics=parts.metrics,
+        clock=parts.clock,
+        url=url,
     )
 
 
@@ -363,8 +385,45 @@ async def open_database(config: Config) -> Database:
     return await SqliteDatabase.open(path)
 
 
+@asynccontextmanager
+async def beside(config: Config) -> AsyncIterator[tuple[Database, Acts]]:
+    """The database and what people do to jobs, for a command beside a running server.
+
+    Announcements reach nobody: the server finds what became PENDING when it looks, within 2 s.
+    The storage is not opened: that would discard what the server is receiving.
+    """
+    clock = SystemClock()
+    database = await open_database(config)
+    try:
+        yield (
+            database,
+            Acts(
+                database,
+                LocalStorage(_storage_path(config)),
+                TableQueue(database, clock),
+                Announcer(MemoryCoordination(clock)),
+                clock,
+            ),
+        )
+    finally:
+        await database.close()
+
+
 def open_storage(config: Config) -> Storage:
-    return LocalStorage.open(Path(unquote(urlsplit(config.storage_url).path)))
+    return LocalStorage.open(_storage_path(config))
+
+
+def _storage_path(config: Config) -> Path:
+    return Path(unquote(urlsplit(config.storage_url).path))
+
+
+async def open_messenger(config: Config) -> Messenger | None:
+    """What tells the operators; None: nobody is to be told. Raises ConfigurationError."""
+    if config.notify_urls is None:
+        return None
+    messenger = AppriseMessenger(config.notify_urls)
+    await messenger.check()
+    return messenger
 
 
 def pool_sizes(config: Config) -> dict[JobType, PoolSize]:

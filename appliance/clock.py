@@ -6,6 +6,7 @@ Whatever needs the time is handed a Clock; tests hand in one that they move.
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
 from typing import Protocol
@@ -29,7 +30,26 @@ class SystemClock:
         return time.monotonic()
 
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 def rfc3339(seconds: float) -> str:
     """`seconds` since the epoch as RFC 3339 in UTC with milliseconds."""
     text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
+
+
+LATEST = 253_402_300_800.0
+"""The year 10000: no date lies there."""
+
+
+def seconds_of(text: str) -> float:
+    """Seconds since the epoch for a time as RFC 3339 writes it. Raises ValueError."""
+    if not re.fullmatch(
+        r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", text, re.A
+    ):
+        raise ValueError(text)
+    seconds = (datetime.fromisoformat(text.upper()) - EPOCH).total_seconds()
+    if not 0 <= seconds < LATEST:
+        raise ValueError(text)
+    return seconds

@@ -13,7 +13,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -44,7 +44,7 @@ class Config:
     public_url: str | None
     database_url: str
     storage_url: str
-    admin_key: str | None
+    admin_key: str | None = field(repr=False)
     max_upload_bytes: int
     quota_bytes: int | None
     max_open_uploads: int
@@ -63,6 +63,7 @@ class Config:
     job_timeout_s: float
     job_idle_timeout_s: float
     job_memory_bytes: int
+    notify_urls: tuple[str, ...] | None = field(repr=False)
     log_format: str
     log_level: str
 
@@ -162,6 +163,17 @@ def parse_key(text: str) -> str:
     return text.strip()
 
 
+def parse_notify_urls(text: str) -> tuple[str, ...]:
+    """Between two URLs there is a comma or white space; within one, a comma may stand."""
+    urls = tuple(re.split(r"[\s,]+(?=[A-Za-z0-9]+://)", text.strip(" \t\r\n,")))
+    if not all(re.fullmatch(r"[A-Za-z0-9]+://\S+", url) for url in urls):
+        raise ValueError(
+            "give URLs as Apprise has them, with commas between, such as "
+            "mailto://user:password@example.org"
+        )
+    return urls
+
+
 def one_of(*words: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text.strip().lower() not in words:
@@ -195,6 +207,8 @@ class Setting:
     default: str | None
     """As somebody would write it; None: unset."""
     meaning: str
+    secret: bool = False
+    """Never shown, and no flag: every user of a machine can read command lines."""
 
     @property
     def variable(self) -> str:
@@ -233,6 +247,7 @@ SETTINGS: tuple[Setting, ...] = (
         None,
         "The first admin key. When unset, one is made at the first start and kept in "
         "`<data>/admin.key`, and a one-time sign-in link is printed.",
+        secret=True,
     ),
     Setting("max_upload_bytes", parse_bytes, "10GiB", "Largest file that is taken."),
     Setting(
@@ -306,6 +321,13 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("job_memory_bytes", parse_bytes, "2GiB", "Most memory that one attempt may use."),
     Setting(
+        "notify_urls",
+        parse_notify_urls,
+        None,
+        "Where operators hear of dead letters and faults: URLs as Apprise has them.",
+        secret=True,
+    ),
+    Setting(
         "log_format", one_of("console", "json"), "console", "Lines for people or for machines."
     ),
     Setting(
@@ -346,7 +368,8 @@ def load(
         try:
             values[setting.name] = None if text is None else setting.parse(text)
         except ValueError as error:
-            faults.append(f"{source}: {text!r} is not valid; {error}.")
+            shown = "what is set" if setting.secret else repr(text)
+            faults.append(f"{source}: {shown} is not valid; {error}.")
     if not faults:
         faults += _contradictions(values)
     if faults:

@@ -201,8 +201,8 @@ class ContentEncodingRefused(ApplianceError):
 
 
 class IllegalMove(ApplianceError):
-    """What is asked for is not possible in the state that the job is in. `extra` has `status`
-    and what is `possible`."""
+    """What is asked for is not possible in the state that the job is in. `extra` has `jobStatus`
+    (`status` is the answer's own, RFC 9457) and what is `possible`."""
 
     code = "illegal_move"
     status = 409

@@ -91,6 +91,12 @@ class Metrics:
         self.dead_letters = Gauge(
             "appliance_dead_letters", "Failed jobs that wait for review.", registry=registry
         )
+        self.notifications = Counter(
+            "appliance_notifications",
+            "Messages to operators.",
+            ["outcome"],
+            registry=registry,
+        )
         self.storage_free_bytes = Gauge(
             "appliance_storage_free_bytes", "Room left in the store.", registry=registry
         )

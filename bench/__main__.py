@@ -14,9 +14,14 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import upload
+from bench import growth, isolation, queue, upload
 
-BENCHES = {"upload": upload.run}
+BENCHES = {
+    "upload": upload.run,
+    "queue": queue.run,
+    "growth": growth.run,
+    "isolation": isolation.run,
+}
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -26,7 +31,8 @@ def main() -> None:
     if unknown:
         sys.exit(f"bench: there is no {unknown[0]!r}; there is: {', '.join(BENCHES)}")
     for name in wanted:
-        text = f"{name}, {machine()}\n\n{asyncio.run(BENCHES[name]())}\n"
+        head = machine()
+        text = f"{name}, {head}\n\n{asyncio.run(BENCHES[name]())}\n"
         print(text)
         RESULTS.mkdir(exist_ok=True)
         today = datetime.datetime.now(datetime.UTC).date()
@@ -39,6 +45,7 @@ def machine() -> str:
     )
     return (
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {os.cpu_count()} cores, "
+        f"load before {os.getloadavg()[0]:.1f}, "
         f"{platform.system()} {platform.release()}, Python {platform.python_version()}, {versions}"
     )
 

@@ -34,10 +34,14 @@ def main() -> int:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     groups = project["dependency-groups"]
     needs = project["project"]["dependencies"]
+    extras = [
+        needed for extra in project["project"]["optional-dependencies"].values() for needed in extra
+    ]
     asked = {
         "requirements.lock": needs,
+        "requirements-image.lock": needs + extras,
         "requirements-build.lock": group(groups, "build"),
-        "requirements-dev.lock": needs + group(groups, "dev"),
+        "requirements-dev.lock": needs + extras + group(groups, "dev"),
     }
     everything = pins_of("requirements-dev.lock")
     faults: list[str] = []

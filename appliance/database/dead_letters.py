@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from appliance.clock import rfc3339
 from appliance.database.job_reads import NEWEST
 from appliance.database.protocol import Row, Statement, Transaction
 from appliance.database.records import as_json, record
@@ -63,6 +64,10 @@ class Filter(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     until: float | None = None
     """Failed before then."""
 
+    def of_groups(self) -> Filter:
+        """As much of it as tells whole groups apart."""
+        return Filter(fingerprint=self.fingerprint, type=self.type, code=self.code)
+
     def parameters(self) -> dict[str, Any]:
         return {
             "ids": None if self.ids is None else as_json(self.ids),
@@ -73,6 +78,14 @@ class Filter(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
             "since": self.since,
             "until": self.until,
         }
+
+    def document(self) -> dict[str, Any]:
+        """What is set, as JSON for people: camelCase, times RFC 3339."""
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        for name in ("since", "until"):
+            if name in document:
+                document[name] = rfc3339(document[name])
+        return document
 
 
 class Untold(msgspec.Struct, frozen=True):
@@ -85,7 +98,7 @@ class Untold(msgspec.Struct, frozen=True):
     message: str
     jobs: int
     first_at: float
-    example: str
+    last_at: float
 
 
 def fingerprint(job_type: str, error: JobError, error_class: str) -> str:
@@ -130,6 +143,8 @@ def get(job_id: str) -> Transaction[DeadLetter | None]:
 
 def page(wanted: Filter, *, before: str | None = None, limit: int) -> Transaction[list[DeadLetter]]:
     """Newest job first; `before` is the id of a job."""
+    if not (yield from _count_in_groups(wanted)):
+        return []  # rather than to look through all that are not wanted
     grouped = wanted.fingerprint is not None
     rows = yield Statement(
         "dead_letters_page_of_group" if grouped else "dead_letters_page",
@@ -139,15 +154,18 @@ def page(wanted: Filter, *, before: str | None = None, limit: int) -> Transactio
 
 
 def count(wanted: Filter) -> Transaction[int]:
-    """How many match. Of all, or of a group, it is known; else all are looked at."""
-    if wanted == Filter():
-        return (yield from count_all())
-    if wanted.fingerprint is not None and wanted == Filter(fingerprint=wanted.fingerprint):
-        found = yield from group(wanted.fingerprint)
-        return found.jobs if found else 0
+    """How many match. Of what groups tell apart it is known; else all are looked at."""
+    if wanted == wanted.of_groups():
+        return (yield from _count_in_groups(wanted))
     rows = yield Statement("count_dead_letters_matching", wanted.parameters())
     number: int = rows[0]["jobs"]
     return number
+
+
+def _count_in_groups(wanted: Filter) -> Transaction[int]:
+    """How many there are in groups that match; no more than those can."""
+    rows = yield Statement("count_in_groups", wanted.parameters())
+    return int(rows[0]["jobs"])
 
 
 def count_all() -> Transaction[int]:
@@ -174,8 +192,15 @@ def untold() -> Transaction[list[Untold]]:
     return [record(Untold, row) for row in rows]
 
 
-def mark_told(*, until: float, now: float) -> Transaction[None]:
-    yield Statement("mark_told", {"until": until, "now": now})
+def mark_told(told: Sequence[Untold], *, now: float) -> Transaction[None]:
+    """Record that the operators were told of these groups, as `untold` gave them.
+
+    What came since stays untold. A group in which something came to light meanwhile that is older
+    than the newest of `told` stays untold as a whole: it is told again, and nothing is lost.
+    """
+    jobs = {group.fingerprint: group.jobs for group in told}
+    until = max(group.last_at for group in told)
+    yield Statement("mark_told", {"told": as_json(jobs), "until": until, "now": now})
 
 
 def _groups(rows: Sequence[Row]) -> list[Group]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from appliance.database.protocol import Statement, Transaction
 from appliance.database.records import as_json, record, with_files
+from appliance.ids import is_id
 from appliance.jobs import Attempt, HistoryEntry, Job, JobStatus, JobType
 
 NEWEST = "~"
@@ -34,6 +35,8 @@ def page(
     limit: int,
 ) -> Transaction[list[Job]]:
     """Jobs newest first. `owner` None: everybody's. `q`: id, owner, or part of a file name."""
+    if q is not None and is_id(q.upper()):
+        return (yield from _page_of_one(q.upper(), owner, status, job_type, before))
     escaped = None if q is None else q.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
     statement = (
         "jobs_page_by_owner" if owner is not None
@@ -54,6 +57,24 @@ def page(
         },
     )
     return (yield from with_files(rows))
+
+
+def _page_of_one(
+    job_id: str,
+    owner: str | None,
+    status: JobStatus | None,
+    job_type: JobType | None,
+    before: str | None,
+) -> Transaction[list[Job]]:
+    job = yield from get(job_id)
+    wanted = (
+        job is not None
+        and owner in (None, job.owner)
+        and status in (None, job.status)
+        and job_type in (None, job.type)
+        and job.id < (before or NEWEST)
+    )
+    return [job] if job is not None and wanted else []
 
 
 def attempts(job_id: str) -> Transaction[list[Attempt]]:

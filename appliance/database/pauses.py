@@ -29,12 +29,11 @@ class Pause(msgspec.Struct, frozen=True):
 
 def set_pause(
     kind: Kind, name: str, *, reason: str, actor: str, now: float, until: float | None
-) -> Transaction[None]:
+) -> Transaction[Pause]:
     """Begin a pause, or change the one in force."""
-    yield Statement(
-        "set_pause",
-        {"kind": kind, "name": name, "reason": reason, "actor": actor, "now": now, "until": until},
-    )
+    pause = Pause(kind, name, reason, actor, since=now, until=until)
+    yield Statement("set_pause", msgspec.structs.asdict(pause))
+    return pause
 
 
 def resume(kind: Kind, name: str) -> Transaction[Pause | None]:

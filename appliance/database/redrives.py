@@ -21,7 +21,7 @@ MAX_JOBS = 100_000
 """Of one redrive; collecting them is one statement, and the writer does nothing else meanwhile."""
 
 BATCH = 200
-"""Jobs that one transaction begins."""
+"""Jobs that one transaction begins, or finds gone."""
 
 GROWTH = 10
 STOP_SHARE = 0.1
@@ -39,7 +39,7 @@ class Counts(msgspec.Struct, frozen=True):
     failed: int = 0
     """Given up again."""
     other: int = 0
-    """Cancelled, deleted, or tried again by somebody else."""
+    """Cancelled, deleted, discarded, or tried again by somebody else."""
 
 
 class Redrive(msgspec.Struct, frozen=True):
@@ -68,7 +68,8 @@ def create(
 ) -> Transaction[int]:
     """Collect up to `limit` dead letters, oldest job first, and audit it; how many there are.
 
-    Nothing is begun by it: `advance` does that.
+    Nothing is begun by it: `advance` does that. In waves, it leaves alone what waits for a wave
+    of another already.
     """
     yield Statement(
         "insert_redrive",
@@ -82,14 +83,19 @@ def create(
     )
     rows = yield Statement(
         "collect_redrive_jobs",
-        {"id": redrive_id, **wanted.parameters(), "limit": min(limit, MAX_JOBS)},
+        {
+            "id": redrive_id,
+            "staged": int(staged),
+            **wanted.parameters(),
+            "limit": min(limit, MAX_JOBS),
+        },
     )
     yield from audit.add(
         actor=actor,
         action="dead_letters.retry",
         subject=f"redrive:{redrive_id}",
         now=now,
-        detail={"filter": msgspec.to_builtins(wanted), "staged": staged},
+        detail={"filter": wanted.document(), "staged": staged},
         jobs=len(rows),
     )
     return len(rows)
@@ -100,37 +106,48 @@ def advance(redrive_id: str, *, now: float) -> Transaction[Advanced | None]:
 
     Bounded: called again and again while the redrive runs.
     """
-    yield Statement("settle_redrive_jobs", {"id": redrive_id})
+    yield from settle(redrive_id)
     redrive = yield from get(redrive_id)
     if redrive is None:
         return None
     if redrive.state != "running":
         return Advanced(redrive, ())
     wave, counts = redrive.wave_counts, redrive.counts
-    if redrive.staged and wave.failed and wave.failed >= wave.total * STOP_SHARE:
+    tried = wave.total - wave.other  # what was cancelled or discarded proves nothing
+    if redrive.staged and wave.failed and wave.failed >= tried * STOP_SHARE:
         return (yield from _end(redrive_id, "stopped", now))
     if counts.waiting == 0:
         if counts.running == 0:
             return (yield from _end(redrive_id, "completed", now))
         return Advanced(redrive, ())
     size = GROWTH ** (redrive.wave - 1) if redrive.staged else counts.total
-    number, room = redrive.wave, size - wave.total
+    number, room = redrive.wave, size - tried
     if redrive.wave == 0 or (room <= 0 and wave.running == 0):
         number += 1
         room = GROWTH ** (number - 1) if redrive.staged else counts.total
         yield Statement("begin_redrive_wave", {"id": redrive_id, "wave": number})
-    begun = yield from _begin(redrive_id, number, max(0, min(room, BATCH)), redrive.actor, now)
+    if room <= 0:
+        return Advanced(redrive, ())
+    begun = yield from _begin(redrive_id, number, min(room, BATCH), redrive.actor, now)
     fresh = yield from get(redrive_id)
     assert fresh is not None
     return Advanced(fresh, tuple(begun))
 
 
+def settle(redrive_id: str) -> Transaction[None]:
+    """Take note of what became of the jobs that were begun."""
+    yield Statement("settle_redrive_jobs", {"id": redrive_id})
+
+
 def _begin(
     redrive_id: str, wave: int, limit: int, actor: str, now: float
 ) -> Transaction[list[Job]]:
-    rows = yield Statement("next_redrive_jobs", {"id": redrive_id, "limit": limit})
-    begun = []
+    """Begin up to `limit`; of those in line, what is no dead letter any more is passed over."""
+    rows = yield Statement("next_redrive_jobs", {"id": redrive_id, "limit": BATCH})
+    begun: list[Job] = []
     for row in rows:
+        if len(begun) >= limit:
+            break
         job_id = row["job_id"]
         yield Statement("set_redrive_wave", {"id": redrive_id, "job_id": job_id, "wave": wave})
         job = yield from jobs.redrive(job_id, now=now, actor=actor, reviewed=True)
@@ -153,6 +170,18 @@ def get(redrive_id: str) -> Transaction[Redrive | None]:
     return (yield from _redrive(rows[0])) if rows else None
 
 
+def with_waves(redrive_id: str) -> Transaction[tuple[Redrive, dict[int, Counts]] | None]:
+    """A redrive, and what became of the jobs of each of its waves so far."""
+    redrive = yield from get(redrive_id)
+    if redrive is None:
+        return None
+    counted = yield Statement("redrive_counts", {"id": redrive_id})
+    return redrive, {
+        wave: _counts([row for row in counted if row["wave"] == wave])
+        for wave in range(1, redrive.wave + 1)
+    }
+
+
 def latest(*, limit: int) -> Transaction[list[Redrive]]:
     """Newest first."""
     rows = yield Statement("redrives", {"limit": limit})
@@ -165,6 +194,21 @@ def latest(*, limit: int) -> Transaction[list[Redrive]]:
 def running() -> Transaction[list[str]]:
     """Ids of those that have not ended."""
     rows = yield Statement("running_redrives")
+    return [row["id"] for row in rows]
+
+
+def stopped(*, after: float) -> Transaction[list[Redrive]]:
+    """Those that stopped by themselves later than that, in the order in which they did."""
+    rows = yield Statement("stopped_redrives", {"after": after})
+    found = []
+    for row in rows:
+        found.append((yield from _redrive(row)))
+    return found
+
+
+def unsettled() -> Transaction[list[str]]:
+    """Ids of those that have ended while jobs of theirs still ran."""
+    rows = yield Statement("unsettled_redrives")
     return [row["id"] for row in rows]
 
 

@@ -35,4 +35,6 @@ class Redriver:
                     failed=redrive.counts.failed,
                     not_begun=redrive.counts.waiting,
                 )
+        for redrive_id in await self._database.read(redrives.unsettled()):
+            await self._database.write(redrives.settle(redrive_id))
         return {"redrives_ended": ended}

@@ -6,7 +6,6 @@ use it; this middleware is the one place that holds requests to that.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ from aiohttp import web
 from appliance.database import keys
 from appliance.errors import BadRequest, Forbidden, NotSignedIn
 from appliance.keys import ApiKey, Role, hash_secret, new_token
+from appliance.web.forms import safe_next
 from appliance.web.services import ACCESS, USER, Access, User, services
 from appliance.web.templates import render_page
 
@@ -119,14 +119,6 @@ def _require_same_origin(request: web.Request) -> None:
 # --- signing in and out --------------------------------------------------------------------
 
 
-def _safe_next(target: str | None) -> str:
-    """A path on this server, never another site's address."""
-    # Browsers take "\" for "/" and drop tabs and line breaks: "/\t/host" is another host's.
-    if target and re.fullmatch(r"/(?!/)[^\x00-\x20\x7f\\]*", target):
-        return target
-    return "/"
-
-
 def _signin_page(
     request: web.Request, *, token: str | None, target: str, error: str | None, status: int = 200
 ) -> web.Response:
@@ -147,7 +139,7 @@ async def show_signin(request: web.Request) -> web.StreamResponse:
     return _signin_page(
         request,
         token=request.query.get("token"),
-        target=_safe_next(request.query.get("next")),
+        target=safe_next(request.query.get("next")),
         error=None,
     )
 
@@ -159,7 +151,7 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
         form = await request.post()
     except (ValueError, LookupError) as error:
         raise BadRequest("The form cannot be read. Send it as this server's page does.") from error
-    target = _safe_next(str(form.get("next", "")))
+    target = safe_next(str(form.get("next", "")))
     shared = services(request)
     now = shared.clock.now()
     if form.get("token"):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from typing import TypeVar
-
 from aiohttp import web
 
 from appliance.database import job_reads
 from appliance.database.protocol import Transaction
-from appliance.errors import BadRequest, NotFound
+from appliance.errors import NotFound
 from appliance.ids import is_id
 from appliance.jobs import Attempt, HistoryEntry, Job, JobStatus, JobType
+from appliance.web import queries
 from appliance.web.representation import (
     attempt_document,
     history_document,
@@ -21,10 +19,6 @@ from appliance.web.representation import (
 )
 from appliance.web.services import services, user
 
-DEFAULT_LIMIT = 50
-MAX_LIMIT = 200
-E = TypeVar("E", JobStatus, JobType)
-
 
 async def list_jobs(request: web.Request) -> web.StreamResponse:
     """GET /jobs?status=&type=&owner=&q=&limit=&cursor=: newest first."""
@@ -33,7 +27,7 @@ async def list_jobs(request: web.Request) -> web.StreamResponse:
 
 
 async def page_of_jobs(
-    request: web.Request, *, everybody: bool = True, default_limit: int = DEFAULT_LIMIT
+    request: web.Request, *, everybody: bool = True, default_limit: int = queries.DEFAULT_LIMIT
 ) -> tuple[list[Job], str | None]:
     """The page that the query asks for, and the cursor of the next one if there is one.
 
@@ -43,15 +37,13 @@ async def page_of_jobs(
     wanted = request.query.get("owner") or None
     if scope is not None and wanted not in (None, scope):
         return [], None
-    cursor = request.query.get("cursor") or None
-    if cursor is not None and not is_id(cursor):
-        raise BadRequest("cursor is the nextCursor of an earlier answer.")
-    limit = _limit(request, default_limit)
+    cursor = queries.id_cursor(request)
+    limit = queries.limit(request, default_limit)
     found = await services(request).database.read(
         job_reads.page(
             owner=scope or wanted,
-            status=_one_of(JobStatus, request, "status"),
-            job_type=_one_of(JobType, request, "type"),
+            status=queries.one_of(JobStatus, request, "status"),
+            job_type=queries.one_of(JobType, request, "type"),
             q=request.query.get("q", "").strip()[:200] or None,
             before=cursor,
             limit=limit + 1,
@@ -85,20 +77,3 @@ def _whole_job(job_id: str) -> Transaction[tuple[Job, list[Attempt], list[Histor
     attempts = yield from job_reads.attempts(job_id)
     history = yield from job_reads.history(job_id)
     return job, attempts, history
-
-
-def _limit(request: web.Request, default: int) -> int:
-    text = request.query.get("limit", str(default))
-    if not re.fullmatch(r"\d{1,4}", text) or not 1 <= int(text) <= MAX_LIMIT:
-        raise BadRequest(f"limit is a whole number from 1 to {MAX_LIMIT}.")
-    return int(text)
-
-
-def _one_of(kind: type[E], request: web.Request, name: str) -> E | None:
-    text = request.query.get(name, "").strip().upper()
-    if not text:
-        return None
-    try:
-        return kind(text)
-    except ValueError:
-        raise BadRequest(f"{name} is one of {', '.join(kind)}.") from None

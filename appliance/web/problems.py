@@ -6,6 +6,7 @@ A browser that asked for a page gets the same words as a page.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
@@ -17,14 +18,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 from appliance.errors import (
     ApplianceError,
     BadRequest,
-    DatabaseUnavailable,
     MethodNotAllowed,
     NotFound,
     NotSignedIn,
     OffsetMismatch,
     RangeNotSatisfiable,
-    ShuttingDown,
-    StorageUnavailable,
     TusVersionRefused,
 )
 from appliance.web.representation import encode
@@ -40,7 +38,9 @@ CLIENT_GONE = 499
 """For the log and the metrics; nginx's number for it."""
 
 RETRY_AFTER_S = 5
-_COME_BACK = (DatabaseUnavailable, ShuttingDown, StorageUnavailable)
+"""Where whoever raised the error has not said when to come back."""
+COME_BACK = (503, 507)
+"""What may be well in a while."""
 
 
 @web.middleware
@@ -107,8 +107,9 @@ def problem_response(request: web.Request, error: ApplianceError) -> web.StreamR
         response.headers["Tus-Version"] = "1.0.0"
     if isinstance(error, RangeNotSatisfiable):
         response.headers["Content-Range"] = f"bytes */{error.extra['sizeBytes']}"
-    if isinstance(error, _COME_BACK):
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    if error.retry_after_s is not None or error.status in COME_BACK:
+        after_s = RETRY_AFTER_S if error.retry_after_s is None else error.retry_after_s
+        response.headers["Retry-After"] = str(max(1, math.ceil(after_s)))
     if request.body_exists and not request.content.at_eof():
         # What is left of the body is not read on: say so, rather than swallow gigabytes.
         response.force_close()

@@ -9,6 +9,10 @@ import msgspec
 from aiohttp import web
 
 from appliance.clock import rfc3339
+from appliance.database.audit import Act
+from appliance.database.dead_letters import DeadLetter, Group
+from appliance.database.pauses import Pause
+from appliance.database.redrives import Redrive
 from appliance.jobs import Attempt, HistoryEntry, Job, JobError, JobStatus, ResultFile
 
 encode = msgspec.json.encode
@@ -106,6 +110,75 @@ def history_document(entry: HistoryEntry) -> dict[str, Any]:
         "status": entry.status,
         "attempt": entry.attempt,
         "detail": entry.detail,
+    }
+
+
+def dead_letter_document(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "jobId": letter.job_id,
+        "at": rfc3339(letter.created_at),
+        "owner": letter.owner,
+        "type": letter.type,
+        "filename": letter.filename,
+        "sizeBytes": letter.size_bytes,
+        "errorCode": letter.error_code,
+        "errorClass": letter.error_class,
+        "step": letter.step,
+        "message": letter.message,
+        "fingerprint": letter.fingerprint,
+    }
+
+
+def group_document(group: Group) -> dict[str, Any]:
+    return {
+        "fingerprint": group.fingerprint,
+        "type": group.type,
+        "errorCode": group.error_code,
+        "errorClass": group.error_class,
+        "step": group.step,
+        "message": group.message,
+        "jobs": group.jobs,
+        "firstAt": rfc3339(group.first_at),
+        "lastAt": rfc3339(group.last_at),
+        "example": group.example,
+    }
+
+
+def redrive_document(redrive: Redrive) -> dict[str, Any]:
+    return {
+        "redriveId": redrive.id,
+        "state": redrive.state,
+        "actor": redrive.actor,
+        "filter": redrive.filter.document(),
+        "staged": redrive.staged,
+        "wave": redrive.wave,
+        "counts": redrive.counts,
+        "waveCounts": redrive.wave_counts,
+        "createdAt": rfc3339(redrive.created_at),
+        "endedAt": _time(redrive.ended_at),
+    }
+
+
+def pause_document(pause: Pause) -> dict[str, Any]:
+    return {
+        "kind": pause.kind,
+        "name": pause.name,
+        "reason": pause.reason,
+        "actor": pause.actor,
+        "since": rfc3339(pause.since),
+        "until": _time(pause.until),
+    }
+
+
+def act_document(act: Act) -> dict[str, Any]:
+    return {
+        "id": act.id,
+        "at": rfc3339(act.at),
+        "actor": act.actor,
+        "action": act.action,
+        "subject": act.subject,
+        "jobs": act.jobs,
+        "detail": act.detail,
     }
 
 

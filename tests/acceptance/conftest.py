@@ -79,7 +79,7 @@ class Server:
             session.request(method, path, headers=headers, **options) as response,
         ):
             assert response.status < 400, await response.text()
-            return await response.json()
+            return None if response.status == 204 else await response.json()
 
     async def bytes_of(self, path: str) -> bytes:
         async with (

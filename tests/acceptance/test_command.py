@@ -75,6 +75,20 @@ def test_check_tells_a_file_that_is_no_database(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "urls", ["mail to me", "nosuch://k3epthis@example.org", "mailto://k3epthis"]
+)
+def test_check_tells_of_addresses_of_operators_without_showing_them(
+    urls: str, tmp_path: Path
+) -> None:
+    done = appliance("check", data_dir=tmp_path / "data", notify_urls=urls)
+    assert done.returncode == 2
+    assert done.stderr.startswith("appliance: APPLIANCE_NOTIFY_URLS: ")
+    assert "k3epthis" not in done.stderr + done.stdout
+    assert "mail to me" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
     "arguments", [["--help"], ["serve", "--help"], ["keys", "--help"], ["selftest", "--help"]]
 )
 def test_help(arguments: list[str], tmp_path: Path) -> None:

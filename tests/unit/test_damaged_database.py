@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from appliance.cli import main
 from appliance.database import job_reads, jobs, sqlite
 from appliance.database.sqlite import SqliteDatabase
 from appliance.errors import DatabaseCorrupt
@@ -84,14 +85,15 @@ async def test_a_sound_file_has_no_faults(tmp_path: Path) -> None:
     await database.close()
 
 
-def test_the_command_says_it_and_ends_with_2(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_says_it_and_ends_with_2(tmp_path: Path) -> None:
     (tmp_path / "appliance.db").write_bytes(b"\xa5" * PAGE * 10)
-    monkeypatch.setenv("APPLIANCE_DATA_DIR", str(tmp_path))
-    with pytest.raises(SystemExit) as ended:
-        main(["keys", "list"])
-    assert ended.value.code == 2
-    told = capsys.readouterr().err
-    assert "is damaged" in told
-    assert "Traceback" not in told
+    ended = subprocess.run(
+        [sys.executable, "-m", "appliance", "keys", "list"],
+        env={"APPLIANCE_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "is damaged" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -113,12 +113,18 @@ def exists(method: str, path: str) -> bool:
 @pytest.mark.parametrize("page", ["README.md", "docs/http.md", "docs/operations.md"])
 def test_curl_is_pointed_at_routes_that_exist(page: str) -> None:
     shell = "\n".join(re.findall(r"^```sh\n(.*?)^```", read(page), re.M | re.S))
-    commands = re.findall(r"\bcurl\b(.*?)(?:\n|$|\|)", shell)
+    commands = re.findall(r"\bcurl\b(.*?)(?:\n|$|\|)", shell.replace("\\\n", " "))
     assert commands or page == "docs/operations.md"
     for command in commands:
         address = re.search(r"(?:http://)?localhost:8080(/[^\s\"?]*)", command)
         assert address is not None, command
-        method = "POST" if " -F " in command else "PUT" if " -T " in command else "GET"
+        said = re.search(r" -X ([A-Z]+) ", command)
+        method = (
+            said[1] if said
+            else "POST" if re.search(r" (-F|--json) ", command)
+            else "PUT" if " -T " in command
+            else "GET"
+        )  # fmt: skip
         assert exists(method, address[1]), command
 
 
@@ -221,6 +227,15 @@ def test_the_table_of_moves_is_the_code_s() -> None:
 def test_the_states_are_documented() -> None:
     documented = {unquoted(cells[0]) for cells in rows(read("docs/http.md"), "`status`")}
     assert documented == set(JobStatus)
+
+
+def test_what_is_possible_in_each_state_is_documented() -> None:
+    documented = {
+        status: set(cells[1].split(", "))
+        for cells in rows(read("docs/http.md"), "when the job is")
+        for status in cells[0].split(", ")
+    }
+    assert documented == {status.value: set(status.possible) for status in JobStatus}
 
 
 # --- names and links -----------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 from multidict import CIMultiDict
 
 from appliance.database import jobs
@@ -18,6 +19,7 @@ from appliance.jobs import Job
 from appliance.notify.announcer import Announcer
 from appliance.web.services import Services
 from tests.conftest import ADMIN_KEY, Served
+from tests.records import FAULT
 
 BEARER = f"Authorization: Bearer {ADMIN_KEY}"
 BOUNDARY = "boundary-of-the-tests"
@@ -186,6 +188,16 @@ async def until(condition: Callable[[], object], deadline_s: float = DEADLINE_S)
             await asyncio.sleep(0.005)
 
 
+async def redrive_when(served: Served, redrive_id: str, condition: Callable[[Any], object]) -> Any:
+    """The redrive once `condition` holds of it; the redriver looks every second."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            redrive = await served.json("GET", f"/redrives/{redrive_id}")
+            if condition(redrive):
+                return redrive
+            await asyncio.sleep(0.05)
+
+
 async def in_pieces(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
     """A body that aiohttp sends chunked."""
     for piece in pieces:
@@ -224,10 +236,32 @@ async def progress(served: Served, job_id: str, fraction: float) -> None:
     await Announcer(shared.coordination).changed(job_id, owner)
 
 
-async def complete(served: Served, job_id: str) -> None:
+async def complete(served: Served, job_id: str, attempt: int = 1) -> None:
     shared = services_of(served)
-    move = jobs.complete(job_id, attempt=1, now=shared.clock.now(), result={}, files=[])
+    move = jobs.complete(job_id, attempt=attempt, now=shared.clock.now(), result={}, files=[])
     await _announce(shared, await shared.database.write(move))
+
+
+async def fail(served: Served, job_id: str, attempt: int = 1, **changes: Any) -> None:
+    """Give the job up, with a dead letter; `changes` are of its error."""
+    shared = services_of(served)
+    move = jobs.fail(
+        job_id,
+        attempt=attempt,
+        now=shared.clock.now(),
+        error=msgspec.structs.replace(FAULT, **changes),
+        error_class="ChildCrashed",
+        stderr_tail="Segmentation fault",
+    )
+    await _announce(shared, await shared.database.write(move))
+
+
+async def failed(served: Served, *, by: Any = None, name: str = "a.txt", **changes: Any) -> str:
+    """The id of a new job that was given up."""
+    job_id: str = (await upload(served, name=name, by=by))["jobId"]
+    await claim(served, job_id)
+    await fail(served, job_id, **changes)
+    return job_id
 
 
 async def _announce(shared: Services, job: Job | None) -> None:

@@ -37,6 +37,7 @@ WHERE d.job_id < :before_id
   AND (:code IS NULL OR d.error_code = :code)
   AND (:since IS NULL OR d.created_at >= :since)
   AND (:until IS NULL OR d.created_at < :until)
+  AND (:ids IS NULL OR d.job_id IN (SELECT value FROM json_each(:ids)))
 ORDER BY d.job_id DESC
 LIMIT :limit;
 
@@ -50,6 +51,7 @@ WHERE d.job_id < :before_id
   AND (:code IS NULL OR d.error_code = :code)
   AND (:since IS NULL OR d.created_at >= :since)
   AND (:until IS NULL OR d.created_at < :until)
+  AND (:ids IS NULL OR d.job_id IN (SELECT value FROM json_each(:ids)))
 ORDER BY d.job_id DESC
 LIMIT :limit;
 
@@ -62,6 +64,12 @@ WHERE (:fingerprint IS NULL OR d.fingerprint = :fingerprint)
   AND (:since IS NULL OR d.created_at >= :since)
   AND (:until IS NULL OR d.created_at < :until)
   AND (:ids IS NULL OR d.job_id IN (SELECT value FROM json_each(:ids)));
+
+-- name: count_in_groups
+SELECT total(jobs) AS jobs FROM dead_letter_groups
+WHERE (:fingerprint IS NULL OR fingerprint = :fingerprint)
+  AND (:type IS NULL OR type = :type)
+  AND (:code IS NULL OR error_code = :code);
 
 -- name: dead_letter_groups
 SELECT g.*, (SELECT max(d.job_id) FROM dead_letters d WHERE d.fingerprint = g.fingerprint) AS example
@@ -76,9 +84,17 @@ SELECT total(jobs) AS jobs FROM dead_letter_groups;
 
 -- name: untold_dead_letters
 SELECT fingerprint, type, error_code, step, message, count(*) AS jobs, min(created_at) AS first_at,
-       max(job_id) AS example
+       max(created_at) AS last_at
 FROM dead_letters INDEXED BY dead_letters_untold WHERE notified_at IS NULL
 GROUP BY fingerprint ORDER BY jobs DESC;
 
+-- Those of the groups in :told ({fingerprint: jobs}) that have not grown: one that was stamped
+-- before `until` but committed after the groups were counted keeps its group untold.
 -- name: mark_told!
-UPDATE dead_letters SET notified_at = :now WHERE notified_at IS NULL AND created_at <= :until;
+UPDATE dead_letters INDEXED BY dead_letters_untold SET notified_at = :now
+WHERE notified_at IS NULL AND created_at <= :until AND fingerprint IN (
+    SELECT d.fingerprint FROM dead_letters d INDEXED BY dead_letters_untold
+    WHERE d.notified_at IS NULL AND d.created_at <= :until
+    GROUP BY d.fingerprint
+    HAVING count(*) <= (SELECT value FROM json_each(:told) WHERE key = d.fingerprint)
+);

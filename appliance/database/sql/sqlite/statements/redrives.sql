@@ -5,9 +5,13 @@ INSERT INTO redrives (id, actor, created_at, state, staged, filter)
 VALUES (:id, :actor, :now, 'running', :staged, :filter);
 
 -- name: collect_redrive_jobs
+-- In waves, what waits for one already is left out: a form that is sent twice begins one wave.
 INSERT INTO redrive_jobs (redrive_id, job_id)
 SELECT :id, d.job_id FROM dead_letters d
-WHERE (:ids IS NULL OR d.job_id IN (SELECT value FROM json_each(:ids)))
+WHERE NOT (:staged AND EXISTS (SELECT 1 FROM redrive_jobs r JOIN redrives ON redrives.id = r.redrive_id
+                               WHERE r.job_id = d.job_id AND r.wave IS NULL AND r.outcome IS NULL
+                                 AND redrives.state = 'running'))
+  AND (:ids IS NULL OR d.job_id IN (SELECT value FROM json_each(:ids)))
   AND (:fingerprint IS NULL OR d.fingerprint = :fingerprint)
   AND (:owner IS NULL OR d.owner = :owner)
   AND (:type IS NULL OR d.type = :type)
@@ -56,6 +60,18 @@ SELECT * FROM redrives ORDER BY id DESC LIMIT :limit;
 
 -- name: running_redrives
 SELECT * FROM redrives WHERE state = 'running' ORDER BY id;
+
+-- name: stopped_redrives
+SELECT * FROM redrives WHERE state = 'stopped' AND ended_at > :after ORDER BY ended_at;
+
+-- One that stopped has jobs of its last wave under way. `wave > 0` finds them by the index, past
+-- what was never begun.
+-- name: unsettled_redrives
+SELECT id FROM redrives
+WHERE state = 'stopped'
+  AND EXISTS (SELECT 1 FROM redrive_jobs r
+              WHERE r.redrive_id = redrives.id AND r.wave > 0 AND r.outcome IS NULL)
+ORDER BY id;
 
 -- name: delete_old_redrive_jobs!
 DELETE FROM redrive_jobs WHERE redrive_id IN (SELECT id FROM redrives WHERE ended_at < :before);

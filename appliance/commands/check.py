@@ -1,0 +1,54 @@
+"""`appliance check`: what is wrong with the configuration, and how to mend it."""
+
+from __future__ import annotations
+
+import argparse
+
+from appliance import bootstrap, data_dir
+from appliance.commands.command import Commands, opened_database
+from appliance.config import Config
+from appliance.errors import ApplianceError, ConfigurationError
+
+
+def add_to(commands: Commands) -> None:
+    check = commands.add_parser(
+        "check", help="read the configuration and reach every part",
+        description="Tell what is wrong with the configuration and how to mend it. "
+        "Exit status 0: all is well; 2: something is not.",
+    )  # fmt: skip
+    check.set_defaults(run=run)
+
+
+async def run(config: Config, options: argparse.Namespace) -> int:
+    """Reach every part; a server that runs on the same data is left alone."""
+    faults: list[str] = []
+    data_dir.prepare(config.data_dir)
+    try:
+        await bootstrap.open_messenger(config)
+    except ConfigurationError as error:
+        faults += error.faults
+    try:
+        with data_dir.locked(config.data_dir):
+            bootstrap.listen(config).close()
+            storage = bootstrap.open_storage(config)
+            await storage.check()
+            space = await storage.space()
+            if space is not None and space.free_bytes < config.reserve_bytes:
+                faults.append(
+                    "APPLIANCE_STORAGE_URL: less free than APPLIANCE_RESERVE_BYTES; uploads would "
+                    "be answered 507. Free some space."
+                )
+            async with opened_database(config):
+                pass
+    except data_dir.AlreadyRunning:
+        if not faults:
+            print("An appliance runs on this data directory; its /readyz tells how its parts are.")
+            return 0
+    except ConfigurationError as error:
+        faults += error.faults
+    except ApplianceError as error:
+        faults.append(error.detail)
+    if faults:
+        raise ConfigurationError(faults)
+    print("The configuration is sound, and every part answers.")
+    return 0

@@ -1,0 +1,64 @@
+"""`appliance serve`: the whole appliance in one process."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import signal
+import sys
+import time
+from contextlib import AsyncExitStack
+
+from appliance import bootstrap
+from appliance.commands.command import Commands
+from appliance.config import SETTINGS, Config
+
+
+def add_to(commands: Commands) -> None:
+    serve = commands.add_parser(
+        "serve", help="the whole appliance in one process",
+        description="Run the whole appliance in one process: HTTP, queue, workers, maintenance.",
+    )  # fmt: skip
+    for setting in SETTINGS:
+        if setting.secret:
+            continue
+        default = f" [{setting.default}]" if setting.default else ""
+        serve.add_argument(
+            f"--{setting.name.replace('_', '-')}",
+            metavar="VALUE",
+            help=(setting.meaning + default).replace("%", "%%"),
+        )
+    serve.add_argument("--no-workers", action="store_true", help="be an API server only")
+    serve.set_defaults(run=run)
+
+
+async def run(config: Config, options: argparse.Namespace) -> int:
+    _raise_descriptor_limit()
+    asked_to_stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked_to_stop.set)
+    began = time.monotonic()
+    async with AsyncExitStack() as stack:
+        running = await bootstrap.start(stack, config, with_workers=not options.no_workers)
+        _greet(running, config, time.monotonic() - began)
+        await asked_to_stop.wait()
+        print("Stopping: running jobs may finish …", file=sys.stderr)
+    print("Stopped.", file=sys.stderr)
+    return 0
+
+
+def _raise_descriptor_limit() -> None:
+    """As many open files and connections as this user may have; shells often start with 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _greet(running: bootstrap.Appliance, config: Config, took_s: float) -> None:
+    print(f"The appliance listens on {running.url} (ready in {took_s:.1f} s).")
+    if running.signin_url:
+        print(f"Sign in, once, within a day: {running.signin_url}")
+    if config.admin_key is None:
+        print(f"The admin key is in {config.data_dir / 'admin.key'}.")
+    sys.stdout.flush()
