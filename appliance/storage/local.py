@@ -69,7 +69,7 @@ class LocalStorage:
     def read(
         self, key: str, *, start: int = 0, length: int | None = None
     ) -> AsyncGenerator[bytes, None]:
-        return local_files.read(self._path(key), start=start, length=length)
+        return local_files.read(self._path(key), subject=key, start=start, length=length)
 
     async def size(self, key: str) -> int:
         with translated(key):

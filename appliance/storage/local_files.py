@@ -28,16 +28,19 @@ def path_of(root: Path, key: str) -> Path:
 
 
 async def read(
-    path: Path, *, start: int = 0, length: int | None = None
+    path: Path, *, subject: str, start: int = 0, length: int | None = None
 ) -> AsyncGenerator[bytes, None]:
-    """The file's bytes from `start`, all or `length`, in bounded pieces. Raises ObjectMissing."""
-    with translated(path):
+    """The file's bytes from `start`, all or `length`, in bounded pieces. Raises ObjectMissing.
+
+    `subject` is what people are told, rather than where it lies.
+    """
+    with translated(subject):
         descriptor = await in_thread(os.open, path, os.O_RDONLY)
     try:
         left = length
         while left is None or left > 0:
             wanted = READ_BYTES if left is None else min(READ_BYTES, left)
-            with translated(path):
+            with translated(subject):
                 piece = await in_thread(os.pread, descriptor, wanted, start)
             if not piece:
                 break

@@ -52,7 +52,7 @@ class LocalPartials:
     def read(
         self, name: str, *, start: int = 0, length: int | None = None
     ) -> AsyncGenerator[bytes, None]:
-        return local_files.read(self._path(name), start=start, length=length)
+        return local_files.read(self._path(name), subject=name, start=start, length=length)
 
     async def join(self, names: Sequence[str], into: str) -> int:
         return await in_thread(self._join, names, into)

@@ -10,6 +10,7 @@ import unicodedata
 
 import pytest
 
+from appliance.storage import local
 from appliance.web.multipart import MAX_FIELD_BYTES, MAX_PART_HEADERS, MAX_PARTS
 from tests import media
 from tests.conftest import Serve
@@ -227,7 +228,10 @@ async def test_boundaries_as_the_grammar_allows_them(serve: Serve) -> None:
         assert answer.status == 202
 
 
-async def test_a_form_cut_off_by_a_lost_connection_leaves_nothing(serve: Serve) -> None:
+async def test_a_form_cut_off_by_a_lost_connection_leaves_nothing(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "SMALL_BYTES", 0)  # what little there is goes to a file at once
     served = await serve()
     async with wire(served) as connection:
         await connection.head(
