@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 from aiohttp import web
+from yarl import URL
 
 import appliance
 from appliance.clock import rfc3339
@@ -44,9 +45,20 @@ def render(request: web.Request, template: str, context: Mapping[str, Any]) -> s
         else {"name": found.key.name, "role": found.key.role, "owner": found.owner},
         version=appliance.__version__,
         here=str(request.rel_url.without_query_params("fragment")),
+        back=_came_from(request),
         now=time.time(),
         **context,
     )
+
+
+def _came_from(request: web.Request) -> str:
+    """The page of ours that led here, by its path; else the upload page."""
+    try:
+        referer = URL(request.headers.get("Referer", ""))
+    except ValueError:
+        return "/"
+    ours = referer.host is not None and referer.authority == request.host
+    return referer.raw_path_qs if ours and not referer.raw_path.startswith("//") else "/"
 
 
 def render_page(
