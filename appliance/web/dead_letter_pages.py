@@ -76,7 +76,9 @@ def _letters(wanted: Filter, cursor: str | None, *, now: float) -> Transaction[L
         chosen = yield from dead_letters.group(wanted.fingerprint)
     if wanted == Filter():
         matching = total
-    else:
+    elif wanted == Filter(fingerprint=wanted.fingerprint):
+        matching = chosen.jobs if chosen else 0
+    else:  # looks at every one
         matching = yield from dead_letters.count(wanted)
     page = yield from dead_letters.page(wanted, before=cursor, limit=LETTERS + 1)
     examples = {}

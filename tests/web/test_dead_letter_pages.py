@@ -70,6 +70,7 @@ async def test_the_largest_group_comes_first(serve: Serve) -> None:
     assert "limit" not in larger.sent_by("Retry all 12")
     assert smaller.words == ["Retry"]
     assert dict(everything.fields) == {"all": "1", "next": LETTERS}
+    assert everything.words == ["Retry all 13", "Retry in waves"]
     # The newest is the example, and leads to its own page.
     assert f"{LETTERS}/{many[-1]}" in links(shown, f"{LETTERS}/")
 
