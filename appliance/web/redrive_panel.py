@@ -20,11 +20,17 @@ Shown = list[tuple[Redrive, Example | None]]
 
 def lately(*, now: float) -> Transaction[Shown]:
     """Those that run, and the latest that ended, each with one of its jobs; newest first."""
-    found = []
-    for redrive in (yield from redrives.latest(limit=SHOWN)):
-        if redrive.ended_at is None or redrive.ended_at > now - SHOWN_FOR_S:
-            found.append((redrive, (yield from redrives.example(redrive.id))))
-    return found
+    latest = yield from redrives.latest(limit=SHOWN)
+    found = {one.id: one for one in latest if (one.ended_at or now) > now - SHOWN_FOR_S}
+    for redrive_id in (yield from redrives.running()):
+        if redrive_id not in found:
+            redrive = yield from redrives.get(redrive_id)
+            assert redrive is not None
+            found[redrive_id] = redrive
+    shown = []
+    for redrive_id in sorted(found, reverse=True):
+        shown.append((found[redrive_id], (yield from redrives.example(redrive_id))))
+    return shown
 
 
 def redrive_rows(shown: Shown, names: Mapping[str, str]) -> list[dict[str, Any]]:

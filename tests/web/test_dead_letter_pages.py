@@ -40,6 +40,22 @@ async def test_only_an_admin_sees_them(serve: Serve, join: Join, path: str) -> N
 # --- all of them -------------------------------------------------------------------------
 
 
+async def test_what_runs_is_shown_however_long_ago_it_began(serve: Serve) -> None:
+    served = await serve()
+    ids = [await failed(served, name=f"{n}.txt") for n in range(8)]
+    acts = services_of(served).acts
+    everything = await acts.retry_dead_letters(Filter(), actor="shell:root", staged=True)
+    for job_id in ids[2:]:
+        redrive = await acts.retry_dead_letters(Filter(ids=(job_id,)), actor="shell:root")
+        await claim(served, job_id)
+        await complete(served, job_id, attempt=2)
+        await acts.advance(redrive.id)
+    shown = await page(served, LETTERS)
+    assert "Wave 1: 0 of 1 done" in shown.words()
+    keys = [attributes.get("data-key") or "" for _, attributes in shown.elements]
+    assert [key for key in keys if key.startswith("redrive-")][-1] == f"redrive-{everything.id}"
+
+
 async def test_with_nothing_to_review(serve: Serve) -> None:
     shown = await page(await serve(), LETTERS)
     assert "Nothing waits for review." in shown.words()
