@@ -20,7 +20,7 @@ async function copy(text) {
 }
 
 document.addEventListener("click", async ({ target }) => {
-  for (const menu of document.querySelectorAll("details.files[open]")) {
+  for (const menu of document.querySelectorAll("details.files[open], details.menu[open]")) {
     if (!menu.contains(target)) menu.open = false;
   }
   const button = target.closest?.("[data-copy], [data-copy-text]");
@@ -37,7 +37,7 @@ document.addEventListener("click", async ({ target }) => {
 
 document.addEventListener("keydown", ({ key }) => {
   if (key !== "Escape") return;
-  const menu = document.querySelector("details.files[open]");
+  const menu = document.querySelector("details.files[open], details.menu[open]");
   if (!menu) return;
   menu.open = false;
   menu.querySelector("summary").focus();

@@ -2,7 +2,7 @@
 // scroll and a screen reader's place survive a refresh.
 //
 // Children are matched by `data-key` or `id`, others by position and tag. An element with
-// `data-keep` is left as it is.
+// `data-keep` is left as it is; whether a <details> is open is the reader's.
 
 const keyOf = (node) => node.dataset?.key ?? (node.id || undefined);
 
@@ -17,11 +17,12 @@ export function morph(live, fresh) {
 }
 
 function syncAttributes(live, fresh) {
+  const isTheReaders = (name) => name === "open" && live.nodeName === "DETAILS";
   for (const { name } of [...live.attributes]) {
-    if (!fresh.hasAttribute(name)) live.removeAttribute(name);
+    if (!fresh.hasAttribute(name) && !isTheReaders(name)) live.removeAttribute(name);
   }
   for (const { name, value } of fresh.attributes) {
-    if (live.getAttribute(name) !== value) live.setAttribute(name, value);
+    if (live.getAttribute(name) !== value && !isTheReaders(name)) live.setAttribute(name, value);
   }
 }
 

@@ -5,6 +5,8 @@ Secrets arrive here hashed (`appliance.keys.hash_secret`); none is ever stored i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from appliance.database.protocol import Row, Statement, Transaction
@@ -30,6 +32,17 @@ def by_session(token_hash: str, *, now: float) -> Transaction[ApiKey | None]:
 def list_all() -> Transaction[list[ApiKey]]:
     rows = yield Statement("keys")
     return [_key(row) for row in rows]
+
+
+def names(owners: Iterable[str]) -> Transaction[dict[str, str]]:
+    """What the keys behind `owners` (`key:<id>`) are called; no entry for those unknown."""
+    found = {}
+    for owner in set(owners):
+        kind, _, key_id = owner.partition(":")
+        rows = (yield Statement("key_by_id", {"id": key_id})) if kind == "key" else ()
+        if rows:
+            found[owner] = _key(rows[0]).name
+    return found
 
 
 def revoke(key_id: str, *, now: float) -> Transaction[bool]:

@@ -15,7 +15,8 @@ import msgspec
 from appliance.database import audit, jobs
 from appliance.database.dead_letters import Filter
 from appliance.database.protocol import Row, Statement, Transaction
-from appliance.jobs import Job
+from appliance.database.records import record
+from appliance.jobs import Job, JobType
 
 MAX_JOBS = 100_000
 """Of one redrive; collecting them is one statement, and the writer does nothing else meanwhile."""
@@ -55,6 +56,16 @@ class Redrive(msgspec.Struct, frozen=True):
     counts: Counts
     wave_counts: Counts
     """Of the present wave."""
+
+
+class Example(msgspec.Struct, frozen=True):
+    """One job of a redrive, and how it failed."""
+
+    job_id: str
+    type: JobType
+    filename: str
+    error_code: str
+    step: str
 
 
 class Advanced(msgspec.Struct, frozen=True):
@@ -189,6 +200,12 @@ def latest(*, limit: int) -> Transaction[list[Redrive]]:
     for row in rows:
         found.append((yield from _redrive(row)))
     return found
+
+
+def example(redrive_id: str) -> Transaction[Example | None]:
+    """None when its jobs are deleted."""
+    rows = yield Statement("redrive_example", {"id": redrive_id})
+    return record(Example, rows[0]) if rows else None
 
 
 def running() -> Transaction[list[str]]:

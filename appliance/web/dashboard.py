@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from appliance.database import figures, workers
+from appliance.database import figures, keys, pauses, stored_files, workers
 from appliance.database.figures import HourFigures, QueueFigures, RunningJob
+from appliance.database.pauses import Pause
+from appliance.database.protocol import Transaction
 from appliance.database.workers import PoolState
 from appliance.jobs import Job, JobStatus
 from appliance.web import words
 from appliance.web.health import check_parts
 from appliance.web.jobs import page_of_jobs
+from appliance.web.pool_panel import PAUSE_CHOICES, owner_pauses, pool_cells
 from appliance.web.representation import job_summary
 from appliance.web.services import Services, services
-from appliance.web.templates import render_page
+from appliance.web.summary import summarise
+from appliance.web.templates import render_panels
 
 BACKLOG_PER_WORKER = 10
 """More queued jobs than this for each worker is worth a word (the rule of DIAGRAMS.md, 7)."""
+
+
+class Seen(NamedTuple):
+    """What the dashboard shows beside its jobs, read on one snapshot."""
+
+    queue: QueueFigures
+    hour: HourFigures
+    pools: list[PoolState]
+    running: list[RunningJob]
+    paused: list[Pause]
+    missing: int
+    names: dict[str, str]
 
 
 async def show_dashboard(request: web.Request) -> web.StreamResponse:
@@ -26,40 +43,34 @@ async def show_dashboard(request: web.Request) -> web.StreamResponse:
     shared = services(request)
     page, _ = await page_of_jobs(request)
     now = shared.clock.now()
-    queue = await shared.database.read(figures.queue())
-    hour = await shared.database.read(figures.hour(now=now))
+    owners = {job.owner for job in page}
+    seen = await shared.database.read(_seen(owners, now=now))
     parts = await check_parts(shared)
-    pools = await shared.database.read(workers.pools())
-    running = await shared.database.read(figures.running())
     context = {
-        "summary": _summary(parts, queue),
-        "health": await _health(shared, parts, queue, pools),
-        "metrics": _metrics(hour, queue),
-        "pools": [_pool(pool, queue, running) for pool in pools],
-        "jobs": [_row(job, now) for job in page],
+        "summary": summarise(parts, seen.pools, seen.queue, seen.paused, seen.missing, seen.names),
+        "health": await _health(shared, parts, seen.queue, seen.pools),
+        "metrics": _metrics(seen.hour, seen.queue),
+        "pools": pool_cells(seen.pools, seen.queue, seen.running, seen.paused, seen.names),
+        "owner_pauses": owner_pauses(seen.paused, seen.names),
+        "pause_choices": PAUSE_CHOICES,
+        "jobs": [_row(job, now, seen.names) for job in page],
         "filters": {name: request.query.get(name) or None for name in ("status", "type", "q")},
     }
-    fragment = request.query.get("fragment") == "panels"
-    return render_page(request, "dashboard_panels.html" if fragment else "dashboard.html", context)
+    return render_panels(request, "dashboard", context)
 
 
-def _summary(parts: dict[str, dict[str, Any]], queue: QueueFigures) -> dict[str, Any]:
-    problems: list[dict[str, str | None]] = [
-        {"text": f"{name.capitalize()}: {part['detail']}", "href": None}
-        for name, part in parts.items()
-        if not part["ok"]
-    ]
-    if queue.dead_letters:
-        text = "1 job has failed" if queue.dead_letters == 1 else (
-            f"{queue.dead_letters:,} jobs have failed"
-        )  # fmt: skip
-        problems.append({"text": text, "href": "/dashboard?status=FAILED"})
-    if not problems:
-        return {"ok": True, "sentence": "Everything is all right.", "problems": []}
-    sentence = "One thing needs a look." if len(problems) == 1 else (
-        f"{len(problems)} things need a look."
-    )  # fmt: skip
-    return {"ok": False, "sentence": sentence, "problems": problems}
+def _seen(owners: set[str], *, now: float) -> Transaction[Seen]:
+    paused = yield from pauses.in_force(now=now)
+    people = owners | {pause.actor for pause in paused} | {pause.name for pause in paused}
+    return Seen(
+        queue=(yield from figures.queue()),
+        hour=(yield from figures.hour(now=now)),
+        pools=(yield from workers.pools()),
+        running=(yield from figures.running()),
+        paused=paused,
+        missing=(yield from stored_files.count_missing()),
+        names=(yield from keys.names(people)),
+    )
 
 
 async def _health(
@@ -173,25 +184,14 @@ def _rate(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f}" if whole else "–"
 
 
-def _pool(pool: PoolState, queue: QueueFigures, running: list[RunningJob]) -> dict[str, Any]:
-    slots = [
-        {"busy": True, "job": job.filename, "progress": job.progress}
-        for job in running
-        if job.type is pool.type
-    ]
-    free = max(pool.target, len(slots)) - len(slots)
-    slots += [{"busy": False, "job": "", "progress": 0.0}] * free
+def _row(job: Job, now: float, names: Mapping[str, str]) -> dict[str, Any]:
     return {
-        "type": pool.type,
-        "slots": slots,
-        "queued": queue.by_type(JobStatus.PENDING)[pool.type],
-        "min": pool.smallest,
-        "max": pool.largest,
+        **job_summary(job),
+        "createdAt": job.created_at,
+        "time": _time(job, now),
+        "who": names.get(job.owner, job.owner),
+        "possible": job.status.possible,
     }
-
-
-def _row(job: Job, now: float) -> dict[str, Any]:
-    return {**job_summary(job), "createdAt": job.created_at, "time": _time(job, now)}
 
 
 def _time(job: Job, now: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 from aiohttp import web
+from yarl import URL
 
 import appliance
 from appliance.clock import rfc3339
@@ -25,8 +26,13 @@ _environment.globals["static"] = assets.static_url
 _environment.filters.update(
     bytes=words.bytes_in_words,
     ago=lambda at: words.ago(at, time.time()),
+    ahead=lambda at: words.span(at - time.time()),
     rfc3339=rfc3339,
     duration=words.duration,
+    plain=words.plain,
+    sentence=words.sentence,
+    counted=words.count,
+    kinds=words.KINDS.__getitem__,
 )
 
 
@@ -38,9 +44,21 @@ def render(request: web.Request, template: str, context: Mapping[str, Any]) -> s
         if found is None
         else {"name": found.key.name, "role": found.key.role, "owner": found.owner},
         version=appliance.__version__,
+        here=str(request.rel_url.without_query_params("fragment")),
+        back=_came_from(request),
         now=time.time(),
         **context,
     )
+
+
+def _came_from(request: web.Request) -> str:
+    """The page of ours that led here, by its path; else the upload page."""
+    try:
+        referer = URL(request.headers.get("Referer", ""))
+    except ValueError:
+        return "/"
+    ours = referer.host is not None and referer.authority == request.host
+    return referer.raw_path_qs if ours and not referer.raw_path.startswith("//") else "/"
 
 
 def render_page(
@@ -54,3 +72,9 @@ def render_page(
     )
     response.enable_compression()  # where the client takes it; a list of cards shrinks to a tenth
     return response
+
+
+def render_panels(request: web.Request, name: str, context: Mapping[str, Any]) -> web.Response:
+    """The page `name`, or with `?fragment=panels` the part that panels.js refreshes."""
+    fragment = request.query.get("fragment") == "panels"
+    return render_page(request, f"{name}_panels.html" if fragment else f"{name}.html", context)

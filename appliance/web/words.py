@@ -1,6 +1,47 @@
-"""Figures in words that people read: sizes, durations, relative times."""
+"""Figures and names in words that people read: sizes, durations, relative times, who did it."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from appliance.jobs import JobType
+
+KINDS: Mapping[str, str] = {
+    JobType.IMAGE: "images",
+    JobType.PDF: "PDFs",
+    JobType.VIDEO: "videos",
+    JobType.ANY: "other files",
+}
+
+_UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, and marks that turn the direction of what follows them."""
+
+
+def plain(text: str) -> str:
+    """What a file, a child or a person wrote, fit to stand among our own words."""
+    return _UNFIT.sub("\ufffd", text.replace("\r\n", "\n"))
+
+
+def sentence(text: str) -> str:
+    """With a large letter at the beginning and one full stop at the end."""
+    text = text.rstrip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "…", "”")) else ".")
+
+
+def count(number: int, thing: str) -> str:
+    """`1 job`, `2,400 jobs`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def actor(name: str, known: Mapping[str, str]) -> str:
+    """Who did it (`database.audit.Act.actor`), by the name of the key where `known` has it."""
+    if name in known:
+        return known[name]
+    where, _, person = name.partition(":")
+    if where == "shell" and person:
+        return f"{person}, in a shell"
+    return "the appliance" if name == "system" else name
 
 
 def bytes_in_words(size: float) -> str:
@@ -37,3 +78,14 @@ def ago(at: float, now: float) -> str:
         if seconds >= length:
             return f"{seconds // length:.0f} {unit} ago"
     raise AssertionError
+
+
+def span(seconds: float) -> str:
+    """How long something is to last, in round figures: 28790 → `8 h`, 3599 → `1 h`."""
+    minutes = max(1, round(seconds / 60))
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {rest} min" if rest else f"{hours} h"
+    return count(round(hours / 24), "day")

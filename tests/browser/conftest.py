@@ -43,14 +43,14 @@ class Visitor:
             self.complaints.append(message.text)  # type: ignore[attr-defined]
 
 
-async def signed_in(served: Served, browser: Browser, **options: object) -> Visitor:
-    """A user of their own, signed in through the form as a person does it."""
+async def signed_in(
+    served: Served, browser: Browser, *, role: Role = Role.USER, **options: object
+) -> Visitor:
+    """Somebody with a key of their own, signed in through the form as a person does it."""
     from tests.web.wire import services_of
 
     shared = services_of(served)
-    _, secret = await create_key(
-        shared.database, name="visitor", role=Role.USER, now=shared.clock.now()
-    )
+    _, secret = await create_key(shared.database, name="visitor", role=role, now=shared.clock.now())
     context = await browser.new_context(**options)  # type: ignore[arg-type]
     page = await context.new_page()
     visitor = Visitor(served, context, page)

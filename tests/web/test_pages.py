@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import html
 import re
-from html.parser import HTMLParser
 
 import pytest
 from yarl import URL
 
 from appliance.web.assets import folder
-from tests.conftest import Serve, Served
+from tests.conftest import Serve
 from tests.web.conftest import Join
-from tests.web.wire import refused, upload
+from tests.web.pages import HTML, Page, page
+from tests.web.wire import failed, refused, upload
 
-HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-
+PAGES = (
+    "/", "/dashboard", "/dashboard/dead-letters", "/dashboard/dead-letters/{}", "/dashboard/audit"
+)  # fmt: skip
 HOSTILE_NAMES = (
     "<img src=x onerror=alert(1)>.txt",
     '"><script>alert(1)<.txt',
@@ -28,38 +29,12 @@ HOSTILE_NAMES = (
 )
 
 
-class Page(HTMLParser):
-    """The elements of a page with their attributes, and its text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def named(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-
-async def page(served: Served, path: str, status: int = 200) -> Page:
-    async with served.admin.get(path, headers=HTML) as response:
-        assert response.status == status, path
-        assert response.content_type == "text/html"
-        assert response.headers["Cache-Control"] == "no-store"
-        return Page(await response.text())
-
-
-@pytest.mark.parametrize("path", ["/", "/dashboard", "/signin", "/nowhere"])
+@pytest.mark.parametrize("path", [*PAGES, "/signin", "/nowhere"])
 async def test_every_page_obeys_a_strict_policy(serve: Serve, path: str) -> None:
     served = await serve()
-    await upload(served)
-    async with served.admin.get(path, headers=HTML) as response:
+    job_id = await failed(served)
+    await served.json("PUT", "/pauses/type/IMAGE", json={"reason": "tests"})
+    async with served.admin.get(path.format(job_id), headers=HTML) as response:
         policy = response.headers["Content-Security-Policy"]
         shown = Page(await response.text())
     assert policy.startswith("default-src 'none'")
@@ -82,11 +57,13 @@ async def test_every_page_obeys_a_strict_policy(serve: Serve, path: str) -> None
         assert tag != "style"
 
 
-@pytest.mark.parametrize("path", ["/", "/dashboard"])
+@pytest.mark.parametrize("path", ["/", "/dashboard", "/dashboard/dead-letters"])
 async def test_hostile_names_are_words_on_a_page(serve: Serve, path: str) -> None:
     served = await serve()
     before = await page(served, path)
-    names = [(await upload(served, name=name))["filename"] for name in HOSTILE_NAMES]
+    for name in HOSTILE_NAMES:
+        await failed(served, name=name)
+    names = [job["filename"] for job in (await served.json("GET", "/jobs"))["jobs"]]
     shown = await page(served, path)
     titles = {attributes.get("title") for _, attributes in shown.elements}
     for name in names:
@@ -103,8 +80,9 @@ async def test_hostile_names_are_words_on_a_page(serve: Serve, path: str) -> Non
 async def test_hostile_queries_are_words_on_a_page(serve: Serve) -> None:
     served = await serve()
     evil = '"><script>alert(1)</script>'
-    for path in ("/dashboard", "/signin", "/nowhere", "/"):
-        for name in ("q", "next", "token", "cursor", "status"):
+    job_id = await failed(served)
+    for path in (*(path.format(job_id) for path in PAGES), "/signin", "/nowhere"):
+        for name in ("q", "next", "token", "cursor", "status", "owner", "code", "fragment", "x"):
             async with served.admin.get(path, params={name: evil}, headers=HTML) as response:
                 text = await response.text()
             assert response.status < 500
@@ -169,8 +147,9 @@ async def test_the_dashboards_panels_alone(serve: Serve) -> None:
 async def test_everything_that_the_pages_name_is_there(serve: Serve) -> None:
     served = await serve()
     named: set[str] = set()
-    for path in ("/", "/dashboard", "/signin"):
-        shown = await page(served, path)
+    job_id = await failed(served)
+    for path in (*PAGES, "/signin"):
+        shown = await page(served, path.format(job_id))
         named |= {
             value
             for _, attributes in shown.elements

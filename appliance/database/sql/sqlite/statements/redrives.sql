@@ -58,6 +58,17 @@ SELECT * FROM redrives WHERE id = :id;
 -- name: redrives
 SELECT * FROM redrives ORDER BY id DESC LIMIT :limit;
 
+-- The oldest of its jobs that is still there, with its last failure.
+-- name: redrive_example
+SELECT r.job_id, j.type, u.filename, a.error_code, a.step
+FROM redrive_jobs r
+JOIN jobs j ON j.id = r.job_id
+JOIN uploads u ON u.id = j.upload_id
+JOIN attempts a ON a.job_id = r.job_id AND a.error_code IS NOT NULL
+WHERE r.redrive_id = :id
+ORDER BY r.job_id, a.number DESC
+LIMIT 1;
+
 -- name: running_redrives
 SELECT * FROM redrives WHERE state = 'running' ORDER BY id;
 

@@ -1,0 +1,111 @@
+"""GET /dashboard/audit: who did what, and to how many jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+from aiohttp import web
+
+from appliance.clock import seconds_of
+from appliance.database import audit, keys
+from appliance.database.audit import Act
+from appliance.database.dead_letters import Filter
+from appliance.database.protocol import Transaction
+from appliance.ids import is_id
+from appliance.jobs import JobType
+from appliance.web import queries, words
+from appliance.web.failures import selection
+from appliance.web.services import services
+from appliance.web.templates import render_panels
+
+ACTS = 20
+
+_DONE = {
+    "job.cancel": "Cancelled a job",
+    "job.retry": "Tried a job again",
+    "job.delete": "Deleted a job",
+    "dead_letters.retry": "Tried dead letters again",
+    "dead_letters.discard": "Discarded dead letters",
+    "pause.set": "Paused",
+    "pause.end": "Resumed",
+}
+
+
+async def show_audit(request: web.Request) -> web.StreamResponse:
+    """GET /dashboard/audit?cursor=: the latest acts first."""
+    cursor = queries.number_cursor(request)
+    found, names = await services(request).database.read(
+        _acts(audit.NEWEST if cursor is None else cursor)
+    )
+    acts = found[:ACTS]
+    context = {
+        "acts": [_row(act, names) for act in acts],
+        "cursor": cursor,
+        "next_cursor": acts[-1].id if len(found) > ACTS else None,
+    }
+    return render_panels(request, "audit", context)
+
+
+def _acts(before: int) -> Transaction[tuple[list[Act], dict[str, str]]]:
+    acts = yield from audit.page(limit=ACTS + 1, before=before)
+    people = {act.actor for act in acts}
+    people |= {act.subject.removeprefix("owner:") for act in acts}
+    people |= {owner for act in acts if (owner := _filter(act).owner)}
+    return acts, (yield from keys.names(people))
+
+
+def _row(act: Act, names: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "id": act.id,
+        "at": act.at,
+        "who": words.actor(act.actor, names),
+        "actor": act.actor,
+        "what": _DONE.get(act.action, act.action),
+        "subject": _subject(act, names),
+        "href": _href(act),
+        "detail": _detail(act),
+        "jobs": act.jobs,
+    }
+
+
+def _href(act: Act) -> str | None:
+    """Where what it was done to is shown, as far as that has an address."""
+    wanted = _filter(act)
+    ids = wanted.ids or act.detail.get("jobIds") or ([act.subject] if is_id(act.subject) else [])
+    if len(ids) == 1 and is_id(str(ids[0])) and act.action != "job.delete":
+        return f"/dashboard/dead-letters/{ids[0]}"
+    if wanted.fingerprint is not None:
+        return f"/dashboard/dead-letters?{urlencode({'fingerprint': wanted.fingerprint})}"
+    return None
+
+
+def _subject(act: Act, names: Mapping[str, str]) -> str:
+    kind, _, name = act.subject.partition(":")
+    if is_id(act.subject):
+        return f"…{act.subject[-8:]}"
+    if kind == "type" and name in JobType.__members__:
+        return words.sentence(words.KINDS[JobType(name)]).rstrip(".")
+    if kind == "owner":
+        return names.get(name, name)
+    if act.action in ("dead_letters.retry", "dead_letters.discard"):
+        return words.sentence(selection(_filter(act), names)).rstrip(".")
+    return act.subject
+
+
+def _filter(act: Act) -> Filter:
+    """Which dead letters it was done to; all of them where it does not say."""
+    document = dict(act.detail.get("filter") or {})
+    for name in ("since", "until"):  # RFC 3339 there; the words for a selection do without
+        document.pop(name, None)
+    return msgspec.convert(document, Filter)
+
+
+def _detail(act: Act) -> str:
+    if act.action != "pause.set":
+        return "in waves" if act.detail.get("staged") else ""
+    reason, until = words.plain(str(act.detail.get("reason", ""))), act.detail.get("until")
+    lasting = f"for {words.span(seconds_of(until) - act.at)}" if until else "until resumed"
+    return f"{lasting}: “{reason}”"

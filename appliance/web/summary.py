@@ -1,0 +1,72 @@
+"""Is everything all right? One sentence that names what needs a hand, each with the way to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from appliance.database.figures import QueueFigures
+from appliance.database.pauses import Pause
+from appliance.database.workers import PoolState
+from appliance.web import words
+from appliance.web.pool_panel import pause_words, trouble
+
+LONGEST = 4
+"""Things that one sentence names; the others are counted."""
+
+
+def summarise(
+    parts: Mapping[str, Mapping[str, Any]],
+    pools: Iterable[PoolState],
+    queue: QueueFigures,
+    paused: Iterable[Pause],
+    missing: int,
+    names: Mapping[str, str],
+) -> dict[str, Any]:
+    """`clauses` make the sentence, the gravest first; each has `text`, `href`, and may have a
+    `reason` with `since`, and for a pause `actor` and `until`."""
+    clauses = [
+        {"text": f"the {name} needs a look", "href": "#health", "reason": part["detail"]}
+        for name, part in parts.items()
+        if name != "workers" and not part["ok"]
+    ]
+    clauses += _held_up(pools)
+    if missing:
+        text = "1 stored file is" if missing == 1 else f"{missing:,} stored files are"
+        clauses.append(
+            {
+                "text": f"{text} missing",
+                "href": "#health",
+                "reason": "Restore them from a backup; the log names them.",
+            }
+        )
+    if queue.dead_letters:
+        wait = "waits" if queue.dead_letters == 1 else "wait"
+        clauses.append(
+            {
+                "text": f"{words.count(queue.dead_letters, 'job')} {wait} for review",
+                "href": "/dashboard/dead-letters",
+            }
+        )
+    clauses += _paused(paused, names)
+    return {"ok": not clauses, "clauses": clauses[:LONGEST], "more": len(clauses[LONGEST:])}
+
+
+def _held_up(pools: Iterable[PoolState]) -> list[dict[str, Any]]:
+    return [
+        {"text": f"{words.KINDS[pool.type]} are held up", "href": f"#pool-{pool.type}", **why}
+        for pool in pools
+        if (why := trouble(pool)) is not None
+    ]
+
+
+def _paused(paused: Iterable[Pause], names: Mapping[str, str]) -> Sequence[dict[str, Any]]:
+    found = []
+    for pause in paused:
+        about = pause_words(pause, names)
+        if pause.kind == "type":
+            text = f"{words.KINDS.get(pause.name, pause.name)} are paused"
+        else:
+            text = f"{about['who']} is paused"
+        found.append({"text": text, "href": "#pools", **about})
+    return found

@@ -1,0 +1,69 @@
+// Keeps the panels of a page fresh while somebody looks at it. The server makes them, at the
+// address of the page with ?fragment=panels; morph.js takes over what differs.
+
+import { announce } from "./announce.js";
+import { morphChildren } from "./morph.js";
+import { localiseAll } from "./times.js";
+
+const EVERY_MS = 2000;
+const SLOWEST_MS = 30000;
+
+const panels = document.getElementById("panels");
+const connection = document.getElementById("connection");
+let failures = 0;
+let freshAt = new Date();
+let timer = 0;
+let asked = null;
+
+function tell(text, href, word) {
+  if (connection.textContent === text + (word ? ` ${word}` : "")) return;
+  connection.textContent = text;
+  if (!href) return;
+  const link = document.createElement("a");
+  link.href = href;
+  link.textContent = word;
+  connection.append(" ", link);
+}
+
+/** Fetch the panels now, and from then on again and again. */
+export async function refresh() {
+  clearTimeout(timer);
+  asked?.abort();
+  if (document.hidden) return;
+  asked = new AbortController();
+  const query = new URLSearchParams(location.search);
+  query.set("fragment", "panels");
+  try {
+    const answer = await fetch(`${location.pathname}?${query}`, { signal: asked.signal, headers: { Accept: "text/html" } });
+    if (answer.status === 401 || answer.redirected) {
+      tell("Your session has ended.", `/signin?next=${encodeURIComponent(location.pathname + location.search)}`, "Sign in again");
+      return;
+    }
+    if (answer.status === 404) {
+      tell("This is not there any more; it was deleted.");
+      return;
+    }
+    if (!answer.ok) throw new Error(`status ${answer.status}`);
+    show(new DOMParser().parseFromString(await answer.text(), "text/html").body);
+    failures = 0;
+    freshAt = new Date();
+    tell("");
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    failures += 1;
+    tell(`No answer from the server. These figures are from ${freshAt.toLocaleTimeString()}; trying again.`);
+  }
+  timer = setTimeout(refresh, Math.min(EVERY_MS * 2 ** failures, SLOWEST_MS));
+}
+
+function show(fresh) {
+  const sentence = () => document.getElementById("summary")?.textContent.replace(/\s+/g, " ").trim();
+  const before = sentence();
+  localiseAll(fresh, false);
+  morphChildren(panels, fresh);
+  if (sentence() !== before) announce(sentence());
+  panels.dispatchEvent(new Event("refreshed"));
+}
+
+document.addEventListener("visibilitychange", refresh);
+timer = setTimeout(refresh, EVERY_MS);

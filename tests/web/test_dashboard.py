@@ -1,0 +1,126 @@
+"""The dashboard's words: what needs a hand, what holds the pools up, what can be done."""
+
+from __future__ import annotations
+
+from appliance.database import stored_files, workers
+from appliance.database.workers import Outage, PoolState
+from appliance.jobs import JobType
+from tests.conftest import Serve, Served
+from tests.web.pages import Page, links, page
+from tests.web.wire import claim, failed, services_of, upload
+
+
+async def sentence_of(served: Served) -> str:
+    words = (await page(served, "/dashboard?fragment=panels")).words()
+    return words.partition(" System health")[0]
+
+
+async def beat(served: Served, *pools: PoolState) -> None:
+    shared = services_of(served)
+    await shared.database.write(
+        workers.beat("w", node="n", running={}, now=shared.clock.now(), pools=pools)
+    )
+
+
+def cell(shown: Page, job_type: JobType) -> str:
+    """The words of one pool."""
+    titles = {"IMAGE": "Images", "PDF": "PDFs", "VIDEO": "Videos", "ANY": "Other files"}
+    panel = shown.words().partition(" Workers ")[2].rpartition("Recent jobs")[0]
+    at = sorted(panel.index(f"{title} ") for title in titles.values())
+    begin = panel.index(f"{titles[job_type]} ")
+    return panel[begin : next((one for one in at if one > begin), len(panel))]
+
+
+async def test_all_is_well(serve: Serve) -> None:
+    served = await serve()
+    assert await sentence_of(served) == "Everything is all right."
+
+
+async def test_the_first_sentence_names_what_needs_a_hand(serve: Serve) -> None:
+    served = await serve()
+    now = services_of(served).clock.now()
+    await failed(served)
+    assert await sentence_of(served) == "1 job waits for review."
+    await failed(served)
+    job = await upload(served)
+    shared = services_of(served)
+    await shared.database.write(stored_files.mark(missing=[job["jobId"]], found=[], now=now))
+    await served.json("PUT", "/pauses/type/VIDEO", json={"reason": "Codec <b>update</b>"})
+    full = Outage("storage_full", "The disk is nearly full.", now - 600)
+    await beat(served, PoolState(JobType.PDF, 1, 4, 1, True, outage=full))
+    shown = await page(served, "/dashboard")
+    words = shown.words()
+    assert (
+        "PDFs are held up, 1 stored file is missing, 2 jobs wait for review and videos are paused."
+        in words
+    )
+    assert "PDFs are held up since 10 min ago: The disk is nearly full." in words
+    assert "Videos are paused by APPLIANCE_ADMIN_KEY until resumed: Codec <b>update</b>" in words
+    assert "/dashboard/dead-letters" in links(shown, "/dashboard/dead-letters")
+    there = {attributes.get("id") for _, attributes in shown.elements}
+    assert {link[1:] for link in links(shown, "#")} <= there
+    await served.json("PUT", f"/pauses/owner/{job['owner']}", json={"reason": "Floods"})
+    assert "videos are paused and 1 more thing." in await sentence_of(served)
+
+
+async def test_pools_say_why_they_are_as_they_are(serve: Serve) -> None:
+    served = await serve()
+    now = services_of(served).clock.now()
+    await served.json("PUT", "/pauses/type/PDF", json={"reason": "Holiday", "forS": 7200})
+    down = Outage("nursery_unavailable", "It does not come up.", now - 7200)
+    await beat(
+        served,
+        PoolState(JobType.IMAGE, 1, 4, 3, True, "up to 3: 31 queued", now - 60),
+        PoolState(JobType.PDF, 2, 2, 2, True),
+        PoolState(JobType.VIDEO, 1, 2, 1, False, outage=down),
+    )
+    shown = await page(served, "/dashboard")
+    assert "0 of 3 busy, from 1 to 4" in cell(shown, JobType.IMAGE)
+    assert "Up to 3: 31 queued. 1 min ago" in cell(shown, JobType.IMAGE)
+    assert "0 of 2 busy, always 2" in cell(shown, JobType.PDF)
+    assert "just now, for another 2 h: Holiday" in cell(shown, JobType.PDF)
+    assert "Since 2 h ago: It does not come up." in cell(shown, JobType.VIDEO)
+    assert "No process takes these." in cell(shown, JobType.ANY)
+    pausable = {form.fields["name"] for form in shown.posting("/pauses")}
+    assert pausable == {"IMAGE", "VIDEO", "ANY"}
+    (resume,) = shown.posting("/pauses/end")
+    assert dict(resume.fields) == {"kind": "type", "name": "PDF", "next": "/dashboard"}
+
+
+async def test_a_job_s_row_has_the_buttons_that_make_sense(serve: Serve) -> None:
+    served = await serve()
+    waiting, running = [(await upload(served))["jobId"] for _ in range(2)]
+    await claim(served, running)
+    lost = await failed(served)
+    shown = await page(served, "/dashboard?type=any")
+    actions = {form.action for form in shown.acts() if form.action.startswith("/jobs/")}
+    assert actions == {
+        f"/jobs/{waiting}/cancel", f"/jobs/{running}/cancel", f"/jobs/{lost}/retry",
+    }  # fmt: skip
+    assert {form.fields["next"] for form in shown.acts()} == {"/dashboard?type=any"}
+    fragment = await page(served, "/dashboard?fragment=panels&type=any")
+    assert {form.fields["next"] for form in fragment.acts()} == {"/dashboard?type=any"}
+
+
+# --- the audit log -------------------------------------------------------------------------
+
+
+async def test_acts_are_a_page_each_twenty(serve: Serve) -> None:
+    served = await serve()
+    assert "Nothing was done yet." in (await page(served, "/dashboard/audit")).words()
+    for _ in range(11):
+        await served.json("PUT", "/pauses/type/ANY", json={"reason": "tests", "forS": 3600})
+        async with served.admin.delete("/pauses/type/ANY") as response:
+            assert response.status == 204
+    job_id = await failed(served)
+    await served.json("POST", "/dead-letters/retry", json={"ids": [job_id], "staged": True})
+    shown = await page(served, "/dashboard/audit")
+    words = shown.words()
+    assert "Tried dead letters again 1 chosen job in waves 1 job APPLIANCE_ADMIN_KEY" in words
+    assert "Paused Other files for 1 h: “tests”" in words
+    assert f"/dashboard/dead-letters/{job_id}" in links(shown, "/dashboard/dead-letters/")
+    (earlier,) = links(shown, "/dashboard/audit?cursor=")
+    rest = await page(served, earlier)
+    assert words.count("Other files") + rest.words().count("Other files") == 22
+    assert links(rest, "/dashboard/audit?cursor=") == [earlier]  # to load it anew, no further
+    await page(served, "/dashboard/audit?cursor=x", status=400)
