@@ -177,7 +177,7 @@ POINTS: dict[str, Callable[[Point], None]] = {
     "before fsync": lambda p: wrap(local._LocalIncoming, "_seal", before(p)),
     "after fsync": lambda p: wrap(local._LocalIncoming, "_seal", after(p)),
     "before rename": lambda p: wrap(local.LocalStorage, "_rename", before(p)),
-    "after rename": lambda p: wrap(local, "_sync_directory", before(p)),
+    "after rename": lambda p: wrap(local, "sync_directory", before(p)),
     "after the directories' fsync": lambda p: wrap(local.LocalStorage, "_rename", after(p)),
     "before answer": lambda p: around_answer(p, sent=False),
     "after answer": lambda p: around_answer(p, sent=True),

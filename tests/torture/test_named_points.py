@@ -20,8 +20,8 @@ from tests.torture.load import Load, Sample, picture
 IMAGES_ONLY = {"workers_pdf": "0", "workers_video": "0", "workers_any": "0"}
 """One nursery, for a quick start; an image is what has several results."""
 
-SYNCS_AT_START = 1
-"""Of directories, by the storage when it is opened."""
+SYNCS_AT_START = 0
+"""Of directories, by the storage's own calls when it is opened."""
 
 
 @dataclass(frozen=True)
