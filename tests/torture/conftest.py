@@ -35,6 +35,10 @@ class Victim(Server):
     def key(self) -> str:
         return ADMIN_KEY
 
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"}
+
     async def start(self) -> None:
         began = time.monotonic()
         await super().start()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from tests import media
-from tests.acceptance.conftest import Server
+from tests.torture.conftest import Victim
 from tests.torture.ledger import Ledger
 
 CLIENTS = 4
@@ -73,10 +73,9 @@ class Load:
     """Answers other than 202: status and detail."""
 
     @contextlib.asynccontextmanager
-    async def on(self, server: Server) -> AsyncIterator[None]:
+    async def on(self, server: Victim) -> AsyncIterator[None]:
         """Run for as long as the context is open and the server answers."""
-        headers = {"Authorization": f"Bearer {server.key}"}
-        async with aiohttp.ClientSession(server.url, headers=headers) as session:
+        async with aiohttp.ClientSession(server.url, headers=server.headers) as session:
             tasks = [asyncio.create_task(self._upload(session)) for _ in range(self.clients)]
             tasks.append(asyncio.create_task(self._watch(session)))
             try:
