@@ -19,19 +19,8 @@ CALLS = (
     "copy_file_range,fsync,fdatasync,rename,renameat,renameat2,link,linkat,mkdir,mkdirat,"
     "sendto,sendmsg"
 )
-_WRITES = frozenset(
-    [
-        "write",
-        "pwrite64",
-        "writev",
-        "pwritev",
-        "pwritev2",
-        "ftruncate",
-        "fallocate",
-        "sendto",
-        "sendmsg",
-    ]
-)
+_SOCKET_WRITES = frozenset({"write", "writev", "sendto", "sendmsg"})
+_WRITES = _SOCKET_WRITES | {"pwrite64", "pwritev", "pwritev2", "ftruncate", "fallocate"}
 _LINE = re.compile(r"(\d+) +(.*)", re.DOTALL)
 _UNFINISHED = re.compile(r"(\w+)\((.*) <unfinished \.\.\.>", re.DOTALL)
 _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)\) += (-?\d+|\?)(.*)", re.DOTALL)
@@ -149,11 +138,9 @@ class Audit:
         return self._things.setdefault(path, Thing())
 
     def _on_begin(self, call: Call) -> None:
-        if call.name not in _WRITES:
-            return
-        if call.path.startswith("socket:") or call.path.startswith("TCP"):
+        if call.name in _SOCKET_WRITES and call.path.startswith("socket:"):
             self._on_answer(call)
-        elif call.path == self._wal:
+        elif call.name in _WRITES and call.path == self._wal:
             for prefix in set(re.findall(rf"processed/{_ID}/\d+/", call.arguments)):
                 if prefix not in self._written_at:
                     self.settlings += 1
