@@ -19,7 +19,7 @@ from tests.torture.ledger import Ledger
 
 CLIENTS = 4
 BACKLOG = 24
-"""With more jobs than this unfinished, clients wait: every restart begins with these."""
+"""With more jobs than this not seen COMPLETED, clients wait: every restart begins with these."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,6 @@ class Load:
 
     ledger: Ledger
     chance: random.Random = field(default_factory=random.Random)
-    clients: int = CLIENTS
     refusals: list[tuple[int, str]] = field(default_factory=list)
     """Answers other than 202: status and detail."""
 
@@ -76,7 +75,7 @@ class Load:
     async def on(self, server: Victim) -> AsyncIterator[None]:
         """Run for as long as the context is open and the server answers."""
         async with aiohttp.ClientSession(server.url, headers=server.headers) as session:
-            tasks = [asyncio.create_task(self._upload(session)) for _ in range(self.clients)]
+            tasks = [asyncio.create_task(self._upload(session)) for _ in range(CLIENTS)]
             tasks.append(asyncio.create_task(self._watch(session)))
             try:
                 yield
