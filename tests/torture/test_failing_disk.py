@@ -54,8 +54,7 @@ async def test_a_failing_disk_refuses_and_loses_nothing(
                 one, *several = (any_sample(chance) for _ in range(3))
                 await asyncio.gather(
                     load.send(session, one),
-                    load.send(session, two),
-                    load.send(session, three, four),
+                    load.send(session, *several),
                 )
             name = order.partition("name=")[2].partition(",")[0]
             await _order(control, server, f"disable name={name}")

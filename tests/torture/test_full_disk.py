@@ -18,7 +18,7 @@ from tests.torture.conftest import NewServer, Victim, kills
 from tests.torture.ledger import Ledger, inspected, rows_of, unfinished
 from tests.torture.load import Load, document, picture, text, video
 
-DISK_BYTES = 48 * 1024**2
+DISK_BYTES = 512 * 1024**2
 SHORT_ROOMS = (0, 40_000, 400_000)
 LONG_ROOMS = 40
 FULL_S = 0.7
