@@ -46,11 +46,19 @@ async def beside(tmp_path: Path) -> AsyncIterator[Database]:
         await database.close()
 
 
-@pytest.mark.parametrize("stopped", ["the server", "its children too"])
+@pytest.mark.parametrize(
+    ("stopped", "heartbeat_timeout_s"),
+    [("the server", "600"), ("its children too", "3")],
+    ids=["finds out when it settles", "finds out by its heartbeat"],
+)
 async def test_a_worker_stopped_past_its_lease_writes_nothing(
-    victim: NewServer, ledger: Ledger, beside: Database, stopped: str
+    victim: NewServer,
+    ledger: Ledger,
+    beside: Database,
+    stopped: str,
+    heartbeat_timeout_s: str,
 ) -> None:
-    server = victim(heartbeat_timeout_s="3", stale_after_s="600")
+    server = victim(heartbeat_timeout_s=heartbeat_timeout_s, stale_after_s="600")
     await server.start()
     video = media.mp4(8, 1280, 720)
     job = await server.request("PUT", "/upload/long.mp4", data=io.BytesIO(video))
