@@ -9,6 +9,7 @@ that does not come up holds no picture back. No job is claimed to find out.
 from __future__ import annotations
 
 import asyncio
+import errno
 import shutil
 import time
 from collections.abc import Awaitable, Callable
@@ -35,6 +36,12 @@ log = structlog.get_logger()
 
 SURROUNDINGS = (NurseryUnavailable, StorageFull, StorageUnavailable, DatabaseUnavailable)
 """Faults that say nothing about the job: it is handed back, and no retry is counted."""
+
+SURROUNDINGS_ERRNOS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
+"""What the kernel says in our own process when they are at fault. Other errors of a scratch folder
+may be a hostile child's doing, which must not be handed back for ever."""
 
 FULL_SHARE = 0.25
 """Of the reserve that uploads leave free: with less than this share of it, work that writes files

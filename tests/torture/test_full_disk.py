@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import os
 import random
+import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -18,9 +20,16 @@ from tests.torture.conftest import NewServer, Victim, kills
 from tests.torture.ledger import Ledger, inspected, rows_of, unfinished
 from tests.torture.load import Load, document, picture, text, video
 
-DISK_BYTES = 512 * 1024**2
+DISK_BYTES = 48 * 1024**2
+"""Less than `attempt.FULL_BYTES`, so that a fault of an attempt is taken for a lack of room also
+when the room is there again by the time that somebody looks."""
+DISK_NAMES = 3000
+"""How many files and directories it may hold."""
 SHORT_ROOMS = (0, 40_000, 400_000)
-LONG_ROOMS = 40
+SHORT_NAMES = (1, 6)
+BATCHES = range(5) if kills() else range(1)
+"""Each on a fresh disk, for what is uploaded stays on it."""
+LONG_ROOMS = 8
 FULL_S = 0.7
 """How long the disk stays full: longer, and pools pause for longer after it."""
 
@@ -30,8 +39,17 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     """A directory with `DISK_BYTES` of room."""
     path = tmp_path / "disk"
     path.mkdir()
+    limits = f"size={DISK_BYTES},nr_inodes={DISK_NAMES}"
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(path)],
+        [
+            "mount",
+            "-t",
+            "tmpfs",
+            "-o",
+            f"size={DISK_BYTES},nr_inodes={DISK_NAMES}",
+            "tmpfs",
+            str(path),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -42,21 +60,50 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
-def rooms(chance: random.Random) -> list[int]:
-    """Bytes that are left when the disk gets full."""
-    more = LONG_ROOMS if kills() else 0
-    return [*SHORT_ROOMS, *(chance.randrange(1_500_000) for _ in range(more))]
-
-
-@pytest.mark.timeout(600 if kills() else 120)
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("batch", BATCHES)
 async def test_a_full_disk_refuses_and_loses_nothing(
-    disk: Path, victim: NewServer, ledger: Ledger, chance: random.Random
+    batch: int, disk: Path, victim: NewServer, ledger: Ledger, chance: random.Random
 ) -> None:
-    server, load = victim(disk / "data", reserve_bytes="0"), Load(ledger)
+    rooms = [
+        *SHORT_ROOMS,
+        *(chance.randrange(1_500_000) for _ in range(LONG_ROOMS if batch else 0)),
+    ]
+    fillings = [partial(_fill, disk / "ballast", room_bytes) for room_bytes in rooms]
+    await _fill_and_free(disk, fillings, victim(disk / "data", reserve_bytes="0"), ledger, chance)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("batch", BATCHES)
+async def test_a_disk_without_names_refuses_and_loses_nothing(
+    batch: int, disk: Path, victim: NewServer, ledger: Ledger, chance: random.Random
+) -> None:
+    """No inode is left: nothing can be created, while what is open can be written."""
+    more = range(LONG_ROOMS if batch else 0)
+    names = [*SHORT_NAMES, *(chance.randrange(40) for _ in more)]
+    fillings = [partial(_fill_names, disk / "ballast", count) for count in names]
+    await _fill_and_free(disk, fillings, victim(disk / "data", reserve_bytes="0"), ledger, chance)
+
+
+async def _fill_and_free(
+    disk: Path,
+    fillings: list[Callable[[], None]],
+    server: Victim,
+    ledger: Ledger,
+    chance: random.Random,
+) -> None:
+    load = Load(ledger)
     await server.start()
     async with aiohttp.ClientSession(server.url, headers=server.headers) as session:
-        for room_bytes in rooms(chance):
-            await _fill_and_free(disk, room_bytes, load, session, chance)
+        for fill in fillings:
+            # These are processed while the disk gets full.
+            before = [load.send(session, sample) for sample in (picture(), document(), video())]
+            assert set(await asyncio.gather(*before)) == {202}
+            try:
+                fill()
+                await _upload_for_a_while(load, session, chance)
+            finally:
+                shutil.rmtree(disk / "ballast")
             await _all_done(server)
     assert {status for status, _ in load.refusals} <= {503, 507}, load.refusals
     assert load.refusals, "the disk was never full"
@@ -72,30 +119,23 @@ async def test_a_full_disk_refuses_and_loses_nothing(
     assert await server.end() == 0
 
 
-async def _fill_and_free(
-    disk: Path, room_bytes: int, load: Load, session: aiohttp.ClientSession, chance: random.Random
+async def _upload_for_a_while(
+    load: Load, session: aiohttp.ClientSession, chance: random.Random
 ) -> None:
-    """Uploads before the disk gets full, so that they are processed on it, and after."""
-    before = [load.send(session, sample) for sample in (picture(), document(), video())]
-    assert set(await asyncio.gather(*before)) == {202}
-    ballast = disk / "ballast"
-    _fill(ballast, room_bytes)
     full_until = time.monotonic() + FULL_S
-    try:
-        while time.monotonic() < full_until:
-            samples = (text(chance), picture(), document())
-            await asyncio.gather(
-                *(load.send(session, sample) for sample in samples),
-                load.send(session, text(chance), picture()),
-            )
-    finally:
-        ballast.unlink()
+    while time.monotonic() < full_until:
+        samples = (text(chance), picture(), document())
+        await asyncio.gather(
+            *(load.send(session, sample) for sample in samples),
+            load.send(session, text(chance), picture()),
+        )
 
 
 def _fill(ballast: Path, room_bytes: int) -> None:
     """Take all the room but `room_bytes`, while the server takes and gives back some of it."""
     deadline = time.monotonic() + 10
-    with ballast.open("xb") as file:
+    ballast.mkdir()
+    with (ballast / "bytes").open("xb") as file:
         while True:
             state = os.statvfs(ballast)
             surplus = state.f_bavail * state.f_frsize - room_bytes
@@ -103,6 +143,16 @@ def _fill(ballast: Path, room_bytes: int) -> None:
                 return
             with contextlib.suppress(OSError):
                 os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), surplus)
+
+
+def _fill_names(ballast: Path, count: int) -> None:
+    """Take all the names but `count`."""
+    ballast.mkdir()
+    number = 0
+    with contextlib.suppress(OSError):
+        while os.statvfs(ballast).f_ffree > count:
+            number += 1
+            (ballast / str(number)).touch()
 
 
 async def _all_done(server: Victim) -> None:
