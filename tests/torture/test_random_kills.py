@@ -15,7 +15,7 @@ from tests.torture.conftest import NewServer, Report, Victim, kills
 from tests.torture.ledger import Ledger, Verdict, in_words, inspected
 from tests.torture.load import Load
 
-SHORT_KILLS = 8
+SHORT_KILLS = 6
 GENERATION = 50
 """Kills between two inspections of everything."""
 READY_S = 5.0
