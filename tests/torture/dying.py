@@ -84,16 +84,17 @@ def after_awaited(point: Point) -> Wrapper:
 
 def is_move(transaction: Any, name: str) -> bool:
     """Whether it is that transaction of a job; others have a `create` too."""
-    return transaction.gi_code is getattr(jobs, name).__code__
+    move = jobs.claim_all if name == "claim" else getattr(jobs, name)
+    return bool(transaction.gi_code is move.__code__)
 
 
 def in_transaction(name: str, point: Point) -> None:
     """Its statements were run on the connection; the COMMIT was not."""
 
     def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
-        def dying(self: Any, connection: Any, transaction: Any) -> Any:
-            matches = is_move(transaction, name)  # asked later, it has no frame any more
-            value = original(self, connection, transaction)
+        def dying(self: Any, connection: Any, transaction: Any, *more: Any) -> Any:
+            value = original(self, connection, transaction, *more)
+            matches = is_move(transaction, name)
             if matches and connection.in_transaction:
                 point.reach()
             return value

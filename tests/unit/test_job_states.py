@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 
-from appliance.database import jobs, workers
+from appliance.database import dead_letters, job_reads, jobs, stored_files, turns, workers
 from appliance.database.protocol import Transaction
 from appliance.database.sqlite import SqliteDatabase
 from appliance.jobs import LEGAL_MOVES, Job, JobStatus, ResultFile
@@ -39,12 +39,14 @@ BACK = st.sampled_from([0, 0, 0, 1, 2])
 class Model:
     """What a job should be."""
 
-    status: JobStatus = JobStatus.PENDING
+    status: JobStatus | None = JobStatus.PENDING
+    """None when it was deleted; its workers may not know."""
     attempt: int = 0
     retry_count: int = 0
     due: float | None = None
     worker: str | None = None
     files: tuple[ResultFile, ...] = ()
+    dead_letter: bool = False
     outcomes: list[str | None] = field(default_factory=list)
     """Of its attempts."""
     history: list[tuple[JobStatus, int]] = field(default_factory=lambda: [(JobStatus.PENDING, 0)])
@@ -53,9 +55,13 @@ class Model:
         """Whether a worker with this attempt may write."""
         return self.status is JobStatus.PROCESSING and attempt == self.attempt
 
+    def is_(self, *statuses: JobStatus) -> bool:
+        return self.status in statuses
+
     def move(self, to: JobStatus, outcome: str | None = None) -> None:
+        assert self.status is not None
         assert to in LEGAL_MOVES[self.status], f"the model itself went from {self.status} to {to}"
-        self.status = to
+        self.status, self.due = to, None
         self.history.append((to, self.attempt))
         if outcome is not None:
             self.outcomes[-1] = outcome
@@ -173,6 +179,7 @@ class JobStates(RuleBasedStateMachine):
         )
         if self._settled(job, model, attempt):
             model.move(JobStatus.FAILED, outcome)
+            model.dead_letter = True
 
     @rule(job_id=job_ids, back=BACK, outcome=st.sampled_from(["handed_back", "lost"]))
     def release(self, job_id: str, back: int, outcome: str) -> None:
@@ -186,20 +193,59 @@ class JobStates(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 3), later_s=st.sampled_from([0.0, 1.0, 60.0]))
     def stage(self, limit: int, later_s: float) -> None:
         self._now += later_s
-        now = self._now
         due = {
-            job_id: model.due
+            job_id
             for job_id, model in self._models.items()
-            if model.due is not None and model.due <= now
+            if model.due is not None and model.due <= self._now
         }
-        staged = [job.id for job in self._write(jobs.stage(now=now, limit=limit))]
-        assert len(staged) == min(limit, len(due))
-        assert set(staged) <= due.keys()
-        longest_due = sorted(due.values())[: len(staged)]
-        assert sorted(due[job_id] for job_id in staged) == longest_due
-        for job_id in staged:
+        found = self._read(jobs.due(now=self._now, limit=limit))
+        assert len(found) == min(limit, len(due))
+        assert set(found) <= due
+        staged = self._write(jobs.stage(found, now=self._now))
+        assert [job.id for job in staged] == found
+        for job_id in found:
             self._models[job_id].move(JobStatus.PENDING)
-            self._models[job_id].due = None
+
+    @rule(job_id=job_ids)
+    def stage_late(self, job_id: str) -> None:
+        """By a stager that has read what is due a while ago."""
+        model = self._models[job_id]
+        staged = self._write(jobs.stage([job_id], now=self._now))
+        assert len(staged) == (model.status is JobStatus.RETRYING)
+        if staged:
+            model.move(JobStatus.PENDING)
+
+    @rule(job_id=job_ids)
+    def cancel(self, job_id: str) -> None:
+        model = self._models[job_id]
+        job = self._write(jobs.cancel(job_id, now=self._now, actor="key:A"))
+        assert (job is not None) == model.is_(
+            JobStatus.PENDING, JobStatus.PROCESSING, JobStatus.RETRYING
+        )
+        if job is not None:
+            running = model.status is JobStatus.PROCESSING
+            model.move(JobStatus.CANCELLED, "cancelled" if running else None)
+
+    @rule(job_id=job_ids, reviewed=st.booleans())
+    def redrive(self, job_id: str, reviewed: bool) -> None:
+        model = self._models[job_id]
+        allowed = model.is_(JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.RETRYING)
+        job = self._write(jobs.redrive(job_id, now=self._now, actor="key:A", reviewed=reviewed))
+        assert (job is not None) == (allowed and (model.dead_letter or not reviewed))
+        if job is not None:
+            model.move(JobStatus.PENDING)
+            model.retry_count = 0
+            model.dead_letter = False
+
+    @rule(job_id=job_ids)
+    def delete(self, job_id: str) -> None:
+        model = self._models[job_id]
+        deleted = self._write(stored_files.delete(job_id))
+        assert (deleted is not None) == model.is_(
+            JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED
+        )
+        if deleted is not None:
+            self._models[job_id] = Model(status=None, attempt=model.attempt, history=[])
 
     def _attempt(self, job_id: str, back: int) -> tuple[Model, int]:
         model = self._models[job_id]
@@ -214,15 +260,18 @@ class JobStates(RuleBasedStateMachine):
     @invariant()
     def the_database_is_as_the_model(self) -> None:
         for job_id, model in self._models.items():
-            job = self._read(jobs.get(job_id))
-            assert job is not None
+            attempts = self._read(job_reads.attempts(job_id))
+            assert [one.outcome for one in attempts] == model.outcomes
+            assert (self._read(dead_letters.get(job_id)) is not None) == model.dead_letter
+            job = self._read(job_reads.get(job_id))
+            if job is None or model.status is None:
+                assert (job, model.status) == (None, None)
+                continue
             assert (job.status, job.attempt, job.retry_count, job.worker, job.next_attempt_at) == (
                 (model.status, model.attempt, model.retry_count, model.worker, model.due)
             )
             assert job.files == model.files
             assert (job.finished_at is not None) == job.status.is_final
-            attempts = self._read(jobs.attempts(job_id))
-            assert [one.outcome for one in attempts] == model.outcomes
             assert [one.number for one in attempts] == [*range(1, model.attempt + 1)]
             assert [one.ended_at is None for one in attempts] == [
                 outcome is None for outcome in model.outcomes
@@ -231,7 +280,9 @@ class JobStates(RuleBasedStateMachine):
     @invariant()
     def the_history_is_a_legal_life(self) -> None:
         for job_id, model in self._models.items():
-            moves = [(entry.status, entry.attempt) for entry in self._read(jobs.history(job_id))]
+            moves = [
+                (entry.status, entry.attempt) for entry in self._read(job_reads.history(job_id))
+            ]
             assert moves == model.history
             for (before, attempt), (after, later) in pairwise(moves):
                 assert after in LEGAL_MOVES[before]
@@ -240,8 +291,9 @@ class JobStates(RuleBasedStateMachine):
     @invariant()
     def results_are_seen_when_completed_and_of_one_attempt(self) -> None:
         for job_id in self._models:
-            job = self._read(jobs.get(job_id))
-            assert job is not None
+            job = self._read(job_reads.get(job_id))
+            if job is None:
+                continue
             if job.status is not JobStatus.COMPLETED:
                 assert (job.files, job.result) == ((), {})
             prefix = f"processed/{job_id}/{job.attempt}/"
@@ -252,7 +304,7 @@ class JobStates(RuleBasedStateMachine):
         pending = {
             job_id for job_id, model in self._models.items() if model.status is JobStatus.PENDING
         }
-        assert set(self._read(jobs.ready(a_job().type, limit=1000))) == pending
+        assert set(self._read(turns.ready(a_job().type, limit=1000, now=self._now))) == pending
 
 
 JobStates.TestCase.settings = settings(
