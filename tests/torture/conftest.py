@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -75,14 +74,6 @@ def kills() -> int | None:
     """How many the long form was asked for; None in the short form."""
     asked = os.environ.get("APPLIANCE_TEST_TORTURE_KILLS")
     return int(asked) if asked else None
-
-
-@pytest.fixture
-def chance(request: pytest.FixtureRequest) -> random.Random:
-    """Every run is another one; the seed is in the output of a test that fails."""
-    seed = int(os.environ.get("APPLIANCE_TEST_SEED") or random.SystemRandom().randrange(10**9))
-    request.node.add_report_section("setup", "seed", f"APPLIANCE_TEST_SEED={seed}")
-    return random.Random(seed)
 
 
 @pytest.fixture
