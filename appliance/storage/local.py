@@ -25,6 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from appliance.directories import make_directory, sync_directory
 from appliance.errors import ObjectMissing, StorageFull, StorageUnavailable
 from appliance.ids import new_id
 from appliance.storage.protocol import Incoming, Space
@@ -47,10 +48,9 @@ class LocalStorage:
         """
         with _translated(root):
             for name in ("incoming", "raw", "processed"):
-                (root / name).mkdir(parents=True, exist_ok=True, mode=0o750)
+                make_directory(root / name)
             for leftover in (root / "incoming").iterdir():
                 leftover.unlink()
-            _sync_directory(root)
         return cls(root)
 
     async def receive(self) -> Incoming:
@@ -161,7 +161,7 @@ class LocalStorage:
                     raise
                 # `_delete` removed the directory, empty until now, under our hands: once more
         for directory in gained:
-            _sync_directory(directory)
+            sync_directory(directory)
 
     def _delete(self, path: Path) -> int:
         with _translated(path):
@@ -232,14 +232,6 @@ class _LocalIncoming:
             self._descriptor = None
         if not self._committed:
             await in_thread(self._path.unlink, missing_ok=True)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager
