@@ -8,16 +8,25 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 # -qq: errors only, not the warnings about every index that lacks a package.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt bench screenshots wheel lock clean
+.PHONY: help run test torture seeded-faults check fmt bench screenshots wheel lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: $(VENV)/.installed ## start the appliance on 127.0.0.1:8080, with ./data
 	@exec $(BIN)/appliance serve $(ARGS)
 
 test: $(VENV)/.installed-dev ## run the tests; those that miss a service are skipped, and named
 	$(BIN)/python -m pytest $(ARGS)
+
+# The long form of the torture suite; half an hour. KILLS=200 is shorter.
+KILLS ?= 1000
+torture: export APPLIANCE_TEST_TORTURE_KILLS := $(KILLS)
+torture: $(VENV)/.installed-dev ## kill the server 1,000 times and more, and look for what was lost
+	$(BIN)/python -m pytest tests/torture $(ARGS)
+
+seeded-faults: $(VENV)/.installed-dev ## put faults into a copy and see that the tests catch each
+	$(BIN)/python scripts/seeded-faults $(ARGS)
 
 check: $(VENV)/.installed-dev ## lint, format, types, layers, lock files
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from appliance.directories import make_directory
 from appliance.errors import ConfigurationError
 from appliance.ids import new_id
 
@@ -26,7 +27,7 @@ class AlreadyRunning(ConfigurationError):
 def prepare(data_dir: Path) -> None:
     """Make the directory where it is missing. Raises ConfigurationError."""
     try:
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+        make_directory(data_dir)
         (data_dir / ".writable").write_bytes(b"")
         (data_dir / ".writable").unlink()
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -69,6 +70,14 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
             return Served(running.url, data_dir, admin, anonymous, running)
 
         yield start
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest) -> random.Random:
+    """Every run is another one; the seed is in the output of a test that fails."""
+    seed = int(os.environ.get("APPLIANCE_TEST_SEED") or random.SystemRandom().randrange(10**9))
+    request.node.add_report_section("setup", "seed", f"APPLIANCE_TEST_SEED={seed}")
+    return random.Random(seed)
 
 
 def pytest_configure(config: pytest.Config) -> None:

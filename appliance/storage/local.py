@@ -24,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from appliance.directories import make_directory
 from appliance.ids import new_id
 from appliance.storage import local_files
 from appliance.storage.local_commits import LocalCommits
@@ -53,10 +54,9 @@ class LocalStorage:
         """
         with translated(root):
             for name in ("incoming", "partial", "raw", "processed"):
-                (root / name).mkdir(parents=True, exist_ok=True, mode=0o750)
+                make_directory(root / name)
             for leftover in (root / "incoming").iterdir():
                 leftover.unlink()
-            local_files.sync(root)
         return cls(root)
 
     async def receive(self) -> Incoming:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.storage import local_files
+from appliance.storage.local_files import sync
 from appliance.threads import in_thread, see_through
 
 MAX_BATCH = 256
@@ -102,7 +102,7 @@ class LocalCommits:
         for position, paths in enumerate(placed):
             try:
                 for path in paths:
-                    local_files.sync(path)
+                    sync(path)
             except OSError as error:
                 faults[position] = error
         return faults

@@ -29,6 +29,7 @@ from appliance.errors import (
     ObjectMissing,
     OutputRefused,
     StorageFull,
+    StorageUnavailable,
 )
 from appliance.jobs import Claim, Job, JobError, JobStatus, ResultFile
 from appliance.metrics import Metrics
@@ -41,7 +42,7 @@ from appliance.workers import scratch_folder
 from appliance.workers.nursery import Nursery
 from appliance.workers.outcome import AttemptFailed, Outcome
 from appliance.workers.outputs import Bounds, check_outputs
-from appliance.workers.surroundings import SURROUNDINGS, Surroundings
+from appliance.workers.surroundings import SURROUNDINGS, SURROUNDINGS_ERRNOS, Surroundings
 
 log = structlog.get_logger()
 
@@ -145,6 +146,10 @@ class Attempts:
         except (LimitExceeded, OutputRefused, ObjectMissing) as error:
             return await self._settle_failure(run, error, step="storing results")
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in SURROUNDINGS_ERRNOS:
+                raise StorageUnavailable(
+                    f"The server cannot work in its scratch folder: {error.strerror}."
+                ) from error
             # Top of an attempt: a fault of ours must not leave the job PROCESSING.
             log.exception("attempt_broke", job_id=claim.job.id, attempt=claim.attempt)
             return await self._settle_failure(

@@ -140,7 +140,7 @@ class Program:
         fault: ProcessingError | None = None
         try:
             async with asyncio.timeout(order.limits.wall_s):
-                async with report_pipe(read_fd) as pipe:
+                with report_pipe(read_fd) as pipe:
                     if not await _within(FORK_S, running.begun):
                         self.lose()
                     await reports.listen(pipe, idle_s=order.limits.idle_s)

@@ -7,9 +7,9 @@ has been taken over or is broken, and gets no further than the line that shows i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -48,7 +48,7 @@ class Reports:
         self.outputs: list[Output] = []
         self.conclusion: Done | Failed | None = None
 
-    async def listen(self, pipe: asyncio.StreamReader, *, idle_s: float) -> None:
+    async def listen(self, pipe: ReportPipe, *, idle_s: float) -> None:
         """Read to the end of the pipe.
 
         Raises ChildTimedOut when nothing comes for `idle_s`, ChildCrashed or OutputRefused
@@ -67,7 +67,7 @@ class Reports:
             for line in lines:
                 self._hear(line)
 
-    async def _next_chunk(self, pipe: asyncio.StreamReader, idle_s: float) -> bytes:
+    async def _next_chunk(self, pipe: ReportPipe, idle_s: float) -> bytes:
         try:
             async with asyncio.timeout(idle_s):
                 return await pipe.read(CHUNK_BYTES)
@@ -94,15 +94,36 @@ class Reports:
                 self._on_report(Progress(min(1.0, max(0.0, fraction)), self.step))
 
 
-@asynccontextmanager
-async def report_pipe(read_fd: int) -> AsyncIterator[asyncio.StreamReader]:
+class ReportPipe:
+    """The reading end of a child's pipe.
+
+    Read by hand, for uvloop's pipe transports close their descriptor twice (0.22.1,
+    `UVSocketHandle._close`): by the second time its number may be another thread's upload or
+    database. What is not read stays in the pipe, so a flood holds up the child, not us.
+    """
+
+    def __init__(self, read_fd: int) -> None:
+        os.set_blocking(read_fd, False)
+        self._fd = read_fd
+
+    async def read(self, limit_bytes: int) -> bytes:
+        """What is there, as soon as something is; nothing at the end."""
+        loop = asyncio.get_running_loop()
+        while True:
+            readable = asyncio.Event()
+            loop.add_reader(self._fd, readable.set)
+            try:
+                await readable.wait()  # also when it is so already: others get their turn
+            finally:
+                loop.remove_reader(self._fd)
+            with contextlib.suppress(BlockingIOError):
+                return os.read(self._fd, limit_bytes)
+
+
+@contextlib.contextmanager
+def report_pipe(read_fd: int) -> Iterator[ReportPipe]:
     """Read `read_fd` in the event loop; it is closed at the end, also when this fails."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=CHUNK_BYTES)
-    transport, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_fd, "rb", buffering=0)
-    )
     try:
-        yield reader
+        yield ReportPipe(read_fd)
     finally:
-        transport.close()
+        os.close(read_fd)

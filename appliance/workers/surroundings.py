@@ -9,7 +9,10 @@ that does not come up holds no picture back. No job is claimed to find out.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import shutil
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -36,6 +39,12 @@ log = structlog.get_logger()
 SURROUNDINGS = (NurseryUnavailable, StorageFull, StorageUnavailable, DatabaseUnavailable)
 """Faults that say nothing about the job: it is handed back, and no retry is counted."""
 
+SURROUNDINGS_ERRNOS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
+"""What the kernel says in our own process when they are at fault. Other errors of a scratch folder
+may be a hostile child's doing, which must not be handed back for ever."""
+
 FULL_SHARE = 0.25
 """Of the reserve that uploads leave free: with less than this share of it, work that writes files
 cannot be expected to succeed."""
@@ -44,6 +53,10 @@ ROOM_SHARE = 0.375
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 15.0
+TRIED_BYTES = 4 * 1024**2
+"""For which there has to be room after an attempt failed, else that is taken to be why."""
+FEW_NAMES = 200
+"""With fewer inodes left, the same."""
 LOOK_EVERY_S = 1.0
 """How old the last look at the free space may be."""
 
@@ -84,8 +97,25 @@ class Surroundings:
         return usage.free if space is None else min(usage.free, space.free_bytes)
 
     async def is_full(self) -> bool:
-        """Whether the lack of room, rather than the file, may be why an attempt failed."""
-        return await self.free_bytes() < self._full_bytes
+        """Whether the lack of room, rather than the file, may be why an attempt failed.
+
+        Room is tried too: a quota, or a disk that has bytes but no inodes left, shows no other
+        way, and where no reserve is kept, the free bytes say nothing.
+        """
+        if await self.free_bytes() < self._full_bytes:
+            return True
+        return await in_thread(self._lacks_room)
+
+    def _lacks_room(self) -> bool:
+        names = os.statvfs(self._scratch_dir)
+        if names.f_files and names.f_favail < FEW_NAMES:  # some file systems do not count them
+            return True
+        try:
+            with tempfile.NamedTemporaryFile(dir=self._scratch_dir) as file:
+                os.posix_fallocate(file.fileno(), 0, TRIED_BYTES)
+        except OSError as error:
+            return error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return False
 
     async def probe(self, fault: ApplianceError) -> None:
         """Raises what still keeps work from succeeding that failed with `fault`."""

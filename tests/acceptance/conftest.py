@@ -21,6 +21,9 @@ DEADLINE_S = 60.0
 class Server:
     """`appliance serve` on a data directory; may be started, killed and started again."""
 
+    command: tuple[str, ...] = (sys.executable, "-m", "appliance")
+    options: tuple[str, ...] = ()
+
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
         self.settings = settings
@@ -37,7 +40,7 @@ class Server:
             **{f"APPLIANCE_{name.upper()}": value for name, value in self.settings.items()},
         }
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "appliance", "serve",
+            *self.command, "serve", *self.options,
             env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         listening = asyncio.get_running_loop().create_future()
