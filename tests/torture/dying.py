@@ -22,6 +22,7 @@ from appliance import cli
 from appliance.database import jobs
 from appliance.database.sqlite import SqliteDatabase
 from appliance.errors import StorageUnavailable
+from appliance.intake.receiver import Receiver
 from appliance.storage import local, local_commits, local_files
 from appliance.storage.local_commits import LocalCommits
 from appliance.web import uploads
@@ -85,7 +86,8 @@ def after_awaited(point: Point) -> Wrapper:
 
 def is_move(transaction: Any, name: str) -> bool:
     """Whether it is that transaction of a job; others have a `create` too."""
-    move = jobs.claim_all if name == "claim" else getattr(jobs, name)
+    moves: dict[str, Any] = {"claim": jobs.claim_all, "create": Receiver._create}
+    move = moves.get(name) or getattr(jobs, name)
     return bool(transaction.gi_code is move.__code__)
 
 
