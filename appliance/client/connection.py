@@ -93,9 +93,9 @@ class Connection:
         body: AsyncIterator[bytes] | None = None,
         answer_s: float = ANSWER_S,
     ) -> Answer:
-        """`path` is as it goes over the wire."""
+        """`path` is as it goes over the wire; `answer_s` counts from the last byte of `body`."""
         with _translated(self.server_url):
-            async with asyncio.timeout(answer_s) as deadline:
+            async with asyncio.timeout(answer_s if body is None else STALL_S) as deadline:
                 data = None if body is None else _beating(body, deadline, answer_s)
                 async with self._session.request(
                     method,
@@ -127,7 +127,7 @@ class Connection:
                         self._judge(response, await response.content.read(MAX_ANSWER_BYTES))
                         raise Refused("An answer without a file.", status=response.status)
                     pieces = response.content.iter_chunked(1 << 18)
-                    yield response.status, _beating(pieces, deadline, STALL_S)
+                    yield response.status, _beating(pieces, deadline, ANSWER_S)
 
     def _judge(self, response: aiohttp.ClientResponse, content: bytes) -> None:
         status = response.status
@@ -184,14 +184,15 @@ def _problem(
 
 
 async def _beating(
-    pieces: AsyncIterator[bytes], deadline: asyncio.Timeout, beat_s: float
+    pieces: AsyncIterator[bytes], deadline: asyncio.Timeout, end_s: float
 ) -> AsyncIterator[bytes]:
-    """`pieces`; each moves the deadline, so that only a stall reaches it."""
+    """`pieces`; each moves the deadline, so that only a stall reaches it. After the last, `end_s`
+    are left."""
     loop = asyncio.get_running_loop()
     async for piece in pieces:
-        deadline.reschedule(loop.time() + beat_s)
+        deadline.reschedule(loop.time() + STALL_S)
         yield piece
-    deadline.reschedule(loop.time() + beat_s)
+    deadline.reschedule(loop.time() + end_s)
 
 
 class _translated:  # noqa: N801  used like a function

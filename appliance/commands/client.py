@@ -6,6 +6,10 @@ Results go to stdout, everything else to stderr.
 from __future__ import annotations
 
 import argparse
+import asyncio
+import io
+import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -67,14 +71,34 @@ def job_id(text: str) -> str:
     return text.upper()
 
 
+def prepare() -> None:
+    """At the start of a command: names that this terminal has no letters for are escaped, and
+    SIGTERM ends it as Ctrl-C does, with the terminal in order."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
+
+
 def say(words: str) -> None:
     """To whoever typed the command."""
     print(f"appliance: {printable(words)}", file=sys.stderr, flush=True)
 
 
-def print_json(document: Any) -> None:
+def tell(line: str) -> None:
+    """A result. Where nobody reads results any more (`| head`), the work still goes on."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def tell_json(document: Any) -> None:
     """In one line."""
-    print(msgspec.json.encode(document).decode(), flush=True)
+    tell(msgspec.json.encode(document).decode())
 
 
 def size(size_bytes: float) -> str:

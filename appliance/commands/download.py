@@ -12,7 +12,7 @@ from appliance.client.connection import Connection
 from appliance.client.downloads import Wanted
 from appliance.client.failures import ClientFailure, TargetUnfit
 from appliance.clock import SystemClock
-from appliance.commands.client import add_common, job_id, patience_maker, say
+from appliance.commands.client import add_common, job_id, patience_maker, prepare, say, tell
 from appliance.commands.command import Commands, printable
 from appliance.config import ClientConfig
 from appliance.errors import ConfigurationError
@@ -46,6 +46,7 @@ def add_to(commands: Commands) -> None:
 
 async def run(config: ClientConfig, options: argparse.Namespace) -> int:
     """Raises ConfigurationError and ClientFailure."""
+    prepare()
     wanted_id = job_id(options.job)
     async with Connection(config, clock=SystemClock()) as connection:
         await connection.check()
@@ -92,7 +93,7 @@ async def _fetch(
         return False
     if not options.quiet:
         note = "" if is_new else "  (was there already)"
-        print(f"{printable(str(options.output / wanted.name))}{note}", flush=True)
+        tell(f"{printable(str(options.output / wanted.name))}{note}")
     return True
 
 

@@ -15,8 +15,10 @@ from appliance.commands.client import (
     add_common,
     job_id,
     patience_maker,
-    print_json,
+    prepare,
     size,
+    tell,
+    tell_json,
 )
 from appliance.commands.command import Commands, printable
 from appliance.config import ClientConfig
@@ -41,6 +43,7 @@ def add_to(commands: Commands) -> None:
 
 async def run(config: ClientConfig, options: argparse.Namespace) -> int:
     """Raises ConfigurationError and ClientFailure."""
+    prepare()
     wanted = job_id(options.job)
     new_patience = patience_maker(options)
     async with Connection(config, clock=SystemClock()) as connection:
@@ -48,10 +51,10 @@ async def run(config: ClientConfig, options: argparse.Namespace) -> int:
         asked = jobs.final if options.wait else jobs.read
         document = await asked(connection, wanted, patience=new_patience())
     if options.json:
-        print_json(document)
+        tell_json(document)
     else:
         for line in lines(document):
-            print(line)
+            tell(line)
     return EXIT_FAILED if jobs.of(document).has_failed else 0
 
 

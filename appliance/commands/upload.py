@@ -21,9 +21,11 @@ from appliance.commands.client import (
     add_common,
     parallel,
     patience_maker,
-    print_json,
+    prepare,
     say,
     size,
+    tell,
+    tell_json,
 )
 from appliance.commands.command import Commands, printable
 from appliance.config import ClientConfig
@@ -74,6 +76,7 @@ def add_to(commands: Commands) -> None:
 
 async def run(config: ClientConfig, options: argparse.Namespace) -> int:
     """Raises ConfigurationError, and ClientFailure before anything is begun."""
+    prepare()
     found, faults = await asyncio.to_thread(sources.find, options.files, name=options.name)
     if faults:
         raise ConfigurationError(faults)
@@ -90,7 +93,7 @@ async def run(config: ClientConfig, options: argparse.Namespace) -> int:
         uploads = Uploads(connection, journal, asked=asked, new_patience=new_patience)
         screen = _screen(found, quiet=options.quiet)
 
-        def tell(outcome: Outcome) -> None:
+        def settle(outcome: Outcome) -> None:
             _tell(outcome, options)
             screen.ended()
 
@@ -104,7 +107,7 @@ async def run(config: ClientConfig, options: argparse.Namespace) -> int:
                     watch=lambda source, is_through: screen.row(
                         source.shown, _size(source), is_through=is_through
                     ),
-                    tell=tell,
+                    tell=settle,
                     parallel=options.parallel,
                     follow=options.wait,
                 )
@@ -165,15 +168,15 @@ def _size(source: Source) -> int | None:
 
 def _tell(outcome: Outcome, options: argparse.Namespace) -> None:
     if options.json:
-        print_json(_document(outcome))
+        tell_json(_document(outcome))
         return
     if outcome.job is not None:
         job = jobs.of(outcome.job)
         if options.quiet:
-            print(job.job_id, flush=True)
+            tell(job.job_id)
         else:
             shown = printable(outcome.source.shown) + _notes(outcome)
-            print(f"{job.job_id}  {job.status:10}  {shown}", flush=True)
+            tell(f"{job.job_id}  {job.status:10}  {shown}")
         if not outcome.is_good and outcome.failure is None:
             error = outcome.job.get("error") or {}
             say(f"{outcome.source.shown}: {error.get('message') or job.status}")

@@ -157,6 +157,18 @@ async def test_a_stream_of_exactly_one_block_ends(server: Server, client: Client
     assert done.lines[0]["job"]["sha256"] == sha256(content)
 
 
+async def test_who_stops_reading_the_results_stops_no_upload(
+    server: Server, client: Client
+) -> None:
+    for number in range(5):
+        (client.folder / f"{number}.txt").write_text(f"number {number}")
+    process = await client.start("upload", ".", "--parallel", "1")
+    assert process.stdout is not None
+    process.stdout._transport.close()  # type: ignore[attr-defined]
+    assert (await client.end(process)).code == 0
+    assert len(await jobs_of(server)) == 5
+
+
 async def test_wait_follows_the_jobs_to_the_end(server: Server, client: Client) -> None:
     (client.folder / "good.jpg").write_bytes(media.jpeg(320, 240))
     (client.folder / "bad.jpg").write_bytes(media.jpeg(320, 240)[:400])
