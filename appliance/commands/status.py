@@ -25,6 +25,8 @@ from appliance.config import ClientConfig
 from appliance.jobs import JobStatus
 
 EXIT_FAILED = 1
+TOLD_ABOVE = frozenset({"digest", "sizeBytes"})
+"""Of a result, what is also the file's."""
 
 
 def add_to(commands: Commands) -> None:
@@ -66,7 +68,8 @@ def lines(job: Mapping[str, Any]) -> Iterator[str]:
     told.append(("file", f"{job.get('contentType')}, {size(job.get('sizeBytes') or 0)}"))
     told.append(("SHA-256", job["sha256"]))
     told.append(("came", job.get("createdAt")))
-    for name, values in (("result", job.get("result")), ("metadata", job.get("metadata"))):
+    result = {k: v for k, v in (job.get("result") or {}).items() if k not in TOLD_ABOVE}
+    for name, values in (("result", result), ("metadata", job.get("metadata"))):
         if values:
             told.append(
                 (name, ", ".join(f"{key} {_value(value)}" for key, value in values.items()))

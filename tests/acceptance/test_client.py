@@ -499,7 +499,7 @@ async def test_a_killed_download_goes_on_where_it_stopped(
     assert [path.name for path in folder.iterdir()] == ["film.gz"]
     assert (folder / "film.gz").read_bytes() == content
     last = proxy.requests("GET")[-1]
-    assert f"Range: bytes={there_bytes}-" in last
+    assert f"\r\nRange: bytes={there_bytes}-" in last
     assert f'If-Range: "{sha256(content)}"' in last
 
 
