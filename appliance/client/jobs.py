@@ -10,6 +10,7 @@ import msgspec
 from appliance.client.connection import Connection
 from appliance.client.failures import MayPass, Refused
 from appliance.client.patience import Patience
+from appliance.ids import is_id
 from appliance.jobs import JobStatus
 
 LONG_POLL_S = 30.0
@@ -32,11 +33,14 @@ class Read(msgspec.Struct, frozen=True, rename="camel"):
 def of(document: Any) -> Read:
     """Raises Refused."""
     try:
-        return msgspec.convert(document, Read)
+        job = msgspec.convert(document, Read)
     except msgspec.ValidationError as error:
         raise Refused(f"The server answered something that is no job ({error}).", status=200) from (
             error
         )
+    if not is_id(job.job_id):
+        raise Refused("The server answered a job whose id is none.", status=200)
+    return job
 
 
 async def read(

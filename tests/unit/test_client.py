@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from appliance import cli
-from appliance.client import downloads, sources
-from appliance.client.failures import Busy, SourceChanged, SourceUnfit, Unreachable
+from appliance.client import downloads, jobs, sources
+from appliance.client.failures import Busy, Refused, SourceChanged, SourceUnfit, Unreachable
 from appliance.client.journal import KEPT_S, Journal
 from appliance.client.patience import LONGEST_S, Patience
 from appliance.client.sources import SourceFile
@@ -357,6 +357,15 @@ def test_two_files_of_one_name_get_two() -> None:
         ("photo.jpg", "photo.jpg"),
         ("photo-2.jpg", "original"),
     ]
+
+
+@pytest.mark.parametrize(
+    "changed", [{"jobId": "\x1b[2J"}, {"jobId": "../../x"}, {"status": "FINE"}, {"sha256": 7}]
+)
+def test_what_is_no_job_is_refused(changed: dict[str, Any]) -> None:
+    assert jobs.of(a_job(progress=1.0)).job_id == "0" * 26
+    with pytest.raises(Refused):
+        jobs.of(a_job(progress=1.0) | changed)
 
 
 def test_status_shows_hostile_words_as_they_are() -> None:
