@@ -14,13 +14,13 @@ import uvloop
 
 import appliance
 from appliance import log
-from appliance.commands import check, dead_letters, keys, serve
+from appliance.commands import check, dead_letters, download, keys, serve, status, upload
 from appliance.commands.command import EXIT_FAULT
-from appliance.config import load
+from appliance.config import load, load_client
 from appliance.errors import ApplianceError, ConfigurationError
 from appliance.selftest import command as selftest
 
-COMMANDS = (serve, check, selftest, keys, dead_letters)
+COMMANDS = (serve, check, selftest, keys, dead_letters, upload, status, download)
 """In the order of `--help`; each module has `add_to`."""
 
 EXIT_INTERRUPTED = 130
@@ -30,11 +30,16 @@ EXIT_INTERRUPTED = 130
 def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     try:
-        config = load(os.environ, toml_path=options.config, flags=vars(options))
-        # The other commands are a conversation, not a log: only what went wrong is worth a line.
-        level = config.log_level if options.run is serve.run else "warning"
-        log.configure(config.log_format, level)
-        code = uvloop.run(options.run(config, options))
+        if options.is_client:  # it needs none of a server's settings
+            log.configure("console", "warning")
+            client = load_client(os.environ, server=options.server, key=options.key)
+            code = uvloop.run(options.run(client, options))
+        else:
+            config = load(os.environ, toml_path=options.config, flags=vars(options))
+            # The others are a conversation, not a log: only what went wrong is worth a line.
+            level = config.log_level if options.run is serve.run else "warning"
+            log.configure(config.log_format, level)
+            code = uvloop.run(options.run(config, options))
     except ConfigurationError as error:
         for fault in error.faults:
             print(f"appliance: {fault}", file=sys.stderr)
@@ -58,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="the settings file (./appliance.toml)"
     )
+    parser.set_defaults(is_client=False)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_to(commands)

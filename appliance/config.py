@@ -23,6 +23,7 @@ from appliance.errors import ConfigurationError
 PREFIX = "APPLIANCE_"
 CLIENT_VARIABLES = frozenset({"APPLIANCE_SERVER", "APPLIANCE_KEY"})
 """Read by the client commands; not settings of the server."""
+DEFAULT_SERVER = "http://127.0.0.1:8080"
 
 
 @dataclass(frozen=True)
@@ -409,3 +410,46 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
 def _did_you_mean(name: str, known: set[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]}?" if close else "; see `appliance serve --help`."
+
+
+# --- the client commands -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ClientConfig:
+    """What the client commands need, and no setting of a server's."""
+
+    server_url: str
+    """Scheme, host and port."""
+    key: str
+    state_dir: Path
+    """Where uploads under way are noted."""
+
+
+def load_client(
+    environ: Mapping[str, str], *, server: str | None = None, key: str | None = None
+) -> ClientConfig:
+    """`server` and `key` are flags. Raises ConfigurationError with all faults, and their mends."""
+    faults: list[str] = []
+    url = (server or environ.get("APPLIANCE_SERVER") or DEFAULT_SERVER).strip().rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or "@" in url:
+        faults.append(
+            f"{'--server' if server else 'APPLIANCE_SERVER'}: {url!r} is not valid; give scheme, "
+            "host and port, such as http://127.0.0.1:8080 or https://files.example.org."
+        )
+    secret = (key or environ.get("APPLIANCE_KEY") or "").strip()
+    if not secret:
+        faults.append(
+            "No API key. Set APPLIANCE_KEY (or give --key). On the server, `appliance keys create "
+            "NAME` makes one; the first one lies in `admin.key` in its data directory."
+        )
+    elif not secret.isascii() or not secret.isprintable() or " " in secret:
+        faults.append("The API key has characters that no key has. Copy it once more.")
+    if faults:
+        raise ConfigurationError(faults)
+    home = Path(environ.get("HOME") or "~").expanduser()
+    # XDG Base Directory Specification 0.8: a relative path is to be ignored.
+    told = environ.get("XDG_STATE_HOME", "")
+    state = Path(told) if told.startswith("/") else home / ".local" / "state"
+    return ClientConfig(url, secret, state / "appliance")
