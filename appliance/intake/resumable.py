@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 import structlog
 
 from appliance.clock import Clock
-from appliance.database import job_reads, resumables
+from appliance.database import job_reads, keys, resumables
 from appliance.database.protocol import Database
 from appliance.errors import (
     ApplianceError,
@@ -38,6 +38,7 @@ from appliance.errors import (
     LengthExceeded,
     LengthMismatch,
     NotFound,
+    NotSignedIn,
     ObjectMissing,
     OffsetMismatch,
     UploadCompleted,
@@ -62,6 +63,9 @@ log = structlog.get_logger()
 
 MAX_PARTS = 10_000
 """That one upload may be joined from."""
+
+
+LOST = "Some of what had come is gone from the store. Begin a new upload."
 
 
 @dataclass(frozen=True)
@@ -221,7 +225,22 @@ class ResumableUploads:
             job = await self._database.read(job_reads.get(upload.id))
             return Appended(upload, job)
         _check_alive(upload)
+        if not await self._is_there(upload):
+            await self._lose(upload)
+            raise UploadGone(LOST)
         return Appended(upload)
+
+    async def _is_there(self, upload: Resumable) -> bool:
+        """Whether the store has what the client was told that it has."""
+        try:
+            return await self._partials.size(upload.id) >= upload.offset_bytes
+        except ObjectMissing:
+            return False
+
+    async def _lose(self, upload: Resumable) -> None:
+        """An offset is never taken back: what cannot be gone on with from there has ended."""
+        log.error("upload_lost", upload_id=upload.id, offset_bytes=upload.offset_bytes)
+        await self._end(upload, "failed", Failure(ObjectMissing.code, LOST))
 
     async def _get(self, owner: str, upload_id: str) -> Resumable:
         found = await self._database.read(resumables.get(upload_id)) if is_id(upload_id) else None
@@ -244,6 +263,7 @@ class ResumableUploads:
         checksum: Checksum | None = None,
         content_bytes: int | None = None,
         on_checkpoint: OnCheckpoint = lambda _offset_bytes: None,
+        on_full: Callable[[], None] = lambda: None,
     ) -> Appended:
         """Append `body` at `offset_bytes`; the upload as it is then, with its job when that was
         the last of it.
@@ -251,16 +271,19 @@ class ResumableUploads:
         `length_bytes` is the length of the whole, where this request tells it; `close` says that
         nothing comes after this body, where it is not complete with its last byte
         (`ends_by_length`); `content_bytes` is what the body is announced to have. `on_checkpoint`
-        is told each offset that has become durable on the way.
+        is told each offset that has become durable on the way, `on_full` that every byte is, before
+        the whole is judged.
         What came is kept when the body breaks off, unless it has a `checksum`.
 
         Raises NotFound, UploadGone, UploadCompleted, OffsetMismatch, LengthMismatch,
-        LengthExceeded, ChecksumMismatch, UploadTakenOver, what `admission` raises, what `body`
-        raises, StorageFull and StorageUnavailable.
+        LengthExceeded, ChecksumMismatch, UploadTakenOver, NotSignedIn, what `admission` raises,
+        what `body` raises, StorageFull and StorageUnavailable.
         """
         await self._get(owner, upload_id)
         async with self._holding.of(upload_id) as holder:
             upload = await self._get(owner, upload_id)
+            if upload.closed:  # its end was not reached, for a fault of the surroundings
+                upload = (await self._as_it_is(upload)).upload
             if ends_by_length:
                 upload = msgspec.structs.replace(upload, ends_by_length=True)
             upload = await self._check(upload, offset_bytes, length_bytes, close, content_bytes)
@@ -271,6 +294,7 @@ class ResumableUploads:
                 await self._end(upload, "failed", Failure(refused.code, refused.detail))
                 raise
             if upload.is_full:
+                on_full()
                 return await self._finish(upload)
             return Appended(upload)
 
@@ -291,8 +315,7 @@ class ResumableUploads:
         if offset_bytes != upload.offset_bytes:
             raise OffsetMismatch(
                 f"The upload is at {upload.offset_bytes}, not at {offset_bytes}. Go on from there.",
-                expectedOffset=upload.offset_bytes,
-                providedOffset=offset_bytes,
+                **{"expected-offset": upload.offset_bytes, "provided-offset": offset_bytes},
             )
         if close and content_bytes is not None:
             end_bytes = offset_bytes + content_bytes
@@ -337,7 +360,12 @@ class ResumableUploads:
         most = upload.length_bytes
         if most is None:
             most = self.admission.limits.max_upload_bytes
-        async with await self._partials.append_at(upload.id, upload.offset_bytes) as appending:
+        try:
+            opened = await self._partials.append_at(upload.id, upload.offset_bytes)
+        except ObjectMissing as missing:
+            await self._lose(upload)
+            raise UploadGone(LOST) from missing
+        async with opened as appending:
             growth = Growth(
                 upload,
                 appending,
@@ -362,6 +390,7 @@ class ResumableUploads:
                 raise ChecksumMismatch(
                     f"The {checksum.algorithm} of the bytes is another one. Send them again."
                 )
+            await growth.check_quota()
             return await growth.save(closed=close)
 
     def _too_much(self, upload: Resumable, most: int) -> ApplianceError:
@@ -422,7 +451,11 @@ class ResumableUploads:
         return Appended(ended or upload, await self._database.read(job_reads.get(upload.id)))
 
     async def _judge(self, upload: Resumable) -> Received:
-        """Raises EmptyFile, FileTypeRefused, FileTypeMismatch, DigestMismatch, ObjectMissing."""
+        """Raises NotSignedIn, EmptyFile, FileTypeRefused, FileTypeMismatch, DigestMismatch,
+        ObjectMissing."""
+        if not await self._database.read(keys.owner_may(upload.owner, now=self._clock.now())):
+            # Days may lie between the first byte and the last.
+            raise NotSignedIn("The key of this upload is not valid any more.")
         filename = filenames.clean(upload.announced.filename)
         if upload.offset_bytes == 0:
             raise EmptyFile(f"{filename} has no bytes. Check it at your side, and send it again.")

@@ -18,6 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from appliance.errors import (
     ApplianceError,
     BadRequest,
+    FileTooLarge,
     MethodNotAllowed,
     NotFound,
     NotSignedIn,
@@ -71,7 +72,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
 
 def problem_document(error: ApplianceError) -> dict[str, Any]:
     return {
-        "type": "about:blank",
+        "type": error.type,
         "title": error.title,
         "status": error.status,
         "detail": error.detail,
@@ -102,7 +103,9 @@ def problem_response(request: web.Request, error: ApplianceError) -> web.StreamR
     if isinstance(error, NotSignedIn):
         response.headers["WWW-Authenticate"] = 'Bearer realm="upload-appliance"'
     if isinstance(error, OffsetMismatch):
-        response.headers["Upload-Offset"] = str(error.extra["expectedOffset"])
+        response.headers["Upload-Offset"] = str(error.extra["expected-offset"])
+    if isinstance(error, FileTooLarge):
+        response.headers["Upload-Limit"] = f"max-size={error.extra['maxUploadBytes']}"
     if isinstance(error, TusVersionRefused):
         response.headers["Tus-Version"] = "1.0.0"
     if isinstance(error, RangeNotSatisfiable):

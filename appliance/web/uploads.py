@@ -22,9 +22,11 @@ from appliance.web.multipart import MultipartReader, Part
 from appliance.web.options import job_options
 from appliance.web.problems import wants_page
 from appliance.web.representation import job_document, json_response
-from appliance.web.services import services, user
+from appliance.web.services import count_received, services, user
 
 _FIELDS = frozenset({"preset", "priority", "metadata"})
+
+STOPPING = "The server is stopping. Send the file again in a moment."
 
 Receive = Callable[[web.Request, Reception], Awaitable[list[Job]]]
 
@@ -32,7 +34,7 @@ Receive = Callable[[web.Request, Reception], Awaitable[list[Job]]]
 async def post_upload(request: web.Request) -> web.StreamResponse:
     """POST /upload: multipart/form-data with parts `file`, or a raw body with `?filename=`; with
     `Upload-Complete` that of an upload which may be resumed."""
-    if partial_upload.speaks(request) and services(request).uploads is not None:
+    if _resumable(request):
         return await partial_upload.create(request)
     if request.content_type == "multipart/form-data":
         return await _counted(request, _receive_multipart)
@@ -43,8 +45,43 @@ async def post_upload(request: web.Request) -> web.StreamResponse:
 
 
 async def put_upload(request: web.Request) -> web.StreamResponse:
-    """PUT /upload/{filename}: a raw body, as `curl -T` sends it."""
+    """PUT /upload/{filename}: a raw body, as `curl -T` sends it; one that may be resumed too."""
+    if _resumable(request):
+        return await partial_upload.create(request)
     return await _counted(request, _receive_raw)
+
+
+async def options(request: web.Request) -> web.StreamResponse:
+    """OPTIONS /upload: that uploads may be resumed here, and their limits."""
+    return _options(request, "POST, OPTIONS")
+
+
+async def put_options(request: web.Request) -> web.StreamResponse:
+    """OPTIONS /upload/{filename}"""
+    return _options(request, "PUT, OPTIONS")
+
+
+def _options(request: web.Request, methods: str) -> web.StreamResponse:
+    found = services(request).uploads
+    headers = {} if found is None else partial_upload.abilities(found)
+    return web.Response(status=204, headers={"Allow": methods, **headers})
+
+
+def _resumable(request: web.Request) -> bool:
+    """Whether the body is of an upload that may be resumed.
+
+    A form is taken as ever: who sends it whole must expect that ("Upgrading To Resumable
+    Uploads").
+    """
+    if services(request).uploads is None or not partial_upload.speaks(request):
+        return False
+    if services(request).stopping.is_set():
+        raise ShuttingDown(STOPPING)
+    if request.content_type != "multipart/form-data":
+        return True
+    if partial_upload.sends_a_part(request):
+        raise BadRequest("A form cannot be sent in parts. Send each file as a raw body.")
+    return False
 
 
 async def _counted(request: web.Request, receive: Receive) -> web.StreamResponse:
@@ -52,7 +89,7 @@ async def _counted(request: web.Request, receive: Receive) -> web.StreamResponse
     async with services(request).receiver.begin(user(request).owner) as reception:
         try:
             if services(request).stopping.is_set():
-                raise ShuttingDown("The server is stopping. Send the file again in a moment.")
+                raise ShuttingDown(STOPPING)
             if request.headers.get("Content-Encoding", "identity").lower() != "identity":
                 raise ContentEncodingRefused("Send the file as it is, without Content-Encoding.")
             jobs = await receive(request, reception)
@@ -60,8 +97,7 @@ async def _counted(request: web.Request, receive: Receive) -> web.StreamResponse
             metrics.uploads_refused.labels(error.code).inc()
             raise
     for job in jobs:
-        metrics.uploads.labels(job.type).inc()
-        metrics.upload_bytes.inc(job.size_bytes)
+        count_received(request, job)
     if wants_page(request):
         return web.Response(status=303, headers={"Location": "/"})
     if len(jobs) > 1:

@@ -239,7 +239,7 @@ async def test_a_wrong_offset_is_told_with_the_right_one(scene: Scene) -> None:
     for wrong in (0, 9, 11, len(TEXT)):
         with pytest.raises(OffsetMismatch) as told:
             await scene.append(upload, wrong, b"x")
-        assert told.value.extra == {"expectedOffset": 10, "providedOffset": wrong}
+        assert told.value.extra == {"expected-offset": 10, "provided-offset": wrong}
     assert await scene.offset(upload) == 10
 
 
