@@ -25,8 +25,8 @@ import msgspec
 import structlog
 
 from appliance.clock import Clock
-from appliance.database import job_reads, keys, resumables
-from appliance.database.protocol import Database
+from appliance.database import job_reads, keys, ownership, resumables
+from appliance.database.protocol import Database, Transaction
 from appliance.errors import (
     ApplianceError,
     BadRequest,
@@ -35,6 +35,7 @@ from appliance.errors import (
     FileTooLarge,
     FileTypeMismatch,
     FileTypeRefused,
+    IdempotencyConflict,
     LengthExceeded,
     LengthMismatch,
     NotFound,
@@ -51,7 +52,12 @@ from appliance.intake.appending import Growth, OnCheckpoint
 from appliance.intake.digests import Digest, Digests
 from appliance.intake.filetypes import SNIFF_BYTES
 from appliance.intake.holding import Holder, Holding
-from appliance.intake.receiver import check_digest, log_received
+from appliance.intake.receiver import (
+    DELETED_SINCE,
+    OTHER_CONTENT,
+    check_digest,
+    log_received,
+)
 from appliance.jobs import Job
 from appliance.notify.announcer import Announcer
 from appliance.queue.protocol import Queue
@@ -119,18 +125,30 @@ class ResumableUploads:
         kind: Kind = "plain",
         ends_by_length: bool = True,
         tus_metadata: str | None = None,
+        idempotency_key: str | None = None,
     ) -> Resumable:
         """Begin an upload; it is there, durable, when this returns.
 
-        Raises FileTooLarge, FileTypeRefused, StorageFull, QuotaExceeded, TooManyOpenUploads.
+        With the `idempotency_key` of an earlier request that asked for the same it is that one's,
+        as far as it has come.
+        Raises FileTooLarge, FileTypeRefused, StorageFull, QuotaExceeded, TooManyOpenUploads,
+        IdempotencyConflict, and UploadGone when that of the earlier request has ended.
         """
         announced = msgspec.structs.replace(announced, size_bytes=length_bytes)
+        said = _digest(kind, announced, options, tus_metadata)
+        if idempotency_key is not None:
+            earlier = await self._database.read(_earlier(owner, idempotency_key, said))
+            if earlier is not None:
+                return _alive(earlier)
         await self.admission.check_announced(owner, announced)
         await self.admission.check_quota(owner, length_bytes or 0, open_uploads=1)
         upload = self._new(owner, announced, options, length_bytes, kind, tus_metadata, ())
         upload = msgspec.structs.replace(upload, ends_by_length=ends_by_length)
         await self._partials.create(upload.id)
-        await self._database.write(resumables.create(upload))
+        earlier = await self._database.write(_create_once(upload, idempotency_key, said))
+        if earlier is not None:  # the same request came at the same time
+            await self._partials.delete(upload.id)
+            return _alive(earlier)
         log.info("upload_created", upload_id=upload.id, owner=owner, length_bytes=length_bytes)
         return upload
 
@@ -560,6 +578,43 @@ class ResumableUploads:
             count += 1
             freed += await self._forget_part(part_id)
         return count, freed
+
+
+def _create_once(upload: Resumable, key: str | None, said: str) -> Transaction[Resumable | None]:
+    """Record it, or return the one that an earlier request with the same key has made."""
+    if key is not None:
+        earlier = yield from _earlier(upload.owner, key, said)
+        if earlier is not None:
+            return earlier
+        yield from ownership.remember(
+            upload.owner, key, content=said, job_ids=[upload.id], now=upload.created_at
+        )
+    yield from resumables.create(upload)
+    return None
+
+
+def _earlier(owner: str, key: str, said: str) -> Transaction[Resumable | None]:
+    """Raises IdempotencyConflict."""
+    remembered = yield from ownership.remembered(owner, key)
+    if remembered is None:
+        return None
+    if remembered.content != said:
+        raise IdempotencyConflict(OTHER_CONTENT, jobIds=list(remembered.job_ids))
+    upload = yield from resumables.get(remembered.job_ids[0])
+    if upload is None:
+        raise IdempotencyConflict(DELETED_SINCE)
+    return upload
+
+
+def _digest(kind: Kind, announced: Announced, options: JobOptions, tus_metadata: str | None) -> str:
+    """Over all that makes two requests to begin an upload the same."""
+    said = msgspec.json.encode([kind, announced, options, tus_metadata])
+    return hashlib.sha256(said).hexdigest()
+
+
+def _alive(upload: Resumable) -> Resumable:
+    _check_alive(upload)
+    return upload
 
 
 def _check_alive(upload: Resumable) -> None:

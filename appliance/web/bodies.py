@@ -80,6 +80,21 @@ async def with_digest(body: AsyncIterator[bytes], expected: str | None) -> Async
         )
 
 
+def leave(request: web.Request, response: web.StreamResponse) -> None:
+    """Before an answer: what is left of the body is not read on. Say so, rather than swallow
+    gigabytes."""
+    if request.body_exists and not request.content.at_eof():
+        response.force_close()
+
+
+async def from_offset(body: AsyncIterator[bytes], offset_bytes: int) -> AsyncIterator[bytes]:
+    """`body` without its first `offset_bytes`."""
+    async for chunk in body:
+        if len(chunk) > offset_bytes:
+            yield chunk[offset_bytes:]
+        offset_bytes = max(0, offset_bytes - len(chunk))
+
+
 def disposition_filename(value: str | None) -> str | None:
     """The name that a Content-Disposition field gives (RFC 6266, RFC 8187)."""
     if value is None:

@@ -29,10 +29,13 @@ from appliance.errors import (
     LengthMismatch,
     UploadCompleted,
 )
+from appliance.intake import filenames
+from appliance.intake.receiver import Content, Repeatable
 from appliance.intake.resumable import Appended, Checksum, ResumableUploads
-from appliance.uploads import Announced, Resumable
+from appliance.uploads import Announced, JobOptions, Resumable
 from appliance.web import bodies
 from appliance.web.options import job_options
+from appliance.web.repeats import repeatable
 from appliance.web.representation import job_document, json_response
 from appliance.web.services import count_received, resumable_uploads, services, user
 from appliance.web.structured_fields import (
@@ -117,17 +120,59 @@ async def _create(request: web.Request) -> web.StreamResponse:
     if length == 0:
         raise EmptyFile("An upload has at least one byte. Check the file at your side.")
     announced, checksum = _announced(request, complete)
-    options = job_options(request.query)
+    options, again = job_options(request.query), repeatable(request)
+    known = await _known(request, announced, length, options, again)
+    if known is not None:
+        return known
     upload = await uploads.create(
-        owner, announced, options, length_bytes=length, ends_by_length=False
+        owner,
+        announced,
+        options,
+        length_bytes=length,
+        ends_by_length=False,
+        idempotency_key=again.idempotency_key,
     )
     location = f"/files/{upload.id}"
     request[EXTRA_HEADERS]["Location"] = location
     _send_interim(request, {"Location": location, "Upload-Limit": limits})
-    appended = await _receive(request, upload.id, 0, length, complete, checksum)
+    if again.idempotency_key is not None:  # perhaps a repeat of a request that broke off
+        found = await uploads.look(owner, upload.id)
+        if found.job is not None:
+            response = _job_answer(request, found, is_new=False)
+            bodies.leave(request, response)
+            return response
+        upload = found.upload
+    if not complete and not request.body_exists:
+        return _answer(request, upload, status=201)
+    appended = await _receive(
+        request, upload.id, upload.offset_bytes, length, complete, checksum, repeats=True
+    )
     if appended.job is not None:
         return _job_answer(request, appended)
     return _answer(request, appended.upload, status=201)
+
+
+async def _known(
+    request: web.Request,
+    announced: Announced,
+    length: int | None,
+    options: JobOptions,
+    again: Repeatable,
+) -> web.Response | None:
+    """The answer to `?dedupe=1`, where there is a completed job on what is announced."""
+    if not again.dedupe or announced.sha256 is None or length is None:
+        return None
+    content = Content(filenames.clean(announced.filename), announced.sha256, length)
+    taken = await services(request).receiver.known(
+        [content], user(request).owner, options, Repeatable(dedupe=True)
+    )
+    if taken is None:
+        return None
+    document = job_document(taken.jobs[0])
+    headers = {"Location": document["statusUrl"], **_completeness(request, True)}
+    response = json_response(document, status=200, headers=headers)
+    bodies.leave(request, response)
+    return response
 
 
 async def _append(request: web.Request) -> web.StreamResponse:
@@ -165,7 +210,15 @@ async def _receive(
     length: int | None,
     complete: bool,
     checksum: Checksum | None,
+    *,
+    repeats: bool = False,
 ) -> Appended:
+    """`repeats`: the body begins with what is there up to `offset`."""
+    body, content_bytes = bodies.stream(request), request.content_length
+    if repeats and offset:
+        body = bodies.from_offset(body, offset)
+        content_bytes = None if content_bytes is None else max(0, content_bytes - offset)
+        checksum = None  # of what came with one, all was kept or nothing
     interop = _interop(request)
 
     def tell_progress(durable: int) -> None:
@@ -180,12 +233,12 @@ async def _receive(
         return await resumable_uploads(request).append(
             user(request).owner,
             upload_id,
-            bodies.stream(request),
+            body,
             offset_bytes=offset,
             length_bytes=length,
             close=complete,
             checksum=checksum,
-            content_bytes=request.content_length,
+            content_bytes=content_bytes,
             ends_by_length=False,
             on_checkpoint=tell_progress,
             on_full=tell_complete,
@@ -213,7 +266,7 @@ def _answer(request: web.Request, upload: Resumable, *, status: int) -> web.Resp
     return web.Response(status=status, headers=headers)
 
 
-def _job_answer(request: web.Request, appended: Appended) -> web.Response:
+def _job_answer(request: web.Request, appended: Appended, *, is_new: bool = True) -> web.Response:
     """What POST /upload would have answered had it come in one piece."""
     assert appended.job is not None
     document = job_document(appended.job)
@@ -225,7 +278,8 @@ def _job_answer(request: web.Request, appended: Appended) -> web.Response:
     }
     if appended.upload.announced.wants_digest or _wants_digest(request):
         headers["Repr-Digest"] = bodies.repr_digest(appended.job.sha256)
-    count_received(request, appended.job)
+    if is_new:
+        count_received(request, appended.job)
     return json_response(document, status=202, headers=headers)
 
 

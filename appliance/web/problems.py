@@ -26,6 +26,7 @@ from appliance.errors import (
     RangeNotSatisfiable,
     TusVersionRefused,
 )
+from appliance.web import bodies
 from appliance.web.representation import encode
 from appliance.web.templates import render_page
 
@@ -113,9 +114,7 @@ def problem_response(request: web.Request, error: ApplianceError) -> web.StreamR
     if error.retry_after_s is not None or error.status in COME_BACK:
         after_s = RETRY_AFTER_S if error.retry_after_s is None else error.retry_after_s
         response.headers["Retry-After"] = str(max(1, math.ceil(after_s)))
-    if request.body_exists and not request.content.at_eof():
-        # What is left of the body is not read on: say so, rather than swallow gigabytes.
-        response.force_close()
+    bodies.leave(request, response)
     return response
 
 
