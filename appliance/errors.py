@@ -65,7 +65,7 @@ class IncompleteBody(BadRequest):
 class RequestTimeout(ApplianceError):
     code = "request_timeout"
     status = 408
-    title = "The request came too slowly"
+    title = "The request comes too slowly"
 
 
 class DigestMismatch(BadRequest):

@@ -38,6 +38,7 @@ BAD: dict[str, str] = {
     "reserve_bytes": "-1",
     "allowed_types": "pictures",
     "max_retries": "three",
+    "max_connections_per_client": "few",
     "delete_after_days": "a year",
     "heartbeat_timeout_s": "0",
     "stale_after_s": "-5",
