@@ -55,6 +55,10 @@ _WITH_PROGRESS, _WITH_CONTENT_TYPE = 5, 6
 EXTRA_HEADERS: web.RequestKey[dict[str, str]] = web.RequestKey("extra_headers", dict)
 """For the answer, whichever it becomes, a refusal included."""
 
+ANNOUNCED: web.RequestKey[bool] = web.RequestKey("announced", bool)
+"""A 104 was sent. Then the connection ends with the answer: nginx 1.22 takes the 104 for the answer
+and what follows for its body, which it passes on, but only the end of the connection ends it."""
+
 
 def speaks(request: web.Request) -> bool:
     """Whether a request to create is of this protocol."""
@@ -291,6 +295,7 @@ def _send_interim(request: web.Request, headers: Mapping[str, str]) -> None:
     lines = [f"{name}: {value}" for name, value in {**_base_headers(request), **headers}.items()]
     head = "\r\n".join(["HTTP/1.1 104 Upload Resumption Supported", *lines, "", ""])
     transport.write(head.encode("ascii"))
+    request[ANNOUNCED] = True
 
 
 def _limits(uploads: ResumableUploads, upload: Resumable | None = None, now: float = 0.0) -> str:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import json
+import os
 import re
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,7 +25,7 @@ from appliance.errors import StorageUnavailable
 from appliance.intake import appending
 from appliance.storage.local_partials import LocalPartials
 from tests import media
-from tests.conftest import Serve, Served
+from tests.conftest import ADMIN_KEY, Serve, Served
 from tests.web.conftest import Join
 from tests.web.wire import (
     BEARER,
@@ -847,6 +850,18 @@ async def test_104_names_the_version(
     assert original(served, location) == TEXT
 
 
+async def test_104_ends_the_connection_with_the_answer(serve: Serve) -> None:
+    """So that a proxy that takes it for the answer (nginx 1.22) knows where that ends."""
+    served = await serve()
+    for complete, body in ((WHOLE, TEXT), (PART, TEXT), (WHOLE, b"\x7fELF" + bytes(5000))):
+        async with wire(served) as connection:
+            await connection.head("POST /upload?filename=a.txt", DRAFT, complete, length(body))
+            assert (await connection.answer()).status == 104
+            await connection.send(body)
+            assert (await connection.answer()).headers["Connection"] == "close"
+            assert await connection.closed() == b""
+
+
 async def test_104_is_not_for_http_1_0(serve: Serve) -> None:
     served = await serve()
     async with wire(served) as connection:
@@ -1070,3 +1085,24 @@ async def test_uploads_and_refusals_are_counted(serve: Serve) -> None:
         figures = await response.text()
     assert 'appliance_uploads_total{type="ANY"} 1.0' in figures
     assert 'code="offset_mismatch"} 1.0' in figures
+
+
+# --- clients --------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+async def test_the_recipe_for_curl(serve: Serve, tmp_path: Path) -> None:
+    served = await serve()
+    page = (Path(__file__).parents[2] / "docs/clients.md").read_text(encoding="utf-8")
+    recipe = re.search(r"## curl, with the IETF.*?```sh\n(.*?)```", page, re.S)
+    assert recipe is not None
+    script = recipe[1].replace("http://localhost:8080", served.url).replace("holiday.mp4", "a.txt")
+    (tmp_path / "a.txt").write_bytes(TEXT)
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-euc", script, cwd=tmp_path, env={**os.environ, "KEY": ADMIN_KEY},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(20):
+        told, complaints = await process.communicate()
+    assert (process.returncode, complaints) == (0, b"")
+    assert json.loads(told)["sha256"] == hashlib.sha256(TEXT).hexdigest()
