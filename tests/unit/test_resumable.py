@@ -349,6 +349,18 @@ async def test_what_gets_no_byte_for_too_long_expires(scene: Scene) -> None:
         await scene.offset(upload)
 
 
+async def test_only_bytes_buy_more_time(scene: Scene) -> None:
+    """A slow client must not hold an upload open for ever with requests that bring nothing."""
+    upload = await scene.create()
+    await scene.append(upload, 0, TEXT[:10])
+    for _ in range(3):
+        scene.clock.pass_time(30)
+        await scene.append(upload, 10, b"")
+        await scene.uploads.look("key:A", upload.id)
+    scene.clock.pass_time(11)
+    assert await scene.uploads.expire(limit=10) == (1, 10)
+
+
 async def test_open_uploads_count_towards_the_quota(tmp_path: Path) -> None:
     database = await SqliteDatabase.open(tmp_path / "quota.db")
     scene = Scene(tmp_path, database, quota_bytes=50_000)
