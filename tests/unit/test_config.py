@@ -38,6 +38,8 @@ BAD: dict[str, str] = {
     "reserve_bytes": "-1",
     "allowed_types": "pictures",
     "max_retries": "three",
+    "max_open_uploads": "many",
+    "upload_expiry_s": "0",
     "max_connections_per_client": "few",
     "delete_after_days": "a year",
     "heartbeat_timeout_s": "0",
