@@ -350,6 +350,7 @@ async def _start_web(
     app = create_app(services)
     runner = Runner(
         app,
+        max_connections_per_client=config.max_connections_per_client,
         access_log=None,  # the access middleware writes the one canonical line
         handle_signals=False,
         keepalive_timeout=75.0,  # aiohttp's is an hour; browsers and proxies give up sooner

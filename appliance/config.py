@@ -50,6 +50,7 @@ class Config:
     quota_bytes: int | None
     max_open_uploads: int
     upload_expiry_s: float
+    max_connections_per_client: int
     reserve_bytes: int
     allowed_types: tuple[str, ...]
     max_retries: int
@@ -263,6 +264,12 @@ SETTINGS: tuple[Setting, ...] = (
         parse_seconds,
         "86400",
         "How long an unfinished upload is kept after its last byte.",
+    ),
+    Setting(
+        "max_connections_per_client",
+        parse_count,
+        "200",
+        "Connections that one address may have at a time; 0: any number.",
     ),
     Setting(
         "reserve_bytes",

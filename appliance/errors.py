@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+_IANA = "https://iana.org/assignments/http-problem-types#"
+
 
 class ApplianceError(Exception):
     """Something went wrong that we have a name for."""
@@ -17,6 +19,8 @@ class ApplianceError(Exception):
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
     title: ClassVar[str] = "The server could not do this"
+    type: ClassVar[str] = "about:blank"
+    """The URI of a problem type that IANA has registered, for those who know it (RFC 9457)."""
 
     def __init__(
         self, detail: str | None = None, *, retry_after_s: float | None = None, **extra: Any
@@ -58,6 +62,12 @@ class IncompleteBody(BadRequest):
     title = "The connection ended before the file was complete"
 
 
+class RequestTimeout(ApplianceError):
+    code = "request_timeout"
+    status = 408
+    title = "The request comes too slowly"
+
+
 class DigestMismatch(BadRequest):
     code = "digest_mismatch"
     title = "The file does not have the digest that the request declares"
@@ -69,12 +79,14 @@ class OffsetMismatch(ApplianceError):
     code = "offset_mismatch"
     status = 409
     title = "The upload is at another offset"
+    type = _IANA + "mismatching-upload-offset"
 
 
 class UploadCompleted(ApplianceError):
     code = "upload_completed"
     status = 409
     title = "The upload is complete; nothing can be appended to it"
+    type = _IANA + "completed-upload"
 
 
 class UploadGone(ApplianceError):
@@ -92,12 +104,14 @@ class UploadTakenOver(ApplianceError):
 class LengthMismatch(BadRequest):
     code = "length_mismatch"
     title = "The lengths that were told of the upload contradict each other"
+    type = _IANA + "inconsistent-upload-length"
 
 
 class LengthExceeded(ApplianceError):
     code = "length_exceeded"
     status = 413
     title = "More bytes came than the upload was announced to have"
+    type = _IANA + "inconsistent-upload-length"
 
 
 class ChecksumMismatch(ApplianceError):
@@ -144,6 +158,12 @@ class TooManyOpenUploads(ApplianceError):
     code = "too_many_open_uploads"
     status = 429
     title = "There are too many unfinished uploads of yours"
+
+
+class TooManyConnections(ApplianceError):
+    code = "too_many_connections"
+    status = 429
+    title = "There are too many connections from your address"
 
 
 class TooManyParts(ApplianceError):

@@ -18,6 +18,8 @@ class Announced(msgspec.Struct, frozen=True, omit_defaults=True):
     size_bytes: int | None = None
     sha256: str | None = None
     """Hexadecimal."""
+    wants_digest: bool = False
+    """The client asks for the SHA-256 of what came, in the answer to the last of it."""
 
 
 class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True):

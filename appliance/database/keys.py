@@ -29,6 +29,12 @@ def by_session(token_hash: str, *, now: float) -> Transaction[ApiKey | None]:
     return _key(rows[0]) if rows else None
 
 
+def owner_may(owner: str, *, now: float) -> Transaction[bool]:
+    """False once the owner's key is revoked or has expired."""
+    rows = yield Statement("key_by_id", {"id": owner.removeprefix("key:")})
+    return all(_key(row).is_valid(now) for row in rows)
+
+
 def list_all() -> Transaction[list[ApiKey]]:
     rows = yield Statement("keys")
     return [_key(row) for row in rows]

@@ -48,10 +48,12 @@ class Growth:
         self._head = bytearray()
         self._checkpoint_bytes = upload.offset_bytes + CHECKPOINT_BYTES
         self._space_check_bytes = upload.offset_bytes + SPACE_CHECK_BYTES
+        self._recorded_bytes = upload.offset_bytes
         self.offset_bytes = upload.offset_bytes
 
     async def write(self, chunk: bytes) -> None:
-        """Raises FileTypeRefused, FileTypeMismatch, StorageFull, StorageUnavailable."""
+        """Raises FileTypeRefused, FileTypeMismatch, QuotaExceeded, StorageFull,
+        StorageUnavailable."""
         if self.offset_bytes < SNIFF_BYTES and self._upload.kind == "plain":
             self._sniff(chunk)
         await self._appending.write(chunk)
@@ -60,12 +62,20 @@ class Growth:
         self.offset_bytes += len(chunk)
         if self.offset_bytes >= self._space_check_bytes:
             await self._admission.check_space(0)
+            await self.check_quota()
             self._space_check_bytes = self.offset_bytes + SPACE_CHECK_BYTES
         if self.offset_bytes >= self._checkpoint_bytes and not self._all_or_nothing:
             await self._appending.sync()
             await self._record(self._upload, self.offset_bytes, False)
+            self._recorded_bytes = self.offset_bytes
             self._on_checkpoint(self.offset_bytes)
             self._checkpoint_bytes = self.offset_bytes + CHECKPOINT_BYTES
+
+    async def check_quota(self) -> None:
+        """Of an upload whose length is not known, and so not counted yet. Raises QuotaExceeded."""
+        more_bytes = self.offset_bytes - self._recorded_bytes
+        if self._upload.length_bytes is None and more_bytes:
+            await self._admission.check_quota(self._upload.owner, more_bytes)
 
     def _sniff(self, chunk: bytes) -> None:
         """Refuse by the first bytes, where they all come in this request."""

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import msgspec
 import structlog
@@ -38,8 +38,25 @@ from appliance.uploads import Announced, JobOptions
 
 log = structlog.get_logger()
 
+OTHER_CONTENT = (
+    "An earlier request with this Idempotency-Key sent something else. Use a new key for each "
+    "upload; repeat one only to send the very same again."
+)
+DELETED_SINCE = (
+    "What an earlier request with this Idempotency-Key has sent was deleted since. Use a new key "
+    "to send it again."
+)
+
 SPACE_CHECK_BYTES = 64 * 1024 * 1024
 """How much may be written between two looks at the free space."""
+
+
+@dataclass(frozen=True)
+class Content:
+    filename: str
+    """Cleaned."""
+    sha256: str
+    size_bytes: int
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,16 @@ class Repeatable:
     idempotency_key: str | None = None
     dedupe: bool = False
     """Answer with the owner's completed job on the same content, where there is one."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What has come of the files of a request."""
+
+    jobs: list[Job]
+    how: Literal["new", "repeated", "known"] = "new"
+    """`repeated`: an earlier request with the same key made them. `known`: they are the completed
+    jobs on the same content."""
 
 
 class Receiver:
@@ -80,10 +107,11 @@ class Receiver:
         owner: str,
         options: JobOptions,
         repeatable: Repeatable,
-    ) -> list[Job]:
+    ) -> Taken:
         """Steps 4 and 5. Raises IdempotencyConflict."""
         files = [file for file, _ in received]
-        known = await self._known_jobs(files, owner, options, repeatable)
+        contents = [Content(file.filename, file.sha256, file.size_bytes) for file in files]
+        known = await self.known(contents, owner, options, repeatable)
         if known is not None:
             return known
         new_jobs = [self.admission.new_job(new_id(), file, owner, options) for file in files]
@@ -93,7 +121,7 @@ class Receiver:
                 await incoming.commit(job.storage_key)
                 stored.append(job.storage_key)
             earlier = await self._database.write(
-                self._create(new_jobs, files, owner, options, repeatable)
+                self._create(new_jobs, contents, owner, options, repeatable)
             )
         except BaseException:
             # Cancelled during the commit, the rows may exist all the same: then the files stay.
@@ -103,36 +131,48 @@ class Receiver:
             raise
         if earlier is not None:  # the same request was here while this one sent its body
             await self._delete(stored)
-            return earlier
+            return Taken(earlier, "repeated")
         for job in new_jobs:
             await self._queue.enqueue(job.id, job.type, priority=job.priority)
             await self._announcer.job_changed(job)
-        return new_jobs
+            log_received(job)
+        return Taken(new_jobs)
 
     async def _delete(self, keys: Sequence[str]) -> None:
         for key in keys:
             await self._storage.delete(key)
 
-    async def _known_jobs(
+    async def known(
         self,
-        files: Sequence[Received],
+        contents: Sequence[Content],
         owner: str,
         options: JobOptions,
         repeatable: Repeatable,
-    ) -> list[Job] | None:
-        """The jobs that an earlier request has made of the same, if this one is to have those."""
-        if repeatable.idempotency_key is not None:
-            return await self._database.read(
-                _earlier(owner, repeatable.idempotency_key, _content(files, options))
-            )
+    ) -> Taken | None:
+        """The jobs that are there of the same, if this request is to have those.
+
+        Raises IdempotencyConflict.
+        """
+        key = repeatable.idempotency_key
+        earlier = None
+        if key is not None:
+            content = _digest(contents, options)
+            earlier = await self._database.read(_earlier(owner, key, content))
+            if earlier is not None:
+                return Taken(earlier, "repeated")
         if repeatable.dedupe:
-            return await self._database.read(_duplicates(files, owner, options))
+            same = await self._database.read(_duplicates(contents, owner, options))
+            if same is not None and key is not None:
+                remember = _remember(owner, key, content, same, now=self._clock.now())
+                earlier = await self._database.write(remember)
+            if same is not None:
+                return Taken(same, "known") if earlier is None else Taken(earlier, "repeated")
         return None
 
     def _create(
         self,
         new_jobs: Sequence[Job],
-        files: Sequence[Received],
+        contents: Sequence[Content],
         owner: str,
         options: JobOptions,
         repeatable: Repeatable,
@@ -140,13 +180,10 @@ class Receiver:
         """Record the jobs, or return those of an earlier request with the same key."""
         key = repeatable.idempotency_key
         if key is not None:
-            content = _content(files, options)
-            earlier = yield from _earlier(owner, key, content)
+            content = _digest(contents, options)
+            earlier = yield from _remember(owner, key, content, new_jobs, now=self._clock.now())
             if earlier is not None:
                 return earlier
-            ids = [job.id for job in new_jobs]
-            now = self._clock.now()
-            yield from ownership.remember(owner, key, content=content, job_ids=ids, now=now)
         yield from jobs.create(new_jobs)
         return None
 
@@ -161,38 +198,43 @@ def _earlier(owner: str, key: str, content: str) -> Transaction[list[Job] | None
     if remembered is None:
         return None
     if remembered.content != content:
-        raise IdempotencyConflict(
-            "An earlier request with this Idempotency-Key sent something else. Use a new key for "
-            "each upload; repeat one only to send the very same again.",
-            jobIds=list(remembered.job_ids),
-        )
+        raise IdempotencyConflict(OTHER_CONTENT, jobIds=list(remembered.job_ids))
     found = yield from job_reads.by_ids(remembered.job_ids)
     if len(found) < len(remembered.job_ids):
-        raise IdempotencyConflict(
-            "What an earlier request with this Idempotency-Key has sent was deleted since. Use a "
-            "new key to send it again."
-        )
+        raise IdempotencyConflict(DELETED_SINCE)
     by_id = {job.id: job for job in found}
     return [by_id[job_id] for job_id in remembered.job_ids]
 
 
+def _remember(
+    owner: str, key: str, content: str, made: Sequence[Job], *, now: float
+) -> Transaction[list[Job] | None]:
+    """Note what has come of the key, or return what an earlier request has made. Raises
+    IdempotencyConflict."""
+    earlier = yield from _earlier(owner, key, content)
+    if earlier is None:
+        ids = [job.id for job in made]
+        yield from ownership.remember(owner, key, content=content, job_ids=ids, now=now)
+    return earlier
+
+
 def _duplicates(
-    files: Sequence[Received], owner: str, options: JobOptions
+    contents: Sequence[Content], owner: str, options: JobOptions
 ) -> Transaction[list[Job] | None]:
     """The owner's completed jobs on the same contents; None unless there is one for each."""
     found = []
-    for file in files:
-        job_id = yield from ownership.completed_job(owner, file.sha256, preset=options.preset)
+    for content in contents:
+        job_id = yield from ownership.completed_job(owner, content.sha256, preset=options.preset)
         job = None if job_id is None else (yield from job_reads.get(job_id))
-        if job is None:
+        if job is None or job.size_bytes != content.size_bytes:
             return None
         found.append(job)
     return found
 
 
-def _content(files: Sequence[Received], options: JobOptions) -> str:
-    """A digest over all that makes two requests the same."""
-    said = [[file.filename, file.sha256] for file in files]
+def _digest(contents: Sequence[Content], options: JobOptions) -> str:
+    """Over all that makes two requests the same."""
+    said = [[content.filename, content.sha256] for content in contents]
     return hashlib.sha256(msgspec.json.encode([said, options])).hexdigest()
 
 
@@ -215,6 +257,17 @@ class Reception:
     async def check_room(self, body_bytes: int) -> None:
         """Refuse a request whose body, of several files perhaps, the disk cannot hold."""
         await self._admission.check_space(body_bytes)
+
+    async def known(
+        self, announced: Announced, options: JobOptions, repeatable: Repeatable
+    ) -> Taken | None:
+        """Before the only file of the request is read: the job that is there of the same, where
+        what is announced says enough. Raises IdempotencyConflict."""
+        if announced.sha256 is None or announced.size_bytes is None:
+            return None
+        filename = filenames.clean(announced.filename)
+        content = Content(filename, announced.sha256, announced.size_bytes)
+        return await self._receiver.known([content], self._owner, options, repeatable)
 
     async def add(self, announced: Announced, body: AsyncIterator[bytes]) -> None:
         """Steps 1 to 3 for one file. Nothing is durable yet.
@@ -263,17 +316,11 @@ class Reception:
         received = Received(filename=filename, file_type=file_type, size_bytes=size, sha256=sha256)
         self._received.append((received, incoming))
 
-    async def finish(self, options: JobOptions, repeatable: Repeatable | None = None) -> list[Job]:
-        """Steps 4 and 5: everything is durable when this returns."""
-        new_jobs = await self._receiver.commit(
-            self._received,
-            owner=self._owner,
-            options=options,
-            repeatable=repeatable or Repeatable(),
+    async def finish(self, options: JobOptions, repeatable: Repeatable) -> Taken:
+        """Steps 4 and 5: everything is durable when this returns. Raises IdempotencyConflict."""
+        return await self._receiver.commit(
+            self._received, owner=self._owner, options=options, repeatable=repeatable
         )
-        for job in new_jobs:
-            log_received(job)
-        return new_jobs
 
     def _recognise(self, head: bytearray, filename: str, announced: Announced) -> FileType:
         return self._admission.recognise(bytes(head), filename, announced.content_type)

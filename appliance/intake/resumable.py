@@ -18,15 +18,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 import structlog
 
 from appliance.clock import Clock
-from appliance.database import job_reads, resumables
-from appliance.database.protocol import Database
+from appliance.database import job_reads, keys, ownership, resumables
+from appliance.database.protocol import Database, Transaction
 from appliance.errors import (
     ApplianceError,
     BadRequest,
@@ -35,9 +35,11 @@ from appliance.errors import (
     FileTooLarge,
     FileTypeMismatch,
     FileTypeRefused,
+    IdempotencyConflict,
     LengthExceeded,
     LengthMismatch,
     NotFound,
+    NotSignedIn,
     ObjectMissing,
     OffsetMismatch,
     UploadCompleted,
@@ -50,7 +52,12 @@ from appliance.intake.appending import Growth, OnCheckpoint
 from appliance.intake.digests import Digest, Digests
 from appliance.intake.filetypes import SNIFF_BYTES
 from appliance.intake.holding import Holder, Holding
-from appliance.intake.receiver import check_digest, log_received
+from appliance.intake.receiver import (
+    DELETED_SINCE,
+    OTHER_CONTENT,
+    check_digest,
+    log_received,
+)
 from appliance.jobs import Job
 from appliance.notify.announcer import Announcer
 from appliance.queue.protocol import Queue
@@ -62,6 +69,9 @@ log = structlog.get_logger()
 
 MAX_PARTS = 10_000
 """That one upload may be joined from."""
+
+
+LOST = "Some of what had come is gone from the store. Begin a new upload."
 
 
 @dataclass(frozen=True)
@@ -115,18 +125,30 @@ class ResumableUploads:
         kind: Kind = "plain",
         ends_by_length: bool = True,
         tus_metadata: str | None = None,
+        idempotency_key: str | None = None,
     ) -> Resumable:
         """Begin an upload; it is there, durable, when this returns.
 
-        Raises FileTooLarge, FileTypeRefused, StorageFull, QuotaExceeded, TooManyOpenUploads.
+        With the `idempotency_key` of an earlier request that asked for the same it is that one's,
+        as far as it has come.
+        Raises FileTooLarge, FileTypeRefused, StorageFull, QuotaExceeded, TooManyOpenUploads,
+        IdempotencyConflict, and UploadGone when that of the earlier request has ended.
         """
         announced = msgspec.structs.replace(announced, size_bytes=length_bytes)
+        said = _digest(kind, announced, options, tus_metadata)
+        if idempotency_key is not None:
+            earlier = await self._database.read(_earlier(owner, idempotency_key, said))
+            if earlier is not None:
+                return _alive(earlier)
         await self.admission.check_announced(owner, announced)
         await self.admission.check_quota(owner, length_bytes or 0, open_uploads=1)
         upload = self._new(owner, announced, options, length_bytes, kind, tus_metadata, ())
         upload = msgspec.structs.replace(upload, ends_by_length=ends_by_length)
         await self._partials.create(upload.id)
-        await self._database.write(resumables.create(upload))
+        earlier = await self._database.write(_create_once(upload, idempotency_key, said))
+        if earlier is not None:  # the same request came at the same time
+            await self._partials.delete(upload.id)
+            return _alive(earlier)
         log.info("upload_created", upload_id=upload.id, owner=owner, length_bytes=length_bytes)
         return upload
 
@@ -221,7 +243,22 @@ class ResumableUploads:
             job = await self._database.read(job_reads.get(upload.id))
             return Appended(upload, job)
         _check_alive(upload)
+        if not await self._is_there(upload):
+            await self._lose(upload)
+            raise UploadGone(LOST)
         return Appended(upload)
+
+    async def _is_there(self, upload: Resumable) -> bool:
+        """Whether the store has what the client was told that it has."""
+        try:
+            return await self._partials.size(upload.id) >= upload.offset_bytes
+        except ObjectMissing:
+            return False
+
+    async def _lose(self, upload: Resumable) -> None:
+        """An offset is never taken back: what cannot be gone on with from there has ended."""
+        log.error("upload_lost", upload_id=upload.id, offset_bytes=upload.offset_bytes)
+        await self._end(upload, "failed", Failure(ObjectMissing.code, LOST))
 
     async def _get(self, owner: str, upload_id: str) -> Resumable:
         found = await self._database.read(resumables.get(upload_id)) if is_id(upload_id) else None
@@ -244,6 +281,7 @@ class ResumableUploads:
         checksum: Checksum | None = None,
         content_bytes: int | None = None,
         on_checkpoint: OnCheckpoint = lambda _offset_bytes: None,
+        on_full: Callable[[], None] = lambda: None,
     ) -> Appended:
         """Append `body` at `offset_bytes`; the upload as it is then, with its job when that was
         the last of it.
@@ -251,16 +289,19 @@ class ResumableUploads:
         `length_bytes` is the length of the whole, where this request tells it; `close` says that
         nothing comes after this body, where it is not complete with its last byte
         (`ends_by_length`); `content_bytes` is what the body is announced to have. `on_checkpoint`
-        is told each offset that has become durable on the way.
+        is told each offset that has become durable on the way, `on_full` that every byte is, before
+        the whole is judged.
         What came is kept when the body breaks off, unless it has a `checksum`.
 
         Raises NotFound, UploadGone, UploadCompleted, OffsetMismatch, LengthMismatch,
-        LengthExceeded, ChecksumMismatch, UploadTakenOver, what `admission` raises, what `body`
-        raises, StorageFull and StorageUnavailable.
+        LengthExceeded, ChecksumMismatch, UploadTakenOver, NotSignedIn, what `admission` raises,
+        what `body` raises, StorageFull and StorageUnavailable.
         """
         await self._get(owner, upload_id)
         async with self._holding.of(upload_id) as holder:
             upload = await self._get(owner, upload_id)
+            if upload.closed:  # its end was not reached, for a fault of the surroundings
+                upload = (await self._as_it_is(upload)).upload
             if ends_by_length:
                 upload = msgspec.structs.replace(upload, ends_by_length=True)
             upload = await self._check(upload, offset_bytes, length_bytes, close, content_bytes)
@@ -271,6 +312,7 @@ class ResumableUploads:
                 await self._end(upload, "failed", Failure(refused.code, refused.detail))
                 raise
             if upload.is_full:
+                on_full()
                 return await self._finish(upload)
             return Appended(upload)
 
@@ -291,8 +333,7 @@ class ResumableUploads:
         if offset_bytes != upload.offset_bytes:
             raise OffsetMismatch(
                 f"The upload is at {upload.offset_bytes}, not at {offset_bytes}. Go on from there.",
-                expectedOffset=upload.offset_bytes,
-                providedOffset=offset_bytes,
+                **{"expected-offset": upload.offset_bytes, "provided-offset": offset_bytes},
             )
         if close and content_bytes is not None:
             end_bytes = offset_bytes + content_bytes
@@ -337,7 +378,12 @@ class ResumableUploads:
         most = upload.length_bytes
         if most is None:
             most = self.admission.limits.max_upload_bytes
-        async with await self._partials.append_at(upload.id, upload.offset_bytes) as appending:
+        try:
+            opened = await self._partials.append_at(upload.id, upload.offset_bytes)
+        except ObjectMissing as missing:
+            await self._lose(upload)
+            raise UploadGone(LOST) from missing
+        async with opened as appending:
             growth = Growth(
                 upload,
                 appending,
@@ -362,6 +408,7 @@ class ResumableUploads:
                 raise ChecksumMismatch(
                     f"The {checksum.algorithm} of the bytes is another one. Send them again."
                 )
+            await growth.check_quota()
             return await growth.save(closed=close)
 
     def _too_much(self, upload: Resumable, most: int) -> ApplianceError:
@@ -422,7 +469,11 @@ class ResumableUploads:
         return Appended(ended or upload, await self._database.read(job_reads.get(upload.id)))
 
     async def _judge(self, upload: Resumable) -> Received:
-        """Raises EmptyFile, FileTypeRefused, FileTypeMismatch, DigestMismatch, ObjectMissing."""
+        """Raises NotSignedIn, EmptyFile, FileTypeRefused, FileTypeMismatch, DigestMismatch,
+        ObjectMissing."""
+        if not await self._database.read(keys.owner_may(upload.owner, now=self._clock.now())):
+            # Days may lie between the first byte and the last.
+            raise NotSignedIn("The key of this upload is not valid any more.")
         filename = filenames.clean(upload.announced.filename)
         if upload.offset_bytes == 0:
             raise EmptyFile(f"{filename} has no bytes. Check it at your side, and send it again.")
@@ -527,6 +578,43 @@ class ResumableUploads:
             count += 1
             freed += await self._forget_part(part_id)
         return count, freed
+
+
+def _create_once(upload: Resumable, key: str | None, said: str) -> Transaction[Resumable | None]:
+    """Record it, or return the one that an earlier request with the same key has made."""
+    if key is not None:
+        earlier = yield from _earlier(upload.owner, key, said)
+        if earlier is not None:
+            return earlier
+        yield from ownership.remember(
+            upload.owner, key, content=said, job_ids=[upload.id], now=upload.created_at
+        )
+    yield from resumables.create(upload)
+    return None
+
+
+def _earlier(owner: str, key: str, said: str) -> Transaction[Resumable | None]:
+    """Raises IdempotencyConflict."""
+    remembered = yield from ownership.remembered(owner, key)
+    if remembered is None:
+        return None
+    if remembered.content != said:
+        raise IdempotencyConflict(OTHER_CONTENT, jobIds=list(remembered.job_ids))
+    upload = yield from resumables.get(remembered.job_ids[0])
+    if upload is None:
+        raise IdempotencyConflict(DELETED_SINCE)
+    return upload
+
+
+def _digest(kind: Kind, announced: Announced, options: JobOptions, tus_metadata: str | None) -> str:
+    """Over all that makes two requests to begin an upload the same."""
+    said = msgspec.json.encode([kind, announced, options, tus_metadata])
+    return hashlib.sha256(said).hexdigest()
+
+
+def _alive(upload: Resumable) -> Resumable:
+    _check_alive(upload)
+    return upload
 
 
 def _check_alive(upload: Resumable) -> None:

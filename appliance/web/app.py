@@ -65,7 +65,7 @@ async def access_middleware(request: web.Request, handler: Handler) -> web.Strea
         with request.app[IN_FLIGHT]:
             response = await handler(request)
         status = response.status
-        if services(request).stopping.is_set():
+        if services(request).stopping.is_set() or request.get(partial_upload.ANNOUNCED):
             response.force_close()
     finally:
         took_s = time.perf_counter() - began

@@ -6,6 +6,7 @@ use it; this middleware is the one place that holds requests to that.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ import structlog
 from aiohttp import web
 
 from appliance.database import keys
-from appliance.errors import BadRequest, Forbidden, NotSignedIn
+from appliance.errors import BadRequest, Forbidden, NotSignedIn, RequestTimeout
 from appliance.keys import ApiKey, Role, hash_secret, new_token
 from appliance.web.forms import safe_next
 from appliance.web.services import ACCESS, USER, Access, User, services
@@ -26,6 +27,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SESSION_S = 30 * 24 * 3600
 KEY_CACHE_S = 1.0
 """How long a looked-up key is believed; a revoked one works for no longer than this."""
+
+FORM_S = 30.0
+"""Longest time for the few bytes of the sign-in form: anybody may begin to send one."""
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -148,7 +152,10 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
     """POST /signin: a key or a one-time token in, a session cookie out."""
     _require_same_origin(request)
     try:
-        form = await request.post()
+        async with asyncio.timeout(FORM_S):
+            form = await request.post()
+    except TimeoutError:
+        raise RequestTimeout(f"The form was not complete within {FORM_S:g} s.") from None
     except (ValueError, LookupError) as error:
         raise BadRequest("The form cannot be read. Send it as this server's page does.") from error
     target = safe_next(str(form.get("next", "")))

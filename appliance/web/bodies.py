@@ -11,10 +11,14 @@ from email.message import Message
 
 from aiohttp import web
 
-from appliance.errors import BadRequest, DigestMismatch, IncompleteBody
+from appliance.errors import BadRequest, DigestMismatch, RequestTimeout
 
 IDLE_S = 60.0
 """Longest time without a byte, in either direction, before a transfer is given up."""
+
+LEAST_BYTES_PER_S = 1024
+"""What a body has to come with, on the average of `AVERAGE_S` that were spent waiting for it."""
+AVERAGE_S = 60.0
 
 _EXPECTS_CONTINUE: web.RequestKey[bool] = web.RequestKey("expects_continue", bool)
 
@@ -32,19 +36,21 @@ async def expect_handler(request: web.Request) -> None:
 async def stream(request: web.Request) -> AsyncIterator[bytes]:
     """The body in pieces of whatever size has arrived.
 
-    Raises IncompleteBody when the client stops sending, BadRequest when what it sends cannot be
-    decoded, ConnectionError when it is gone.
+    Raises RequestTimeout when the client stops sending, or sends too slowly; BadRequest when what
+    it sends cannot be decoded; ConnectionError when it is gone.
     """
     if request.pop(_EXPECTS_CONTINUE, False):
         assert request.transport is not None
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    content = request.content
+    content, now = request.content, asyncio.get_running_loop().time
+    waited_s, came_bytes = 0.0, 0
     while True:
+        began = now()
         try:
             async with asyncio.timeout(IDLE_S):
                 chunk = await content.readany()
         except TimeoutError:
-            raise IncompleteBody(f"No byte came for {IDLE_S:.0f} s. Send the file again.") from None
+            raise RequestTimeout(f"No byte came for {IDLE_S:g} s. Send it again.") from None
         except web.RequestPayloadError as error:
             raise BadRequest(
                 "The body breaks the rules of its Transfer-Encoding or Content-Encoding, or ends "
@@ -52,7 +58,16 @@ async def stream(request: web.Request) -> AsyncIterator[bytes]:
             ) from error
         if not chunk:
             return
+        waited_s += now() - began  # and not what we take to write it
+        came_bytes += len(chunk)
         yield chunk
+        if waited_s >= AVERAGE_S:
+            if came_bytes < LEAST_BYTES_PER_S * waited_s:
+                raise RequestTimeout(
+                    f"Fewer than {LEAST_BYTES_PER_S:,} bytes a second came for {waited_s:.0f} s. "
+                    "Send it again over a better connection."
+                )
+            waited_s, came_bytes = 0.0, 0
 
 
 async def send(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
@@ -78,6 +93,21 @@ async def with_digest(body: AsyncIterator[bytes], expected: str | None) -> Async
             "The body does not have the sha-256 that Content-Digest declares. It changed on the "
             "way; send it again."
         )
+
+
+def leave(request: web.Request, response: web.StreamResponse) -> None:
+    """Before an answer: what is left of the body is not read on. Say so, rather than swallow
+    gigabytes."""
+    if request.body_exists and not request.content.at_eof():
+        response.force_close()
+
+
+async def from_offset(body: AsyncIterator[bytes], offset_bytes: int) -> AsyncIterator[bytes]:
+    """`body` without its first `offset_bytes`."""
+    async for chunk in body:
+        if len(chunk) > offset_bytes:
+            yield chunk[offset_bytes:]
+        offset_bytes = max(0, offset_bytes - len(chunk))
 
 
 def disposition_filename(value: str | None) -> str | None:

@@ -1,24 +1,113 @@
-"""What is not even a request: answered as a problem document too, and logged as one line.
+"""What happens below the application, before there is a request.
 
-aiohttp parses requests below the application, so its middlewares never see one that breaks the
-rules of HTTP (two lengths, endless headers, another protocol). By default such a client gets
-plain text, and the log a trace that anybody on the network can fill the disk with.
+aiohttp parses requests there, so its middlewares never see one that breaks the rules of HTTP (two
+lengths, endless headers, another protocol). By default such a client gets plain text, and the log
+a trace that anybody on the network can fill the disk with; here it is a problem document and a
+line.
+
+Two things keep clients from holding what others need: a head has to be complete in `HEAD_S`, and
+one address may have so many connections and no more. How slowly a body may come is in `bodies`.
 """
 
 from __future__ import annotations
 
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
 import structlog
 from aiohttp import web
 
-from appliance.errors import ApplianceError, BadRequest
+from appliance.errors import ApplianceError, BadRequest, RequestTimeout, TooManyConnections
+from appliance.web.clients import Clients, client_of
 from appliance.web.problems import problem_document
 from appliance.web.representation import encode
 
 log = structlog.get_logger()
 
+HEAD_S = 30.0
+"""From the begin of a connection, or the first byte of a later request on it, to the end of the
+head. How long it may be idle in between is the keep-alive timeout."""
+
 
 class _Connection(web.RequestHandler):
-    __slots__ = ()
+    __slots__ = ("_client", "_clients", "_has_begun", "_head_overdue")
+
+    def __init__(self, manager: web.Server, clients: Clients, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._clients = clients
+        self._client: str | None = None
+        self._head_overdue: asyncio.TimerHandle | None = None
+        self._has_begun = False
+        """Some of a head has come."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):  # else a socket of this machine, which has no address
+            client = client_of(peer[0])
+            if not self._clients.enter(client):
+                if self._clients.is_news(client):
+                    log.warning("connections_refused", client=client)
+                self._end(TooManyConnections("Close some of them, or let them be used again."))
+                return
+            self._client = client
+        self._expect_head()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._head_came()
+        if self._client is not None:
+            self._clients.leave(self._client)
+            self._client = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        requests = self._request_count
+        super().data_received(data)
+        if self._request_count != requests:
+            self._head_came()
+        elif data and self._is_idle():
+            self._has_begun = True
+            self._expect_head()
+
+    def _is_idle(self) -> bool:
+        """Whether it waits for a request."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def _expect_head(self) -> None:
+        if self._head_overdue is None:
+            self._head_overdue = self._loop.call_later(HEAD_S, self._give_up)
+
+    def _head_came(self) -> None:
+        self._has_begun = False
+        if self._head_overdue is not None:
+            self._head_overdue.cancel()
+            self._head_overdue = None
+
+    def _give_up(self) -> None:
+        self._head_overdue = None
+        if not self._is_idle():
+            return
+        if not self._has_begun:
+            self.force_close()
+            return
+        peer = self.peername
+        log.info("request_overdue", remote=peer[0] if isinstance(peer, tuple) else None)
+        self._end(RequestTimeout(f"The head of the request was not complete within {HEAD_S:g} s."))
+
+    def _end(self, error: ApplianceError) -> None:
+        """Say why, and close."""
+        if self.transport is not None:
+            body = encode(problem_document(error))
+            lines = [
+                f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",
+                "Content-Type: application/problem+json",
+                f"Content-Length: {len(body)}",
+                "Connection: close",
+                *(f"{name}: {value}" for name, value in _HEADERS.items()),
+            ]
+            self.transport.write("\r\n".join([*lines, "", ""]).encode("ascii") + body)
+        self.force_close()
 
     def handle_error(
         self,
@@ -44,22 +133,33 @@ class _Connection(web.RequestHandler):
             body=encode(problem_document(error)),
             status=error.status,
             content_type="application/problem+json",
-            headers={"Server": "upload-appliance", "X-Content-Type-Options": "nosniff"},
+            headers=_HEADERS,
         )
         response.force_close()
         return response
 
 
+_HEADERS = {"Server": "upload-appliance", "X-Content-Type-Options": "nosniff"}
+
+
 class _Server(web.Server):
+    clients: Clients
+
     def __call__(self) -> web.RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
+        return _Connection(self, self.clients, loop=self._loop, **self._kwargs)
 
 
 class Runner(web.AppRunner):
     """Runs an application on connections of ours."""
 
+    def __init__(
+        self, app: web.Application, *, max_connections_per_client: int, **options: Any
+    ) -> None:
+        super().__init__(app, **options)
+        self._clients = Clients(max_connections_per_client)
+
     async def _make_server(self) -> web.Server:
-        server = await super()._make_server()
-        return _Server(
-            server.request_handler, request_factory=server.request_factory, **server._kwargs
-        )
+        made = await super()._make_server()
+        server = _Server(made.request_handler, request_factory=made.request_factory, **made._kwargs)
+        server.clients = self._clients
+        return server

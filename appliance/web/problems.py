@@ -18,6 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from appliance.errors import (
     ApplianceError,
     BadRequest,
+    FileTooLarge,
     MethodNotAllowed,
     NotFound,
     NotSignedIn,
@@ -25,6 +26,7 @@ from appliance.errors import (
     RangeNotSatisfiable,
     TusVersionRefused,
 )
+from appliance.web import bodies
 from appliance.web.representation import encode
 from appliance.web.templates import render_page
 
@@ -71,7 +73,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
 
 def problem_document(error: ApplianceError) -> dict[str, Any]:
     return {
-        "type": "about:blank",
+        "type": error.type,
         "title": error.title,
         "status": error.status,
         "detail": error.detail,
@@ -102,7 +104,9 @@ def problem_response(request: web.Request, error: ApplianceError) -> web.StreamR
     if isinstance(error, NotSignedIn):
         response.headers["WWW-Authenticate"] = 'Bearer realm="upload-appliance"'
     if isinstance(error, OffsetMismatch):
-        response.headers["Upload-Offset"] = str(error.extra["expectedOffset"])
+        response.headers["Upload-Offset"] = str(error.extra["expected-offset"])
+    if isinstance(error, FileTooLarge):
+        response.headers["Upload-Limit"] = f"max-size={error.extra['maxUploadBytes']}"
     if isinstance(error, TusVersionRefused):
         response.headers["Tus-Version"] = "1.0.0"
     if isinstance(error, RangeNotSatisfiable):
@@ -110,9 +114,7 @@ def problem_response(request: web.Request, error: ApplianceError) -> web.StreamR
     if error.retry_after_s is not None or error.status in COME_BACK:
         after_s = RETRY_AFTER_S if error.retry_after_s is None else error.retry_after_s
         response.headers["Retry-After"] = str(max(1, math.ceil(after_s)))
-    if request.body_exists and not request.content.at_eof():
-        # What is left of the body is not read on: say so, rather than swallow gigabytes.
-        response.force_close()
+    bodies.leave(request, response)
     return response
 
 

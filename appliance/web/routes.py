@@ -44,6 +44,8 @@ _FILE = "/files/{upload_id}"
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/upload", uploads.post_upload, Access.SIGNED_IN),
     Route("PUT", "/upload/{filename}", uploads.put_upload, Access.SIGNED_IN),
+    Route("OPTIONS", "/upload", uploads.options, Access.PUBLIC),
+    Route("OPTIONS", "/upload/{filename}", uploads.put_options, Access.PUBLIC),
     Route("OPTIONS", "/files", resumable.options, Access.PUBLIC),
     Route("POST", "/files", resumable.create, Access.SIGNED_IN),
     Route("OPTIONS", _FILE, resumable.options, Access.PUBLIC),

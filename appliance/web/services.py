@@ -17,6 +17,7 @@ from appliance.errors import ResumptionUnsupported
 from appliance.intake.admission import Admission
 from appliance.intake.receiver import Receiver
 from appliance.intake.resumable import ResumableUploads
+from appliance.jobs import Job
 from appliance.keys import ApiKey, Role
 from appliance.metrics import Metrics
 from appliance.storage.protocol import Storage
@@ -90,6 +91,12 @@ def user(request: web.Request) -> User:
     found = request[USER]
     assert found is not None
     return found
+
+
+def count_received(request: web.Request, job: Job) -> None:
+    metrics = services(request).metrics
+    metrics.uploads.labels(job.type).inc()
+    metrics.upload_bytes.inc(job.size_bytes)
 
 
 def resumable_uploads(request: web.Request) -> ResumableUploads:

@@ -8,18 +8,39 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-MAX_INTEGER = 999_999_999_999_999
+from multidict import CIMultiDictProxy
+
+Headers = CIMultiDictProxy[str]
+
+_BARE = r"""\?[01]|:[A-Za-z0-9+/=]*:|"(?:[ !#-\[\]-~]|\\["\\])*"|[-A-Za-z0-9*.:/!#$%&'+^_`|~]+"""
+_PARAMETERS = rf"(?:; *[a-z*][a-z0-9_.*-]*(?:=(?:{_BARE}))?)*"
 
 
-def integer(headers: Mapping[str, str], name: str) -> int | None:
+def integer(headers: Headers, name: str) -> int | None:
     """A non-negative integer item, parameters aside."""
-    match = re.fullmatch(r"\s*(\d{1,15})\s*(?:;.*)?", headers.get(name, ""), re.ASCII)
-    return int(match[1]) if match else None
+    bare = _item(headers, name, r"\d{1,15}")
+    return None if bare is None else int(bare)
 
 
-def boolean(headers: Mapping[str, str], name: str) -> bool | None:
-    match = re.fullmatch(r"\s*\?([01])\s*(?:;.*)?", headers.get(name, ""), re.ASCII)
-    return match[1] == "1" if match else None
+def boolean(headers: Headers, name: str) -> bool | None:
+    bare = _item(headers, name, r"\?[01]")
+    return None if bare is None else bare == "?1"
+
+
+def _item(headers: Headers, name: str, kind: str) -> str | None:
+    """The bare item of a field that is one of this kind. A field that is there twice is a list."""
+    match = re.fullmatch(
+        rf" *({kind}){_PARAMETERS} *", ",".join(headers.getall(name, ())), re.ASCII
+    )
+    return match[1] if match else None
+
+
+def preferences(headers: Headers, name: str) -> dict[str, int]:
+    """A dictionary of integers (`Want-Repr-Digest`); empty when it is none."""
+    text = ",".join(headers.getall(name, ()))
+    members = [re.fullmatch(r"([a-z*][a-z0-9_.*-]*)=(\d{1,2})", one.strip(" \t"), re.ASCII)
+               for one in text.split(",")]  # fmt: skip
+    return {} if None in members else {one[1]: int(one[2]) for one in members if one}
 
 
 def write_boolean(value: bool) -> str:

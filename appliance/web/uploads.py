@@ -14,25 +14,27 @@ from appliance.errors import (
     NoFile,
     ShuttingDown,
 )
-from appliance.intake.receiver import Reception
-from appliance.jobs import Job
+from appliance.intake.receiver import Reception, Taken
 from appliance.uploads import Announced
 from appliance.web import bodies, partial_upload
 from appliance.web.multipart import MultipartReader, Part
 from appliance.web.options import job_options
 from appliance.web.problems import wants_page
+from appliance.web.repeats import repeatable
 from appliance.web.representation import job_document, json_response
-from appliance.web.services import services, user
+from appliance.web.services import count_received, services, user
 
 _FIELDS = frozenset({"preset", "priority", "metadata"})
 
-Receive = Callable[[web.Request, Reception], Awaitable[list[Job]]]
+STOPPING = "The server is stopping. Send the file again in a moment."
+
+Receive = Callable[[web.Request, Reception], Awaitable[Taken]]
 
 
 async def post_upload(request: web.Request) -> web.StreamResponse:
     """POST /upload: multipart/form-data with parts `file`, or a raw body with `?filename=`; with
     `Upload-Complete` that of an upload which may be resumed."""
-    if partial_upload.speaks(request) and services(request).uploads is not None:
+    if _resumable(request):
         return await partial_upload.create(request)
     if request.content_type == "multipart/form-data":
         return await _counted(request, _receive_multipart)
@@ -43,8 +45,43 @@ async def post_upload(request: web.Request) -> web.StreamResponse:
 
 
 async def put_upload(request: web.Request) -> web.StreamResponse:
-    """PUT /upload/{filename}: a raw body, as `curl -T` sends it."""
+    """PUT /upload/{filename}: a raw body, as `curl -T` sends it; one that may be resumed too."""
+    if _resumable(request):
+        return await partial_upload.create(request)
     return await _counted(request, _receive_raw)
+
+
+async def options(request: web.Request) -> web.StreamResponse:
+    """OPTIONS /upload: that uploads may be resumed here, and their limits."""
+    return _options(request, "POST, OPTIONS")
+
+
+async def put_options(request: web.Request) -> web.StreamResponse:
+    """OPTIONS /upload/{filename}"""
+    return _options(request, "PUT, OPTIONS")
+
+
+def _options(request: web.Request, methods: str) -> web.StreamResponse:
+    found = services(request).uploads
+    headers = {} if found is None else partial_upload.abilities(found)
+    return web.Response(status=204, headers={"Allow": methods, **headers})
+
+
+def _resumable(request: web.Request) -> bool:
+    """Whether the body is of an upload that may be resumed.
+
+    A form is taken as ever: who sends it whole must expect that ("Upgrading To Resumable
+    Uploads").
+    """
+    if services(request).uploads is None or not partial_upload.speaks(request):
+        return False
+    if services(request).stopping.is_set():
+        raise ShuttingDown(STOPPING)
+    if request.content_type != "multipart/form-data":
+        return True
+    if partial_upload.sends_a_part(request):
+        raise BadRequest("A form cannot be sent in parts. Send each file as a raw body.")
+    return False
 
 
 async def _counted(request: web.Request, receive: Receive) -> web.StreamResponse:
@@ -52,37 +89,49 @@ async def _counted(request: web.Request, receive: Receive) -> web.StreamResponse
     async with services(request).receiver.begin(user(request).owner) as reception:
         try:
             if services(request).stopping.is_set():
-                raise ShuttingDown("The server is stopping. Send the file again in a moment.")
+                raise ShuttingDown(STOPPING)
             if request.headers.get("Content-Encoding", "identity").lower() != "identity":
                 raise ContentEncodingRefused("Send the file as it is, without Content-Encoding.")
-            jobs = await receive(request, reception)
+            taken = await receive(request, reception)
         except ApplianceError as error:
             metrics.uploads_refused.labels(error.code).inc()
             raise
-    for job in jobs:
-        metrics.uploads.labels(job.type).inc()
-        metrics.upload_bytes.inc(job.size_bytes)
+    if taken.how == "new":
+        for job in taken.jobs:
+            count_received(request, job)
+    response = _answer(request, taken)
+    bodies.leave(request, response)  # of one that is known by its digest
+    return response
+
+
+def _answer(request: web.Request, taken: Taken) -> web.Response:
     if wants_page(request):
         return web.Response(status=303, headers={"Location": "/"})
-    if len(jobs) > 1:
-        return json_response({"jobs": [job_document(job) for job in jobs]}, status=202)
-    document = job_document(jobs[0])
-    return json_response(document, status=202, headers={"Location": document["statusUrl"]})
+    status = 200 if taken.how == "known" else 202
+    documents = [job_document(job) for job in taken.jobs]
+    if len(documents) > 1:
+        return json_response({"jobs": documents}, status=status)
+    headers = {"Location": documents[0]["statusUrl"]}
+    return json_response(documents[0], status=status, headers=headers)
 
 
-async def _receive_raw(request: web.Request, reception: Reception) -> list[Job]:
+async def _receive_raw(request: web.Request, reception: Reception) -> Taken:
     announced = Announced(
         filename=request.match_info.get("filename") or request.query.get("filename"),
         content_type=request.headers.get("Content-Type"),
         size_bytes=request.content_length,
         sha256=_declared_sha256(request.headers),
     )
-    options = job_options(request.query)
+    options, again = job_options(request.query), repeatable(request)
+    known = await reception.known(announced, options, again)
+    if known is not None:
+        return known
     await reception.add(announced, bodies.stream(request))
-    return await reception.finish(options)
+    return await reception.finish(options, again)
 
 
-async def _receive_multipart(request: web.Request, reception: Reception) -> list[Job]:
+async def _receive_multipart(request: web.Request, reception: Reception) -> Taken:
+    again = repeatable(request)
     body = bodies.with_digest(
         bodies.stream(request), bodies.declared_sha256(request.headers.get("Content-Digest"))
     )
@@ -101,7 +150,7 @@ async def _receive_multipart(request: web.Request, reception: Reception) -> list
             )
     if reception.count == 0:
         raise NoFile("The form has no part named `file` with a file in it.")
-    return await reception.finish(job_options(fields))
+    return await reception.finish(job_options(fields), again)
 
 
 async def _add_file(part: Part, reception: Reception) -> None:

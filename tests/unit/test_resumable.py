@@ -239,7 +239,7 @@ async def test_a_wrong_offset_is_told_with_the_right_one(scene: Scene) -> None:
     for wrong in (0, 9, 11, len(TEXT)):
         with pytest.raises(OffsetMismatch) as told:
             await scene.append(upload, wrong, b"x")
-        assert told.value.extra == {"expectedOffset": 10, "providedOffset": wrong}
+        assert told.value.extra == {"expected-offset": 10, "provided-offset": wrong}
     assert await scene.offset(upload) == 10
 
 
@@ -347,6 +347,18 @@ async def test_what_gets_no_byte_for_too_long_expires(scene: Scene) -> None:
     assert await scene.uploads.expire(limit=10) == (1, 10)
     with pytest.raises(UploadGone, match="expired"):
         await scene.offset(upload)
+
+
+async def test_only_bytes_buy_more_time(scene: Scene) -> None:
+    """A slow client must not hold an upload open for ever with requests that bring nothing."""
+    upload = await scene.create()
+    await scene.append(upload, 0, TEXT[:10])
+    for _ in range(3):
+        scene.clock.pass_time(30)
+        await scene.append(upload, 10, b"")
+        await scene.uploads.look("key:A", upload.id)
+    scene.clock.pass_time(11)
+    assert await scene.uploads.expire(limit=10) == (1, 10)
 
 
 async def test_open_uploads_count_towards_the_quota(tmp_path: Path) -> None:

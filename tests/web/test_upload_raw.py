@@ -378,7 +378,7 @@ async def test_a_client_that_stops_sending_is_given_up(
     async with wire(served) as connection:
         await connection.head("PUT /upload/a.jpg", "Content-Length: 1000000")
         await connection.send(PHOTO)
-        is_refusal(await connection.answer(), 400, "incomplete_body")
+        is_refusal(await connection.answer(), 408, "request_timeout")
     await left_nothing(served)
 
 

@@ -9,12 +9,13 @@ VALUES (:id, :owner, 'open', :kind, :length, :by_length, :announced, :options, :
 -- name: resumable
 SELECT * FROM resumable_uploads WHERE id = :id;
 
--- The offset never shrinks: what a client was told stays true.
+-- The offset never shrinks: what a client was told stays true. Only bytes buy more time, so that
+-- nobody keeps an upload open by asking.
 -- name: advance_resumable
 UPDATE resumable_uploads
 SET offset = :offset, length = coalesce(length, :length), closed = max(closed, :closed),
     by_length = max(by_length, :by_length),
-    expires_at = max(expires_at, :expires_at)
+    expires_at = iif(:offset > offset, max(expires_at, :expires_at), expires_at)
 WHERE id = :id AND state = 'open' AND offset <= :offset
 RETURNING *;
 
