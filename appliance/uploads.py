@@ -62,6 +62,8 @@ class Resumable(msgspec.Struct, frozen=True):
     options: JobOptions
     tus_metadata: str | None
     """The `Upload-Metadata` field as it came, for HEAD to repeat."""
+    tus_concat: str | None
+    """`Upload-Concat`, likewise."""
     parts: tuple[str, ...]
     """Ids of the partial ones that a final one is made of."""
     created_at: float

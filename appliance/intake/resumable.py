@@ -35,6 +35,7 @@ from appliance.errors import (
     FileTooLarge,
     FileTypeMismatch,
     FileTypeRefused,
+    Forbidden,
     IdempotencyConflict,
     LengthExceeded,
     LengthMismatch,
@@ -125,6 +126,7 @@ class ResumableUploads:
         kind: Kind = "plain",
         ends_by_length: bool = True,
         tus_metadata: str | None = None,
+        tus_concat: str | None = None,
         idempotency_key: str | None = None,
     ) -> Resumable:
         """Begin an upload; it is there, durable, when this returns.
@@ -142,8 +144,12 @@ class ResumableUploads:
                 return _alive(earlier)
         await self.admission.check_announced(owner, announced)
         await self.admission.check_quota(owner, length_bytes or 0, open_uploads=1)
-        upload = self._new(owner, announced, options, length_bytes, kind, tus_metadata, ())
-        upload = msgspec.structs.replace(upload, ends_by_length=ends_by_length)
+        upload = msgspec.structs.replace(
+            self._new(owner, announced, options, length_bytes, kind),
+            ends_by_length=ends_by_length,
+            tus_metadata=tus_metadata,
+            tus_concat=tus_concat,
+        )
         await self._partials.create(upload.id)
         earlier = await self._database.write(_create_once(upload, idempotency_key, said))
         if earlier is not None:  # the same request came at the same time
@@ -159,8 +165,6 @@ class ResumableUploads:
         options: JobOptions,
         length_bytes: int | None,
         kind: Kind,
-        tus_metadata: str | None,
-        parts: tuple[str, ...],
     ) -> Resumable:
         now = self._clock.now()
         return Resumable(
@@ -174,8 +178,9 @@ class ResumableUploads:
             ends_by_length=True,
             announced=announced,
             options=options,
-            tus_metadata=tus_metadata,
-            parts=parts,
+            tus_metadata=None,
+            tus_concat=None,
+            parts=(),
             created_at=now,
             expires_at=now + self.admission.limits.upload_expiry_s,
             ended_at=None,
@@ -190,6 +195,7 @@ class ResumableUploads:
         options: JobOptions,
         *,
         tus_metadata: str | None = None,
+        tus_concat: str | None = None,
     ) -> Appended:
         """Make one upload of several complete partial ones, and a job of that.
 
@@ -207,8 +213,11 @@ class ResumableUploads:
         announced = msgspec.structs.replace(announced, size_bytes=length_bytes)
         await self.admission.check_announced(owner, announced)
         await self.admission.check_quota(owner, length_bytes, open_uploads=1)
-        upload = self._new(
-            owner, announced, options, length_bytes, "final", tus_metadata, tuple(parts)
+        upload = msgspec.structs.replace(
+            self._new(owner, announced, options, length_bytes, "final"),
+            tus_metadata=tus_metadata,
+            tus_concat=tus_concat,
+            parts=tuple(parts),
         )
         await self._partials.create(upload.id)
         await self._database.write(resumables.create(upload))
@@ -293,7 +302,7 @@ class ResumableUploads:
         the whole is judged.
         What came is kept when the body breaks off, unless it has a `checksum`.
 
-        Raises NotFound, UploadGone, UploadCompleted, OffsetMismatch, LengthMismatch,
+        Raises NotFound, UploadGone, UploadCompleted, Forbidden, OffsetMismatch, LengthMismatch,
         LengthExceeded, ChecksumMismatch, UploadTakenOver, NotSignedIn, what `admission` raises,
         what `body` raises, StorageFull and StorageUnavailable.
         """
@@ -308,6 +317,8 @@ class ResumableUploads:
             try:
                 upload = await self._receive(upload, body, holder, checksum, close, on_checkpoint)
             except (FileTooLarge, FileTypeMismatch, FileTypeRefused, LengthExceeded) as refused:
+                if isinstance(refused, LengthExceeded) and upload.ends_by_length:
+                    raise  # tus: what was told of it stays true, and the client may go on from it
                 # Nothing that is appended can make it good again.
                 await self._end(upload, "failed", Failure(refused.code, refused.detail))
                 raise
@@ -326,10 +337,12 @@ class ResumableUploads:
     ) -> Resumable:
         """Before a byte is read; the upload with its length, where that is told now."""
         _check_alive(upload)
+        if upload.kind == "final":
+            raise Forbidden("An upload that is joined from others takes no bytes itself.")
+        if upload.state == "completed" and upload.kind == "partial":
+            raise UploadCompleted("This part is complete; it waits to be joined.")
         if upload.state == "completed":
             raise UploadCompleted(jobId=upload.id)
-        if upload.kind == "final":
-            raise UploadCompleted("An upload that is joined from others takes no bytes itself.")
         if offset_bytes != upload.offset_bytes:
             raise OffsetMismatch(
                 f"The upload is at {upload.offset_bytes}, not at {offset_bytes}. Go on from there.",
@@ -518,6 +531,14 @@ class ResumableUploads:
                 )
             else:
                 await self._end(upload, "terminated")
+
+    async def forget(self, owner: str, upload_id: str) -> None:
+        """Know nothing more of one that has ended: its job was deleted by way of it.
+
+        Raises NotFound.
+        """
+        upload = await self._get(owner, upload_id)
+        await self._database.write(resumables.forget(upload.id))
 
     async def _end(self, upload: Resumable, state: State, failure: Failure | None = None) -> int:
         """End it without a job; how many bytes that gave back."""

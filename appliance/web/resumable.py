@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import hdrs, web
 
-from appliance.errors import MethodNotAllowed
+from appliance.errors import Forbidden, ShuttingDown
 from appliance.web import partial_upload, tus
 from appliance.web.services import resumable_uploads, services, user
 
@@ -25,14 +25,19 @@ CORS_HEADERS = (
     "Upload-Offset, X-HTTP-Method-Override, X-Requested-With, X-Request-ID"
 )
 CORS_EXPOSED = (
-    "Link, Location, Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, Tus-Resumable, "
-    "Tus-Version, Upload-Complete, Upload-Concat, Upload-Defer-Length, Upload-Expires, "
-    "Upload-Job-Id, Upload-Length, Upload-Limit, Upload-Metadata, Upload-Offset"
+    "Link, Location, Retry-After, Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, "
+    "Tus-Resumable, Tus-Version, Upload-Complete, Upload-Concat, Upload-Defer-Length, "
+    "Upload-Expires, Upload-Job-Id, Upload-Length, Upload-Limit, Upload-Metadata, Upload-Offset"
 )
 
 
 async def options(request: web.Request) -> web.StreamResponse:
-    """OPTIONS /files, /files/{uploadId}: what both protocols can do here; a browser's preflight."""
+    """OPTIONS /files: what both protocols can do here; a browser's preflight."""
+    return await options_of_upload(request)
+
+
+async def options_of_upload(request: web.Request) -> web.StreamResponse:
+    """OPTIONS /files/{uploadId}"""
     uploads = services(request).uploads
     headers = {"Allow": CORS_METHODS}
     if uploads is not None:
@@ -46,48 +51,82 @@ async def options(request: web.Request) -> web.StreamResponse:
     return web.Response(status=204, headers=headers)
 
 
+# --- one handler for each route, by the method that is meant ------------------------------------
+
+
 async def create(request: web.Request) -> web.StreamResponse:
     """POST /files"""
+    return await _as_meant(request, _OF_ALL)
+
+
+async def head(request: web.Request) -> web.StreamResponse:
+    """HEAD /files/{uploadId}"""
+    return await _as_meant(request, _OF_ONE)
+
+
+async def append(request: web.Request) -> web.StreamResponse:
+    """PATCH /files/{uploadId}"""
+    return await _as_meant(request, _OF_ONE)
+
+
+async def terminate(request: web.Request) -> web.StreamResponse:
+    """DELETE /files/{uploadId}"""
+    return await _as_meant(request, _OF_ONE)
+
+
+async def post(request: web.Request) -> web.StreamResponse:
+    """POST /files/{uploadId}, for clients that can send neither PATCH nor DELETE."""
+    return await _as_meant(request, _OF_ONE)
+
+
+async def _as_meant(request: web.Request, handlers: Mapping[str, Handler]) -> web.StreamResponse:
+    """`X-HTTP-Method-Override` goes before the method (tus 1.0.0, section of that name)."""
+    method = request.headers.get("X-HTTP-Method-Override", request.method).upper()
+    if method not in handlers:
+        raise web.HTTPMethodNotAllowed(method, handlers)
+    if request.method == "HEAD" and method != "HEAD" and user(request).by_session:
+        raise Forbidden("With a session's cookie, HEAD changes nothing.")
+    if method in ("POST", "PATCH") and services(request).stopping.is_set():
+        raise ShuttingDown("The server is stopping. Go on with the upload in a moment.")
+    return await handlers[method](request)
+
+
+# --- by the protocol that is spoken -------------------------------------------------------------
+
+
+async def _create(request: web.Request) -> web.StreamResponse:
     if partial_upload.speaks(request):
         return await partial_upload.create(request)
     return await tus.create(request)
 
 
-async def head(request: web.Request) -> web.StreamResponse:
-    """HEAD /files/{uploadId}: the two protocols' heads in one, so that either client is served."""
+async def _head(request: web.Request) -> web.StreamResponse:
     if tus.speaks(request):
         return await tus.head(request)
     return await partial_upload.head(request)
 
 
-async def append(request: web.Request) -> web.StreamResponse:
-    """PATCH /files/{uploadId}"""
+async def _append(request: web.Request) -> web.StreamResponse:
     if tus.speaks(request) or request.content_type == tus.CONTENT_TYPE:
         return await tus.append(request)
     return await partial_upload.append(request)
 
 
-async def terminate(request: web.Request) -> web.StreamResponse:
-    """DELETE /files/{uploadId}"""
+async def _terminate(request: web.Request) -> web.StreamResponse:
     if tus.speaks(request):
-        tus.check_version(request)
+        return await tus.terminate(request)
     upload_id = request.match_info["upload_id"]
     await resumable_uploads(request).terminate(user(request).owner, upload_id)
     return web.Response(status=204)
 
 
-_OVERRIDABLE: Mapping[str, Handler] = {"PATCH": append, "DELETE": terminate, "HEAD": head}
-
-
-async def override(request: web.Request) -> web.StreamResponse:
-    """POST /files/{uploadId} with `X-HTTP-Method-Override`, for clients that can do no better
-    (tus 1.0.0, "X-HTTP-Method-Override")."""
-    method = request.headers.get("X-HTTP-Method-Override", "").upper()
-    if method not in _OVERRIDABLE:
-        raise MethodNotAllowed(
-            "This address takes HEAD, PATCH and DELETE, also by POST with X-HTTP-Method-Override."
-        )
-    return await _OVERRIDABLE[method](request)
+_OF_ALL: Mapping[str, Handler] = {"POST": _create, "OPTIONS": options}
+_OF_ONE: Mapping[str, Handler] = {
+    "HEAD": _head,
+    "PATCH": _append,
+    "DELETE": _terminate,
+    "OPTIONS": options_of_upload,
+}
 
 
 def add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -1,6 +1,9 @@
 """tus 1.0.0 on /files: core and the extensions creation, creation-with-upload,
 creation-defer-length, expiration, checksum, termination and concatenation.
 
+Not checksum-trailer: aiohttp drops the fields that follow a chunked body, so a request that
+announces such a checksum is refused rather than taken unchecked. Not concatenation-unfinished.
+
 Source: https://tus.io/protocols/resumable-upload
 """
 
@@ -10,16 +13,20 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from email.utils import formatdate
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from appliance.errors import (
+    ApplianceError,
     BadRequest,
+    ContentEncodingRefused,
     ContentTypeRefused,
     EmptyFile,
-    Forbidden,
+    IllegalMove,
+    LengthExceeded,
     TusVersionRefused,
     UploadCompleted,
 )
@@ -28,7 +35,7 @@ from appliance.intake.resumable import Appended, Checksum, ResumableUploads
 from appliance.uploads import Announced, Resumable
 from appliance.web import bodies
 from appliance.web.options import job_options
-from appliance.web.services import resumable_uploads, user
+from appliance.web.services import resumable_uploads, services, user
 
 VERSION = "1.0.0"
 CONTENT_TYPE = "application/offset+octet-stream"
@@ -89,18 +96,23 @@ async def create(request: web.Request) -> web.StreamResponse:
     options = job_options(_option_fields(metadata), metadata=_foreign(metadata))
     concat = request.headers.get("Upload-Concat", "").strip()
     if concat.startswith("final"):
-        joined = await uploads.join(owner, _parts(concat), announced, options, tus_metadata=raw)
-        return _answer(joined, status=201, location=True)
+        joined = await uploads.join(
+            owner, _parts(concat), announced, options, tus_metadata=raw, tus_concat=concat
+        )
+        return _answer(request, joined, status=201, location=True, offset=True)
     if concat not in ("", "partial"):
         raise BadRequest("Upload-Concat is `partial`, or `final;` and the addresses of the parts.")
     length = _length(request)
-    if length is None and request.headers.get("Upload-Defer-Length") != "1":
+    if request.headers.get("Upload-Defer-Length") != (None if length is not None else "1"):
         raise BadRequest("Send Upload-Length, or `Upload-Defer-Length: 1` to tell it later.")
-    if length == 0:
+    if length == 0 and not concat:
         raise EmptyFile("An upload has at least one byte.")
     with_bytes = request.body_exists and request.headers.get("Content-Length") != "0"
+    checksum = _checksum(request)
     if with_bytes:
-        _check_content_type(request)
+        _check_body(request)
+        if length is not None and (request.content_length or 0) > length:
+            raise LengthExceeded(f"The body has more than the {length} bytes of the upload.")
     upload = await uploads.create(
         owner,
         announced,
@@ -108,18 +120,25 @@ async def create(request: web.Request) -> web.StreamResponse:
         length_bytes=length,
         kind="partial" if concat else "plain",
         tus_metadata=raw,
+        tus_concat=concat or None,
     )
     created = Appended(upload)
-    if with_bytes:
-        created = await uploads.append(
-            owner,
-            upload.id,
-            bodies.stream(request),
-            offset_bytes=0,
-            checksum=_checksum(request),
-            content_bytes=request.content_length,
-        )
-    return _answer(created, status=201, location=True, offset=with_bytes)
+    if with_bytes or length == 0:
+        try:
+            created = await uploads.append(
+                owner,
+                upload.id,
+                bodies.stream(request),
+                offset_bytes=0,
+                checksum=checksum,
+                content_bytes=request.content_length,
+            )
+        except (ApplianceError, ConnectionError):
+            # The client was not told where it is, and cannot go on with it.
+            with suppress(ApplianceError):
+                await uploads.terminate(owner, upload.id)
+            raise
+    return _answer(request, created, status=201, location=True, offset=with_bytes)
 
 
 async def head(request: web.Request) -> web.StreamResponse:
@@ -128,7 +147,7 @@ async def head(request: web.Request) -> web.StreamResponse:
     found = await resumable_uploads(request).look(
         user(request).owner, request.match_info["upload_id"], ends_by_length=True
     )
-    response = _answer(found, status=200, offset=True)
+    response = _answer(request, found, status=200, offset=True)
     response.headers.update(_told_before(found.upload))
     return response
 
@@ -136,33 +155,48 @@ async def head(request: web.Request) -> web.StreamResponse:
 async def append(request: web.Request) -> web.StreamResponse:
     """PATCH /files/{uploadId}"""
     check_version(request)
-    _check_content_type(request)
+    _check_body(request)
     offset = request.headers.get("Upload-Offset", "")
     if not re.fullmatch(r"\d{1,18}", offset, re.ASCII):
         raise BadRequest("Upload-Offset is the number of bytes that are there already.")
+    appended = await resumable_uploads(request).append(
+        user(request).owner,
+        request.match_info["upload_id"],
+        bodies.stream(request),
+        offset_bytes=int(offset),
+        length_bytes=_length(request),
+        checksum=_checksum(request),
+        content_bytes=request.content_length,
+    )
+    return _answer(request, appended, status=204, offset=True)
+
+
+async def terminate(request: web.Request) -> web.StreamResponse:
+    """DELETE /files/{uploadId}: "completed and unfinished uploads", so the job too."""
+    check_version(request)
+    uploads, owner = resumable_uploads(request), user(request).owner
+    upload_id = request.match_info["upload_id"]
     try:
-        appended = await resumable_uploads(request).append(
-            user(request).owner,
-            request.match_info["upload_id"],
-            bodies.stream(request),
-            offset_bytes=int(offset),
-            length_bytes=_length(request),
-            checksum=_checksum(request),
-            content_bytes=request.content_length,
-        )
-    except UploadCompleted as completed:
-        # Section "Concatenation" wants 403 for what was joined, whoever asks.
-        if "jobId" not in completed.extra:
-            raise Forbidden(completed.detail) from completed
-        raise
-    return _answer(appended, status=204, offset=True)
+        await uploads.terminate(owner, upload_id)
+    except UploadCompleted:
+        acts = services(request).acts
+        with suppress(IllegalMove):  # it has come to its end already
+            await acts.cancel(upload_id, actor=owner, audited=False)
+        await acts.delete(upload_id, actor=owner, audited=False)
+        await uploads.forget(owner, upload_id)
+    return web.Response(status=204)
 
 
 # --- answers ---------------------------------------------------------------------------------
 
 
 def _answer(
-    appended: Appended, *, status: int, location: bool = False, offset: bool = False
+    request: web.Request,
+    appended: Appended,
+    *,
+    status: int,
+    location: bool = False,
+    offset: bool = False,
 ) -> web.Response:
     upload = appended.upload
     headers = {"Tus-Resumable": VERSION, "Cache-Control": "no-store"}
@@ -170,11 +204,21 @@ def _answer(
         headers["Location"] = f"/files/{upload.id}"
     if offset:
         headers["Upload-Offset"] = str(upload.offset_bytes)
-    if upload.state == "open":
-        headers["Upload-Expires"] = formatdate(upload.expires_at, usegmt=True)
+    expires_at = _expires_at(request, upload)
+    if expires_at is not None:
+        headers["Upload-Expires"] = formatdate(expires_at, usegmt=True)
     if appended.job is not None:
         headers |= job_headers(appended)
     return web.Response(status=status, headers=headers)
+
+
+def _expires_at(request: web.Request, upload: Resumable) -> float | None:
+    """A complete part expires too, unless it is joined before."""
+    if upload.state == "open":
+        return upload.expires_at
+    if upload.kind == "partial" and upload.ended_at is not None:
+        return upload.ended_at + resumable_uploads(request).admission.limits.upload_expiry_s
+    return None
 
 
 def job_headers(appended: Appended) -> dict[str, str]:
@@ -191,24 +235,28 @@ def _told_before(upload: Resumable) -> dict[str, str]:
     headers = {}
     if upload.length_bytes is not None:
         headers["Upload-Length"] = str(upload.length_bytes)
+    elif upload.state == "completed":  # by a request of the other protocol, that told no length
+        headers["Upload-Length"] = str(upload.offset_bytes)
     else:
         headers["Upload-Defer-Length"] = "1"
     if upload.tus_metadata:
         headers["Upload-Metadata"] = upload.tus_metadata
-    if upload.kind == "partial":
-        headers["Upload-Concat"] = "partial"
-    elif upload.kind == "final":
-        parts = " ".join(f"/files/{part}" for part in upload.parts)
-        headers["Upload-Concat"] = f"final;{parts}"
+    if upload.tus_concat:
+        headers["Upload-Concat"] = upload.tus_concat
     return headers
 
 
 # --- header fields ---------------------------------------------------------------------------
 
 
-def _check_content_type(request: web.Request) -> None:
+def _check_body(request: web.Request) -> None:
+    """Whether the body can be taken, by what is said of it."""
     if request.content_type != CONTENT_TYPE:
         raise ContentTypeRefused(f"Bytes of an upload are sent as `Content-Type: {CONTENT_TYPE}`.")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise ContentEncodingRefused("Send the bytes as they are, without Content-Encoding.")
+    if "upload-checksum" in request.headers.get("Trailer", "").lower():
+        raise BadRequest("Send Upload-Checksum as a header field; trailers are not read here.")
 
 
 def _length(request: web.Request) -> int | None:

@@ -16,7 +16,7 @@ from tests.conftest import Serve, Served
 from tests.web.conftest import Join, Person
 from tests.web.wire import claim, complete, fail, refused, services_of, upload
 
-OF_A_JOB = "{job_id}"
+OF_A_JOB, OF_AN_UPLOAD = "{job_id}", "{upload_id}"
 FILLED = {
     "{filename}": "a.txt",
     "{name}": "original",
@@ -24,12 +24,20 @@ FILLED = {
     "{redrive_id}": "01M85F1MKT1XZEV6WT98GJ23JH",
 }
 PAUSED = "/pauses/type/IMAGE"
+TUS = {"Tus-Resumable": "1.0.0", "Upload-Length": "5"}
+_OFFSET = {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+HEADERS = {
+    ("POST", "/files"): TUS | _OFFSET,
+    ("HEAD", "/files/{upload_id}"): TUS,
+    ("PATCH", "/files/{upload_id}"): TUS | _OFFSET,
+    ("POST", "/files/{upload_id}"): TUS | {"X-HTTP-Method-Override": "HEAD"},
+}
 
 
 def path_of(route: Route, job_id: str, redrive_id: str | None = None) -> str:
     if route.path.startswith("/pauses/{kind}"):
         return PAUSED
-    path = route.path.replace("{job_id}", job_id)
+    path = route.path.replace("{job_id}", job_id).replace("{upload_id}", job_id)
     if redrive_id is not None:
         path = path.replace("{redrive_id}", redrive_id)
     for name, value in FILLED.items():
@@ -46,6 +54,9 @@ def methods_of(route: Route) -> Iterator[str]:
 
 async def subject_of(served: Served, route: Route, owner: Person) -> str:
     """The path of something new that the route can be asked for, by anybody who may."""
+    if OF_AN_UPLOAD in route.path:
+        async with owner.http.post("/files", headers=TUS) as response:
+            return response.headers["Location"]
     job = await upload(served, by=owner.http)
     await claim(served, job["jobId"])
     redrive_id = None
@@ -69,8 +80,11 @@ async def test_who_may(serve: Serve, join: Join, route: Route) -> None:
     async def ask(session: aiohttp.ClientSession, method: str) -> tuple[int, str | None]:
         """The status, and the code of a refusal."""
         path = await subject_of(served, route, owner)
-        data = b"words" if method in ("POST", "PUT") else None
-        async with session.request(method, path, data=data, allow_redirects=False) as response:
+        data = b"words" if method in ("POST", "PUT", "PATCH") else None
+        headers = HEADERS.get((route.method, route.path), {})
+        async with session.request(
+            method, path, data=data, headers=headers, allow_redirects=False
+        ) as response:
             if response.status < 400 or method == "HEAD":
                 return response.status, None
             code = (await response.json(content_type=None))["code"]
@@ -87,6 +101,10 @@ async def test_who_may(serve: Serve, join: Join, route: Route) -> None:
             continue
         assert anonymous[0] == 401
         assert admins[0] == admins[1]
+        if OF_AN_UPLOAD in route.path:  # until it is a job it is nobody's but its owner's
+            assert stranger[0] == admins[0][0] == 404
+            assert mine[0] < 300
+            continue
         assert admins[0][0] not in (401, 403, 404)
         if route.access is Access.ADMIN:
             assert stranger[0] == mine[0] == 403

@@ -14,6 +14,7 @@ CREATE TABLE resumable_uploads (
     announced TEXT NOT NULL,                    -- JSON: Announced
     options TEXT NOT NULL,                      -- JSON: JobOptions
     tus_metadata TEXT,                          -- Upload-Metadata, as it came
+    tus_concat TEXT,                            -- Upload-Concat, as it came
     parts TEXT,                                 -- JSON: ids that a final one is made of
     created_at REAL NOT NULL,
     expires_at REAL NOT NULL,

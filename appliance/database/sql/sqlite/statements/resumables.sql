@@ -2,9 +2,9 @@
 
 -- name: insert_resumable!
 INSERT INTO resumable_uploads (id, owner, state, kind, length, by_length, announced, options,
-                               tus_metadata, parts, created_at, expires_at)
+                               tus_metadata, tus_concat, parts, created_at, expires_at)
 VALUES (:id, :owner, 'open', :kind, :length, :by_length, :announced, :options, :tus_metadata,
-        :parts, :now, :expires_at);
+        :tus_concat, :parts, :now, :expires_at);
 
 -- name: resumable
 SELECT * FROM resumable_uploads WHERE id = :id;
