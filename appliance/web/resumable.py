@@ -51,7 +51,7 @@ async def options_of_upload(request: web.Request) -> web.StreamResponse:
     return web.Response(status=204, headers=headers)
 
 
-# --- one handler for each route, by the method that is meant ------------------------------------
+# --- one handler for each route, by the method that is meant ---------------------------------
 
 
 async def create(request: web.Request) -> web.StreamResponse:
@@ -91,7 +91,7 @@ async def _as_meant(request: web.Request, handlers: Mapping[str, Handler]) -> we
     return await handlers[method](request)
 
 
-# --- by the protocol that is spoken -------------------------------------------------------------
+# --- by the protocol that is spoken ----------------------------------------------------------
 
 
 async def _create(request: web.Request) -> web.StreamResponse:
