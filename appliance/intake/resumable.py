@@ -207,6 +207,8 @@ class ResumableUploads:
         length_bytes = 0
         for part_id in parts:
             part = await self._get(owner, part_id)
+            if part.state == "open" and part.is_full:
+                part = (await self.look(owner, part_id)).upload
             if part.kind != "partial" or part.state != "completed":
                 raise LengthMismatch(f"{part_id} is no partial upload that is complete.")
             length_bytes += part.offset_bytes
@@ -246,7 +248,7 @@ class ResumableUploads:
             return await self._as_it_is(upload)
 
     async def _as_it_is(self, upload: Resumable) -> Appended:
-        if upload.state == "open" and upload.is_full and upload.kind != "partial":
+        if upload.state == "open" and upload.is_full:  # the server died before it came to its end
             return await self._finish(upload)
         if upload.state == "completed":
             job = await self._database.read(job_reads.get(upload.id))

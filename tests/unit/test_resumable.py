@@ -316,6 +316,31 @@ async def test_parts_are_joined_in_their_order(scene: Scene) -> None:
         await scene.uploads.join("key:A", ids, Announced(filename="a.txt"), JobOptions())
 
 
+@pytest.mark.parametrize("healed_by", ["the one that joins", "a look", "maintenance"])
+async def test_a_crash_after_the_last_byte_of_a_part_leaves_it_complete(
+    scene: Scene, healed_by: str
+) -> None:
+    part = await scene.create(3000, kind="partial")
+    await scene.append(part, 0, TEXT[:2000])
+    (scene.root / "files/partial" / part.id).write_bytes(TEXT[:3000])
+    await scene.database.write(
+        resumables.advance(
+            part.id, offset_bytes=3000, length_bytes=3000, closed=False, expires_at=2e9
+        )
+    )
+    scene.uploads = scene.born_again()
+    await scene.uploads.recover()
+    if healed_by == "a look":
+        assert (await scene.uploads.look("key:A", part.id)).upload.state == "completed"
+    elif healed_by == "maintenance":
+        await scene.uploads.finish_full()
+        assert (await scene.database.read(resumables.complete_parts())) == {part.id: 3000}
+    announced = Announced(filename="a.txt")
+    joined = await scene.uploads.join("key:A", [part.id], announced, JobOptions())
+    assert joined.job is not None
+    assert scene.original(joined.upload) == TEXT[:3000]
+
+
 async def test_only_ones_own_complete_parts_are_joined(scene: Scene) -> None:
     open_part = await scene.create(10, kind="partial")
     plain = await scene.create()

@@ -30,7 +30,7 @@ SELECT id, offset FROM resumable_uploads WHERE state = 'open';
 -- Every byte of them is in: a crash came between the last one and the job.
 -- name: full_resumables
 SELECT id FROM resumable_uploads
-WHERE state = 'open' AND (closed = 1 OR (by_length = 1 AND length = offset)) AND kind <> 'partial';
+WHERE state = 'open' AND (closed = 1 OR (by_length = 1 AND length = offset));
 
 -- name: expired_resumables
 SELECT id FROM resumable_uploads WHERE state = 'open' AND expires_at <= :now
