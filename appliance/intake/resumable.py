@@ -226,6 +226,9 @@ class ResumableUploads:
         async with self._holding.of(upload.id):
             try:
                 offset_bytes = await self._partials.join(parts, upload.id)
+            except ObjectMissing as missing:  # joined, expired or terminated in between
+                await self._end(upload, "terminated")
+                raise NotFound("A part of it is gone.") from missing
             except BaseException:
                 await self._end(upload, "terminated")
                 raise

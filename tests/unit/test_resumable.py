@@ -341,6 +341,17 @@ async def test_a_crash_after_the_last_byte_of_a_part_leaves_it_complete(
     assert scene.original(joined.upload) == TEXT[:3000]
 
 
+async def test_a_part_that_goes_while_it_is_joined_is_not_found(scene: Scene) -> None:
+    """The upload that it was joined to before comes to its end just now."""
+    part = await scene.create(3000, kind="partial")
+    await scene.append(part, 0, TEXT[:3000])
+    (scene.root / "files/partial" / part.id).unlink()
+    with pytest.raises(NotFound):
+        await scene.uploads.join("key:A", [part.id], Announced(filename="a.txt"), JobOptions())
+    assert scene.partials() == []
+    assert await scene.uploads.finish_full() == 0
+
+
 async def test_only_ones_own_complete_parts_are_joined(scene: Scene) -> None:
     open_part = await scene.create(10, kind="partial")
     plain = await scene.create()
