@@ -8,10 +8,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 # -qq: errors only, not the warnings about every index that lacks a package.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test torture seeded-faults check fmt bench screenshots wheel lock clean
+.PHONY: help run test torture torture-uploads seeded-faults check fmt bench screenshots wheel lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: $(VENV)/.installed ## start the appliance on 127.0.0.1:8080, with ./data
 	@exec $(BIN)/appliance serve $(ARGS)
@@ -27,6 +27,10 @@ torture: $(VENV)/.installed-dev ## kill the server 1,000 times and more, and loo
 
 seeded-faults: $(VENV)/.installed-dev ## put faults into a copy and see that the tests catch each
 	$(BIN)/python scripts/seeded-faults $(ARGS)
+
+torture-uploads: export APPLIANCE_TEST_TRANSFERS ?= 500
+torture-uploads: $(VENV)/.installed-dev ## cut 500 uploads at random bytes, and look whether all arrive
+	$(BIN)/python -m pytest -s tests/acceptance/test_cut_uploads.py $(ARGS)
 
 check: $(VENV)/.installed-dev ## lint, format, types, layers, lock files
 	$(BIN)/ruff check .

@@ -23,7 +23,12 @@ from tests.records import a_job
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-INCIDENTAL = {"APPLIANCE_SERVER", "APPLIANCE_KEY", "APPLIANCE_TEST_NO_SKIP"}
+INCIDENTAL = {
+    "APPLIANCE_SERVER",
+    "APPLIANCE_KEY",
+    "APPLIANCE_TEST_NO_SKIP",
+    "APPLIANCE_TEST_TRANSFERS",
+}
 """Names that look like settings and are none."""
 
 
