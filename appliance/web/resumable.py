@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import hdrs, web
 
-from appliance.errors import Forbidden, ShuttingDown
+from appliance.errors import ApplianceError, Forbidden, ShuttingDown
 from appliance.web import partial_upload, tus
 from appliance.web.services import resumable_uploads, services, user
 
@@ -97,7 +97,15 @@ async def _as_meant(request: web.Request, handlers: Mapping[str, Handler]) -> we
 async def _create(request: web.Request) -> web.StreamResponse:
     if partial_upload.speaks(request):
         return await partial_upload.create(request)
-    return await tus.create(request)
+    return await _refusals_counted(request, tus.create)
+
+
+async def _refusals_counted(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ApplianceError as error:
+        services(request).metrics.uploads_refused.labels(error.code).inc()
+        raise
 
 
 async def _head(request: web.Request) -> web.StreamResponse:
@@ -108,7 +116,7 @@ async def _head(request: web.Request) -> web.StreamResponse:
 
 async def _append(request: web.Request) -> web.StreamResponse:
     if tus.speaks(request) or request.content_type == tus.CONTENT_TYPE:
-        return await tus.append(request)
+        return await _refusals_counted(request, tus.append)
     return await partial_upload.append(request)
 
 

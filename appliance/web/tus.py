@@ -35,7 +35,8 @@ from appliance.intake.resumable import Appended, Checksum, ResumableUploads
 from appliance.uploads import Announced, Resumable
 from appliance.web import bodies
 from appliance.web.options import job_options
-from appliance.web.services import resumable_uploads, services, user
+from appliance.web.repeats import repeatable
+from appliance.web.services import count_received, resumable_uploads, services, user
 
 VERSION = "1.0.0"
 CONTENT_TYPE = "application/offset+octet-stream"
@@ -99,6 +100,7 @@ async def create(request: web.Request) -> web.StreamResponse:
         joined = await uploads.join(
             owner, _parts(concat), announced, options, tus_metadata=raw, tus_concat=concat
         )
+        _count(request, joined)
         return _answer(request, joined, status=201, location=True, offset=True)
     if concat not in ("", "partial"):
         raise BadRequest("Upload-Concat is `partial`, or `final;` and the addresses of the parts.")
@@ -121,6 +123,8 @@ async def create(request: web.Request) -> web.StreamResponse:
         kind="partial" if concat else "plain",
         tus_metadata=raw,
         tus_concat=concat or None,
+        # With bytes it is not known how far an earlier request with the key has come.
+        idempotency_key=None if with_bytes or length == 0 else repeatable(request).idempotency_key,
     )
     created = Appended(upload)
     if with_bytes or length == 0:
@@ -138,7 +142,14 @@ async def create(request: web.Request) -> web.StreamResponse:
             with suppress(ApplianceError):
                 await uploads.terminate(owner, upload.id)
             raise
+    _count(request, created)
     return _answer(request, created, status=201, location=True, offset=with_bytes)
+
+
+def _count(request: web.Request, appended: Appended) -> None:
+    """In the metrics, where this request brought the last byte."""
+    if appended.job is not None:
+        count_received(request, appended.job)
 
 
 async def head(request: web.Request) -> web.StreamResponse:
@@ -168,6 +179,7 @@ async def append(request: web.Request) -> web.StreamResponse:
         checksum=_checksum(request),
         content_bytes=request.content_length,
     )
+    _count(request, appended)
     return _answer(request, appended, status=204, offset=True)
 
 

@@ -143,6 +143,35 @@ async def test_uppy_s_names_of_metadata_are_understood(serve: Serve) -> None:
     assert job["metadata"] == {}
 
 
+async def test_a_creation_with_the_key_of_an_earlier_one_is_that_one(serve: Serve) -> None:
+    served = await serve()
+    peer = tus(served)
+    told = {"upload_length": len(TEXT), "idempotency_key": '"once"'}
+    first = await peer.send("POST", peer.url, **told)
+    url = peer.location(first)
+    await peer.patch(url, 0, TEXT[:10])
+    again = await peer.send("POST", peer.url, **told)
+    assert (again.status, peer.location(again)) == (201, url)
+    assert await peer.offset(url) == 10
+    other = await peer.send("POST", peer.url, **told, upload_metadata=metadata(filename="b.txt"))
+    is_refusal(other, 409, "idempotency_conflict")
+
+
+async def test_what_came_and_what_was_refused_is_counted(serve: Serve) -> None:
+    served = await serve()
+    peer = tus(served)
+    url = await peer.create()
+    await peer.patch(url, 5, TEXT)
+    await peer.patch(url, 0, TEXT[:HALF])
+    await peer.patch(url, HALF, TEXT[HALF:])
+    await peer.head(url)
+    async with served.admin.get("/metrics") as response:
+        told = await response.text()
+    assert 'appliance_uploads_total{type="ANY"} 1.0' in told
+    assert f"appliance_upload_bytes_total {float(len(TEXT))}" in told
+    assert 'appliance_uploads_refused_total{code="offset_mismatch"} 1.0' in told
+
+
 # --- bad input: a clear answer each ----------------------------------------------------------
 
 
