@@ -1,4 +1,4 @@
-"""Puts the appliance together. The only module that names a concrete backend.
+"""Puts the appliance together, of the parts that `parts` opens.
 
 Start: lock the data directory, open the database, the store, take back what a previous life
 held, warm the nurseries, listen. Stop: the same, backwards.
@@ -9,32 +9,21 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import structlog
 from aiohttp import web
 
 from appliance import data_dir
-from appliance.acts import Acts
 from appliance.admin_key import ensure_admin_key
-from appliance.clock import Clock, SystemClock
 from appliance.config import Config, PoolSize
-from appliance.coordination.memory import MemoryCoordination
-from appliance.coordination.protocol import Coordination
 from appliance.database import workers
-from appliance.database.protocol import Database
-from appliance.database.sqlite import SqliteDatabase
 from appliance.errors import ConfigurationError
 from appliance.ids import new_id
-from appliance.intake.admission import Admission, IntakeLimits
 from appliance.intake.receiver import Receiver
-from appliance.intake.resumable import ResumableUploads
-from appliance.jobs import JobType, Scan
+from appliance.jobs import JobType
 from appliance.maintenance.inspector import Inspector
 from appliance.maintenance.pruner import Pruner
 from appliance.maintenance.redriver import Redriver
@@ -45,15 +34,9 @@ from appliance.maintenance.stager import Stager
 from appliance.maintenance.sweeper import Sweeper
 from appliance.maintenance.teller import Teller
 from appliance.maintenance.watch import Watch
-from appliance.metrics import Metrics
-from appliance.notify.announcer import Announcer
-from appliance.notify.apprise import AppriseMessenger
 from appliance.notify.operators import Messenger
+from appliance.parts import Parts, open_messenger, open_parts
 from appliance.processors.protocol import Limits
-from appliance.queue.protocol import Queue
-from appliance.queue.table import TableQueue
-from appliance.storage.local import LocalStorage
-from appliance.storage.protocol import Storage
 from appliance.web.app import create_app
 from appliance.web.connections import Runner
 from appliance.web.in_flight import IN_FLIGHT
@@ -71,8 +54,6 @@ DISK_THREADS = 32
 share the file system's commits, so more of them cost less."""
 
 MAX_RESULT_BYTES = 8 * 1024**3
-
-NO_SCANNER = Scan(verdict="not_scanned", reason="no scanner is set")
 
 
 @dataclass(frozen=True)
@@ -97,7 +78,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     stack.enter_context(data_dir.locked(config.data_dir))
     listening = stack.enter_context(listen(config))
     messenger = await open_messenger(config)
-    parts = await _open_parts(stack, config)
+    parts = await open_parts(stack, config)
     node = data_dir.node_id(config.data_dir)
     worker_id = f"{node}:{new_id()}" if with_workers else None
     rescuer = _rescuer(parts, config, worker_id)
@@ -128,7 +109,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     return Appliance(url=url, signin_url=signin_url, services=services)
 
 
-def _maintenance(parts: _Parts, config: Config, rescuer: Rescuer, *others: Service) -> Maintenance:
+def _maintenance(parts: Parts, config: Config, rescuer: Rescuer, *others: Service) -> Maintenance:
     days = config.delete_after_days
     services: list[Service] = []
     if parts.uploads is not None:
@@ -165,7 +146,7 @@ def _maintenance(parts: _Parts, config: Config, rescuer: Rescuer, *others: Servi
     )
 
 
-def _teller(parts: _Parts, messenger: Messenger, crew: Crew | None, url: str) -> Teller:
+def _teller(parts: Parts, messenger: Messenger, crew: Crew | None, url: str) -> Teller:
     pools = crew.pools if crew else ()
     return Teller(
         database=parts.database,
@@ -179,71 +160,7 @@ def _teller(parts: _Parts, messenger: Messenger, crew: Crew | None, url: str) ->
     )
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """What the upper layers share."""
-
-    clock: Clock
-    metrics: Metrics
-    database: Database
-    storage: Storage
-    coordination: Coordination
-    queue: Queue
-    announcer: Announcer
-    acts: Acts
-    admission: Admission
-    uploads: ResumableUploads | None
-
-
-async def _open_parts(stack: AsyncExitStack, config: Config) -> _Parts:
-    clock = SystemClock()
-    database = await open_database(config)
-    stack.push_async_callback(database.close)
-    storage = await asyncio.to_thread(open_storage, config)
-    coordination = MemoryCoordination(clock)
-    queue = TableQueue(database, clock)
-    announcer = Announcer(coordination)
-    admission = Admission(
-        storage=storage,
-        database=database,
-        clock=clock,
-        limits=IntakeLimits(
-            max_upload_bytes=config.max_upload_bytes,
-            reserve_bytes=config.reserve_bytes,
-            allowed_types=config.allowed_types,
-            max_retries=config.max_retries,
-            quota_bytes=config.quota_bytes,
-            max_open_uploads=config.max_open_uploads,
-            upload_expiry_s=config.upload_expiry_s,
-        ),
-        scan=NO_SCANNER,
-    )
-    uploads = None
-    if storage.partials is not None:
-        uploads = ResumableUploads(
-            admission,
-            storage=storage,
-            partials=storage.partials,
-            database=database,
-            queue=queue,
-            announcer=announcer,
-            clock=clock,
-        )
-    return _Parts(
-        clock=clock,
-        metrics=Metrics(),
-        database=database,
-        storage=storage,
-        coordination=coordination,
-        queue=queue,
-        announcer=announcer,
-        acts=Acts(database, storage, queue, announcer, clock),
-        admission=admission,
-        uploads=uploads,
-    )
-
-
-def _rescuer(parts: _Parts, config: Config, worker_id: str | None) -> Rescuer:
+def _rescuer(parts: Parts, config: Config, worker_id: str | None) -> Rescuer:
     return Rescuer(
         database=parts.database,
         queue=parts.queue,
@@ -256,7 +173,7 @@ def _rescuer(parts: _Parts, config: Config, worker_id: str | None) -> Rescuer:
     )
 
 
-async def _take_back(parts: _Parts, rescuer: Rescuer, worker_id: str, node: str) -> None:
+async def _take_back(parts: Parts, rescuer: Rescuer, worker_id: str, node: str) -> None:
     """Begin this life, and make PENDING again what this node's previous ones held."""
     ended = await parts.database.write(
         workers.register(worker_id, node=node, now=parts.clock.now())
@@ -267,7 +184,7 @@ async def _take_back(parts: _Parts, rescuer: Rescuer, worker_id: str, node: str)
 
 
 async def _start_crew(
-    stack: AsyncExitStack, parts: _Parts, config: Config, worker_id: str, node: str
+    stack: AsyncExitStack, parts: Parts, config: Config, worker_id: str, node: str
 ) -> Crew:
     """Warm the nurseries and take jobs."""
     scratch_dir = data_dir.empty_scratch(config.data_dir)
@@ -317,7 +234,7 @@ async def _start_crew(
     return crew
 
 
-def _services(parts: _Parts, config: Config, url: str) -> Services:
+def _services(parts: Parts, config: Config, url: str) -> Services:
     return Services(
         database=parts.database,
         storage=parts.storage,
@@ -377,54 +294,7 @@ async def _start_web(
     stack.push_async_callback(stop)
 
 
-# --- parts by configuration ----------------------------------------------------------------
-
-
-async def open_database(config: Config) -> Database:
-    path = Path(unquote(urlsplit(config.database_url).path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return await SqliteDatabase.open(path)
-
-
-@asynccontextmanager
-async def beside(config: Config) -> AsyncIterator[tuple[Database, Acts]]:
-    """The database and what people do to jobs, for a command beside a running server.
-
-    Announcements reach nobody: the server finds what became PENDING when it looks, within 2 s.
-    The storage is not opened: that would discard what the server is receiving.
-    """
-    clock = SystemClock()
-    database = await open_database(config)
-    try:
-        yield (
-            database,
-            Acts(
-                database,
-                LocalStorage(_storage_path(config)),
-                TableQueue(database, clock),
-                Announcer(MemoryCoordination(clock)),
-                clock,
-            ),
-        )
-    finally:
-        await database.close()
-
-
-def open_storage(config: Config) -> Storage:
-    return LocalStorage.open(_storage_path(config))
-
-
-def _storage_path(config: Config) -> Path:
-    return Path(unquote(urlsplit(config.storage_url).path))
-
-
-async def open_messenger(config: Config) -> Messenger | None:
-    """What tells the operators; None: nobody is to be told. Raises ConfigurationError."""
-    if config.notify_urls is None:
-        return None
-    messenger = AppriseMessenger(config.notify_urls)
-    await messenger.check()
-    return messenger
+# --- by the configuration ------------------------------------------------------------------
 
 
 def pool_sizes(config: Config) -> dict[JobType, PoolSize]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from appliance import bootstrap, data_dir
+from appliance import bootstrap, data_dir, parts
 from appliance.commands.command import Commands, opened_database
 from appliance.config import Config
 from appliance.errors import ApplianceError, ConfigurationError
@@ -24,13 +24,13 @@ async def run(config: Config, options: argparse.Namespace) -> int:
     faults: list[str] = []
     data_dir.prepare(config.data_dir)
     try:
-        await bootstrap.open_messenger(config)
+        await parts.open_messenger(config)
     except ConfigurationError as error:
         faults += error.faults
     try:
         with data_dir.locked(config.data_dir):
             bootstrap.listen(config).close()
-            storage = bootstrap.open_storage(config)
+            storage = parts.open_storage(config)
             await storage.check()
             space = await storage.space()
             if space is not None and space.free_bytes < config.reserve_bytes:

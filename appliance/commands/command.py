@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
-from appliance import bootstrap
+from appliance import parts
 from appliance.config import Config
 from appliance.database.protocol import Database
 
@@ -28,7 +28,7 @@ else:
 @asynccontextmanager
 async def opened_database(config: Config) -> AsyncIterator[Database]:
     """The database, beside a server that runs or without one."""
-    database = await bootstrap.open_database(config)
+    database = await parts.open_database(config)
     try:
         yield database
     finally:

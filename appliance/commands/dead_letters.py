@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from appliance import bootstrap
+from appliance import parts
 from appliance.clock import rfc3339
 from appliance.commands.command import (
     EXIT_FAULT,
@@ -225,7 +225,7 @@ def _tell(story: Story) -> None:
 
 async def _retry(config: Config, options: argparse.Namespace) -> int:
     wanted = _selection(options)
-    async with bootstrap.beside(config) as (database, acts):
+    async with parts.beside(config) as (database, acts):
         redrive = await acts.retry_dead_letters(
             wanted, actor=actor(), staged=options.staged, limit=options.limit
         )
@@ -287,7 +287,7 @@ def _outcome(counts: Counts) -> str:
 
 async def _discard(config: Config, options: argparse.Namespace) -> int:
     wanted = _selection(options)
-    async with bootstrap.beside(config) as (database, acts):
+    async with parts.beside(config) as (database, acts):
         if not options.yes and sys.stdin.isatty():
             count = await database.read(dead_letters.count(wanted))
             if not _confirmed(f"Discard {count} dead letters? The jobs stay FAILED. [y/N] "):

@@ -1,0 +1,144 @@
+"""What the upper layers share: the backends that the configuration chooses, and what is made of
+them. The only module that names a concrete backend.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from appliance.acts import Acts
+from appliance.clock import Clock, SystemClock
+from appliance.config import Config
+from appliance.coordination.memory import MemoryCoordination
+from appliance.coordination.protocol import Coordination
+from appliance.database.protocol import Database
+from appliance.database.sqlite import SqliteDatabase
+from appliance.intake.admission import Admission, IntakeLimits
+from appliance.intake.resumable import ResumableUploads
+from appliance.jobs import Scan
+from appliance.metrics import Metrics
+from appliance.notify.announcer import Announcer
+from appliance.notify.apprise import AppriseMessenger
+from appliance.notify.operators import Messenger
+from appliance.queue.protocol import Queue
+from appliance.queue.table import TableQueue
+from appliance.storage.local import LocalStorage
+from appliance.storage.protocol import Storage
+
+NO_SCANNER = Scan(verdict="not_scanned", reason="no scanner is set")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the upper layers share."""
+
+    clock: Clock
+    metrics: Metrics
+    database: Database
+    storage: Storage
+    coordination: Coordination
+    queue: Queue
+    announcer: Announcer
+    acts: Acts
+    admission: Admission
+    uploads: ResumableUploads | None
+
+
+async def open_parts(stack: AsyncExitStack, config: Config) -> Parts:
+    clock = SystemClock()
+    database = await open_database(config)
+    stack.push_async_callback(database.close)
+    storage = await asyncio.to_thread(open_storage, config)
+    coordination = MemoryCoordination(clock)
+    queue = TableQueue(database, clock)
+    announcer = Announcer(coordination)
+    admission = Admission(
+        storage=storage,
+        database=database,
+        clock=clock,
+        limits=IntakeLimits(
+            max_upload_bytes=config.max_upload_bytes,
+            reserve_bytes=config.reserve_bytes,
+            allowed_types=config.allowed_types,
+            max_retries=config.max_retries,
+            quota_bytes=config.quota_bytes,
+            max_open_uploads=config.max_open_uploads,
+            upload_expiry_s=config.upload_expiry_s,
+        ),
+        scan=NO_SCANNER,
+    )
+    uploads = None
+    if storage.partials is not None:
+        uploads = ResumableUploads(
+            admission,
+            storage=storage,
+            partials=storage.partials,
+            database=database,
+            queue=queue,
+            announcer=announcer,
+            clock=clock,
+        )
+    return Parts(
+        clock=clock,
+        metrics=Metrics(),
+        database=database,
+        storage=storage,
+        coordination=coordination,
+        queue=queue,
+        announcer=announcer,
+        acts=Acts(database, storage, queue, announcer, clock),
+        admission=admission,
+        uploads=uploads,
+    )
+
+
+async def open_database(config: Config) -> Database:
+    path = Path(unquote(urlsplit(config.database_url).path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return await SqliteDatabase.open(path)
+
+
+@asynccontextmanager
+async def beside(config: Config) -> AsyncIterator[tuple[Database, Acts]]:
+    """The database and what people do to jobs, for a command beside a running server.
+
+    Announcements reach nobody: the server finds what became PENDING when it looks, within 2 s.
+    The storage is not opened: that would discard what the server is receiving.
+    """
+    clock = SystemClock()
+    database = await open_database(config)
+    try:
+        yield (
+            database,
+            Acts(
+                database,
+                LocalStorage(_storage_path(config)),
+                TableQueue(database, clock),
+                Announcer(MemoryCoordination(clock)),
+                clock,
+            ),
+        )
+    finally:
+        await database.close()
+
+
+def open_storage(config: Config) -> Storage:
+    return LocalStorage.open(_storage_path(config))
+
+
+def _storage_path(config: Config) -> Path:
+    return Path(unquote(urlsplit(config.storage_url).path))
+
+
+async def open_messenger(config: Config) -> Messenger | None:
+    """What tells the operators; None: nobody is to be told. Raises ConfigurationError."""
+    if config.notify_urls is None:
+        return None
+    messenger = AppriseMessenger(config.notify_urls)
+    await messenger.check()
+    return messenger
