@@ -16,55 +16,44 @@ The id of an upload is the id of the job that it becomes.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 import structlog
 
 from appliance.clock import Clock
-from appliance.database import job_reads, keys, ownership, resumables
-from appliance.database.protocol import Database, Transaction
+from appliance.database import job_reads, resumables
+from appliance.database.protocol import Database
 from appliance.errors import (
     ApplianceError,
     BadRequest,
     ChecksumMismatch,
-    EmptyFile,
     FileTooLarge,
     FileTypeMismatch,
     FileTypeRefused,
     Forbidden,
-    IdempotencyConflict,
     LengthExceeded,
     LengthMismatch,
     NotFound,
-    NotSignedIn,
     ObjectMissing,
     OffsetMismatch,
     UploadCompleted,
     UploadGone,
 )
 from appliance.ids import is_id, new_id
-from appliance.intake import filenames
-from appliance.intake.admission import Admission, Received
+from appliance.intake import beginnings
+from appliance.intake.admission import Admission
 from appliance.intake.appending import Growth, OnCheckpoint
-from appliance.intake.digests import Digest, Digests
-from appliance.intake.filetypes import SNIFF_BYTES
+from appliance.intake.completion import Appended, Completion
+from appliance.intake.digests import Digests
 from appliance.intake.holding import Holder, Holding
-from appliance.intake.receiver import (
-    DELETED_SINCE,
-    OTHER_CONTENT,
-    check_digest,
-    log_received,
-)
-from appliance.jobs import Job
 from appliance.notify.announcer import Announcer
 from appliance.queue.protocol import Queue
 from appliance.storage.partials import Partials
 from appliance.storage.protocol import Storage
-from appliance.uploads import Announced, Failure, JobOptions, Kind, Resumable, State
+from appliance.uploads import Announced, Failure, JobOptions, Kind, Resumable
 
 log = structlog.get_logger()
 
@@ -84,14 +73,6 @@ class Checksum:
     digest: bytes
 
 
-@dataclass(frozen=True)
-class Appended:
-    """How an upload is after a request, and its job where it has become one."""
-
-    upload: Resumable
-    job: Job | None = None
-
-
 class ResumableUploads:
     def __init__(
         self,
@@ -105,14 +86,21 @@ class ResumableUploads:
         clock: Clock,
     ) -> None:
         self.admission = admission
-        self._storage = storage
         self._partials = partials
         self._database = database
-        self._queue = queue
-        self._announcer = announcer
         self._clock = clock
         self._holding = Holding()
         self._digests = Digests()
+        self._completion = Completion(
+            admission,
+            storage=storage,
+            partials=partials,
+            database=database,
+            queue=queue,
+            announcer=announcer,
+            clock=clock,
+            digests=self._digests,
+        )
 
     # --- creating -----------------------------------------------------------------------------
 
@@ -137,9 +125,9 @@ class ResumableUploads:
         IdempotencyConflict, and UploadGone when that of the earlier request has ended.
         """
         announced = msgspec.structs.replace(announced, size_bytes=length_bytes)
-        said = _digest(kind, announced, options, tus_metadata)
+        said = beginnings.digest(kind, announced, options, tus_metadata)
         if idempotency_key is not None:
-            earlier = await self._database.read(_earlier(owner, idempotency_key, said))
+            earlier = await self._database.read(beginnings.earlier(owner, idempotency_key, said))
             if earlier is not None:
                 return _alive(earlier)
         await self.admission.check_announced(owner, announced)
@@ -151,7 +139,7 @@ class ResumableUploads:
             tus_concat=tus_concat,
         )
         await self._partials.create(upload.id)
-        earlier = await self._database.write(_create_once(upload, idempotency_key, said))
+        earlier = await self._database.write(beginnings.create_once(upload, idempotency_key, said))
         if earlier is not None:  # the same request came at the same time
             await self._partials.delete(upload.id)
             return _alive(earlier)
@@ -227,13 +215,13 @@ class ResumableUploads:
             try:
                 offset_bytes = await self._partials.join(parts, upload.id)
             except ObjectMissing as missing:  # joined, expired or terminated in between
-                await self._end(upload, "terminated")
+                await self._completion.end(upload, "terminated")
                 raise NotFound("A part of it is gone.") from missing
             except BaseException:
-                await self._end(upload, "terminated")
+                await self._completion.end(upload, "terminated")
                 raise
             upload = await self._record(upload, offset_bytes, False)
-            return await self._finish(upload)
+            return await self._completion.finish(upload)
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -252,7 +240,7 @@ class ResumableUploads:
 
     async def _as_it_is(self, upload: Resumable) -> Appended:
         if upload.state == "open" and upload.is_full:  # the server died before it came to its end
-            return await self._finish(upload)
+            return await self._completion.finish(upload)
         if upload.state == "completed":
             job = await self._database.read(job_reads.get(upload.id))
             return Appended(upload, job)
@@ -272,7 +260,7 @@ class ResumableUploads:
     async def _lose(self, upload: Resumable) -> None:
         """An offset is never taken back: what cannot be gone on with from there has ended."""
         log.error("upload_lost", upload_id=upload.id, offset_bytes=upload.offset_bytes)
-        await self._end(upload, "failed", Failure(ObjectMissing.code, LOST))
+        await self._completion.end(upload, "failed", Failure(ObjectMissing.code, LOST))
 
     async def _get(self, owner: str, upload_id: str) -> Resumable:
         found = await self._database.read(resumables.get(upload_id)) if is_id(upload_id) else None
@@ -325,11 +313,11 @@ class ResumableUploads:
                 if isinstance(refused, LengthExceeded) and upload.ends_by_length:
                     raise  # tus: what was told of it stays true, and the client may go on from it
                 # Nothing that is appended can make it good again.
-                await self._end(upload, "failed", Failure(refused.code, refused.detail))
+                await self._completion.end(upload, "failed", Failure(refused.code, refused.detail))
                 raise
             if upload.is_full:
                 on_full()
-                return await self._finish(upload)
+                return await self._completion.finish(upload)
             return Appended(upload)
 
     async def _check(
@@ -452,72 +440,7 @@ class ResumableUploads:
             raise UploadGone
         return recorded
 
-    # --- ending -------------------------------------------------------------------------------
-
-    async def _finish(self, upload: Resumable) -> Appended:
-        """Every byte is in: judge the whole, make it an original with a job.
-
-        What cannot become a job ends as failed, with the reason, and gives its room back.
-        """
-        if upload.kind == "partial":
-            await self._database.write(resumables.complete(upload.id, [], now=self._clock.now()))
-            return Appended(await self._get(upload.owner, upload.id))
-        try:
-            received = await self._judge(upload)
-        except ApplianceError as error:
-            if error.status < 500 or isinstance(error, ObjectMissing):
-                await self._end(upload, "failed", Failure(error.code, error.detail))
-            raise
-        job = self.admission.new_job(upload.id, received, upload.owner, upload.options)
-        await self._partials.commit(upload.id, job.storage_key)
-        return await self._complete(upload, job)
-
-    async def _complete(self, upload: Resumable, job: Job) -> Appended:
-        is_new = await self._database.write(
-            resumables.complete(upload.id, [job], now=self._clock.now())
-        )
-        self._digests.forget(upload.id)
-        if is_new:
-            await self._queue.enqueue(job.id, job.type, priority=job.priority)
-            await self._announcer.job_changed(job)
-            log_received(job)
-        for part_id in upload.parts:
-            await self._forget_part(part_id)
-        ended = await self._database.read(resumables.get(upload.id))
-        return Appended(ended or upload, await self._database.read(job_reads.get(upload.id)))
-
-    async def _judge(self, upload: Resumable) -> Received:
-        """Raises NotSignedIn, EmptyFile, FileTypeRefused, FileTypeMismatch, DigestMismatch,
-        ObjectMissing."""
-        if not await self._database.read(keys.owner_may(upload.owner, now=self._clock.now())):
-            # Days may lie between the first byte and the last.
-            raise NotSignedIn("The key of this upload is not valid any more.")
-        filename = filenames.clean(upload.announced.filename)
-        if upload.offset_bytes == 0:
-            raise EmptyFile(f"{filename} has no bytes. Check it at your side, and send it again.")
-        head = b"".join([piece async for piece in self._bytes(upload, filename, SNIFF_BYTES)])
-        file_type = self.admission.recognise(head, filename, upload.announced.content_type)
-        digest = self._digests.take(upload.id, upload.offset_bytes)
-        if digest is None:
-            digest = Digest.of_nothing()
-            async for piece in self._bytes(upload, filename, None):
-                await asyncio.to_thread(digest.update, piece)
-        sha256 = digest.sha256.hexdigest()
-        check_digest(upload.announced, sha256)
-        return Received(
-            filename=filename,
-            file_type=file_type,
-            size_bytes=upload.offset_bytes,
-            sha256=sha256,
-        )
-
-    def _bytes(
-        self, upload: Resumable, filename: str, length: int | None
-    ) -> AsyncGenerator[bytes, None]:
-        """From the partial, or from the original that it has become just before a crash."""
-        if self._partials.exists(upload.id):
-            return self._partials.read(upload.id, length=length)
-        return self._storage.read(f"raw/{upload.id}/{filename}", length=length)
+    # --- ending at its owner's wish -----------------------------------------------------------
 
     async def terminate(self, owner: str, upload_id: str) -> None:
         """End an upload at its owner's wish; what is there of it is deleted.
@@ -529,13 +452,13 @@ class ResumableUploads:
             upload = await self._get(owner, upload_id)
             _check_alive(upload)
             if upload.state == "completed" and upload.kind == "partial":
-                await self._forget_part(upload_id)
+                await self._completion.forget_part(upload_id)
             elif upload.state == "completed":
                 raise UploadCompleted(
                     "It has become a job. Delete that: DELETE /jobs/{jobId}.", jobId=upload_id
                 )
             else:
-                await self._end(upload, "terminated")
+                await self._completion.end(upload, "terminated")
 
     async def forget(self, owner: str, upload_id: str) -> None:
         """Know nothing more of one that has ended: its job was deleted by way of it.
@@ -544,23 +467,6 @@ class ResumableUploads:
         """
         upload = await self._get(owner, upload_id)
         await self._database.write(resumables.forget(upload.id))
-
-    async def _end(self, upload: Resumable, state: State, failure: Failure | None = None) -> int:
-        """End it without a job; how many bytes that gave back."""
-        now = self._clock.now()
-        ended = await self._database.write(
-            resumables.end(upload.id, state, now=now, failure=failure)
-        )
-        self._digests.forget(upload.id)
-        if ended is None:
-            return 0
-        freed = await self._partials.delete(upload.id)
-        log.info("upload_ended", upload_id=upload.id, state=state, freed_bytes=freed)
-        return freed
-
-    async def _forget_part(self, part_id: str) -> int:
-        await self._database.write(resumables.forget(part_id))
-        return await self._partials.delete(part_id)
 
     # --- maintenance --------------------------------------------------------------------------
 
@@ -596,46 +502,14 @@ class ResumableUploads:
             upload = await self._database.read(resumables.get(upload_id))
             if upload is not None:
                 count += 1
-                freed += await self._end(upload, "expired")
+                freed += await self._completion.end(upload, "expired")
         before = now - self.admission.limits.upload_expiry_s
         for part_id in await self._database.read(
             resumables.expired_parts(before=before, limit=limit)
         ):
             count += 1
-            freed += await self._forget_part(part_id)
+            freed += await self._completion.forget_part(part_id)
         return count, freed
-
-
-def _create_once(upload: Resumable, key: str | None, said: str) -> Transaction[Resumable | None]:
-    """Record it, or return the one that an earlier request with the same key has made."""
-    if key is not None:
-        earlier = yield from _earlier(upload.owner, key, said)
-        if earlier is not None:
-            return earlier
-        yield from ownership.remember(
-            upload.owner, key, content=said, job_ids=[upload.id], now=upload.created_at
-        )
-    yield from resumables.create(upload)
-    return None
-
-
-def _earlier(owner: str, key: str, said: str) -> Transaction[Resumable | None]:
-    """Raises IdempotencyConflict."""
-    remembered = yield from ownership.remembered(owner, key)
-    if remembered is None:
-        return None
-    if remembered.content != said:
-        raise IdempotencyConflict(OTHER_CONTENT, jobIds=list(remembered.job_ids))
-    upload = yield from resumables.get(remembered.job_ids[0])
-    if upload is None:
-        raise IdempotencyConflict(DELETED_SINCE)
-    return upload
-
-
-def _digest(kind: Kind, announced: Announced, options: JobOptions, tus_metadata: str | None) -> str:
-    """Over all that makes two requests to begin an upload the same."""
-    said = msgspec.json.encode([kind, announced, options, tus_metadata])
-    return hashlib.sha256(said).hexdigest()
 
 
 def _alive(upload: Resumable) -> Resumable:

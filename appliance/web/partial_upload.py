@@ -30,8 +30,9 @@ from appliance.errors import (
     UploadCompleted,
 )
 from appliance.intake import filenames
+from appliance.intake.completion import Appended
 from appliance.intake.receiver import Content, Repeatable
-from appliance.intake.resumable import Appended, Checksum, ResumableUploads
+from appliance.intake.resumable import Checksum, ResumableUploads
 from appliance.uploads import Announced, JobOptions, Resumable
 from appliance.web import bodies
 from appliance.web.options import job_options

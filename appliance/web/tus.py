@@ -31,7 +31,8 @@ from appliance.errors import (
     UploadCompleted,
 )
 from appliance.ids import is_id
-from appliance.intake.resumable import Appended, Checksum, ResumableUploads
+from appliance.intake.completion import Appended
+from appliance.intake.resumable import Checksum, ResumableUploads
 from appliance.uploads import Announced, Resumable
 from appliance.web import bodies
 from appliance.web.options import job_options

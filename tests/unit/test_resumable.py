@@ -27,7 +27,8 @@ from appliance.errors import (
     UploadTakenOver,
 )
 from appliance.intake.admission import Admission, IntakeLimits
-from appliance.intake.resumable import Appended, Checksum, ResumableUploads
+from appliance.intake.completion import Appended
+from appliance.intake.resumable import Checksum, ResumableUploads
 from appliance.jobs import JobStatus, Scan
 from appliance.notify.announcer import Announcer
 from appliance.queue.table import TableQueue
