@@ -93,6 +93,25 @@ def forget_ended(*, before: float) -> Transaction[int]:
     return len(rows)
 
 
+class Unfinished(msgspec.Struct, frozen=True):
+    """What uploads that are not finished hold, and what those that expired gave back lately."""
+
+    uploads: int
+    held_bytes: int
+    reclaimed_bytes: int
+
+
+def unfinished(*, since: float) -> Transaction[Unfinished]:
+    """Of all owners; `since` bounds what was reclaimed."""
+    held = yield Statement("open_uploads")
+    reclaimed = yield Statement("reclaimed_bytes", {"since": since})
+    return Unfinished(
+        uploads=held[0]["uploads"],
+        held_bytes=int(held[0]["bytes"]),
+        reclaimed_bytes=int(reclaimed[0]["bytes"]),
+    )
+
+
 def open_offsets() -> Transaction[dict[str, int]]:
     rows = yield Statement("open_resumables")
     return {row["id"]: row["offset"] for row in rows}

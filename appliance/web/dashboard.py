@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from appliance.database import figures, keys, pauses, stored_files, workers
+from appliance.database import figures, keys, pauses, resumables, stored_files, workers
 from appliance.database.figures import HourFigures, QueueFigures, RunningJob
 from appliance.database.pauses import Pause
 from appliance.database.protocol import Transaction
@@ -22,6 +22,7 @@ from appliance.web.services import Services, services
 from appliance.web.summary import summarise
 from appliance.web.templates import render_panels
 
+DAY_S = 24 * 3600.0
 BACKLOG_PER_WORKER = 10
 """More queued jobs than this for each worker is worth a word (the rule of DIAGRAMS.md, 7)."""
 
@@ -141,7 +142,21 @@ async def _storage_tile(shared: Services, part: dict[str, Any]) -> dict[str, Any
             f"{words.bytes_in_words(space.total_bytes)}",
             "fraction": used,
         }
+    tile["detail"] += _unfinished(
+        await shared.database.read(resumables.unfinished(since=shared.clock.now() - DAY_S))
+    )
     return tile
+
+
+def _unfinished(found: resumables.Unfinished) -> str:
+    """What resumable uploads have to do with the space, where they have."""
+    told = ""
+    if found.uploads:
+        held = words.bytes_in_words(found.held_bytes)
+        told += f"; {words.count(found.uploads, 'unfinished upload')}, {held}"
+    if found.reclaimed_bytes:
+        told += f"; {words.bytes_in_words(found.reclaimed_bytes)} reclaimed today"
+    return told
 
 
 def _metrics(hour: HourFigures, queue: QueueFigures) -> list[dict[str, Any]]:

@@ -24,12 +24,14 @@ GROW = {
     "history": "h",
     "dead_letters": "d",
     "redrive_jobs": "r",
+    "resumable_uploads": "o",
 }
 """Tables that grow with the number of jobs, each with the alias that statements give it."""
 
 SMALL_INDEXES = {
     "jobs_ready", "jobs_ready_of_owner", "jobs_waiting", "jobs_running", "jobs_due", "jobs_waits",
-    "uploads_missing", "dead_letters_untold",
+    "uploads_missing", "dead_letters_untold", "resumable_uploads_open",
+    "resumable_uploads_expiring", "resumable_uploads_expired", "resumable_uploads_parts",
 }  # fmt: skip
 """Partial ones, as large as what they hold: what waits, runs, is missing, is not told yet."""
 

@@ -26,6 +26,9 @@ CREATE TABLE resumable_uploads (
 
 CREATE INDEX resumable_uploads_open ON resumable_uploads (owner) WHERE state = 'open';
 CREATE INDEX resumable_uploads_expiring ON resumable_uploads (expires_at) WHERE state = 'open';
+CREATE INDEX resumable_uploads_parts ON resumable_uploads (ended_at)
+    WHERE state = 'completed' AND kind = 'partial';
+CREATE INDEX resumable_uploads_expired ON resumable_uploads (ended_at) WHERE state = 'expired';
 CREATE INDEX resumable_uploads_ended ON resumable_uploads (ended_at) WHERE ended_at IS NOT NULL;
 
 -- A request that may be repeated: what it was, and what came of it.

@@ -55,6 +55,14 @@ DELETE FROM resumable_uploads WHERE id = :id AND state <> 'open';
 SELECT count(*) AS uploads, total(coalesce(length, offset)) AS bytes FROM resumable_uploads
 WHERE owner = :owner AND state = 'open';
 
+-- Of all owners. As many rows as there are open uploads.
+-- name: open_uploads
+SELECT count(*) AS uploads, total(offset) AS bytes FROM resumable_uploads WHERE state = 'open';
+
+-- Bytes that expired uploads have given back, of those that are remembered.
+-- name: reclaimed_bytes
+SELECT total(offset) AS bytes FROM resumable_uploads WHERE state = 'expired' AND ended_at >= :since;
+
 -- name: usage_of_owner
 SELECT bytes, originals FROM usage WHERE owner = :owner;
 
