@@ -22,6 +22,19 @@ async def see_through(future: asyncio.Future[T]) -> T:
         raise
 
 
+class Steadfast(asyncio.Future[T]):
+    """A future that is not cancelled: who awaits it and is cancelled meanwhile hears of that when
+    it is done. The same as `see_through`, for a future of one's own, at a tenth of the price.
+    """
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        return False
+
+    def set_exception(self, exception: type[BaseException] | BaseException, /) -> None:
+        super().set_exception(exception)
+        self.exception()  # who awaits it may be told of a cancellation instead
+
+
 async def until_done(future: asyncio.Future[Any]) -> None:
     """Return when it is, however often the caller is cancelled meanwhile."""
     while not future.done():

@@ -31,7 +31,7 @@ from appliance.errors import (
     DatabaseUnavailable,
     StorageFull,
 )
-from appliance.threads import see_through
+from appliance.threads import Steadfast
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -124,11 +124,11 @@ class SqliteDatabase:
     async def write(self, transaction: Transaction[T]) -> T:
         if self._closing:
             raise DatabaseUnavailable("The database is closed; the server is stopping.")
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        # Cancelled or not, it will be committed: the caller's cleanup must find it settled.
+        future: asyncio.Future[T] = Steadfast(loop=asyncio.get_running_loop())
         self._waiting.append(_Waiting(transaction, future))
         self._arrived.set()
-        # Cancelled or not, it will be committed: the caller's cleanup must find it settled.
-        return await see_through(future)
+        return await future
 
     async def read(self, transaction: Transaction[T]) -> T:
         reader = await self._free_readers.get()
@@ -183,8 +183,6 @@ class SqliteDatabase:
                 log.error("commit_failed", transactions=count, error=str(error))
                 outcomes = [_translated(error)] * count
             for (_, future), outcome in zip(batch, outcomes, strict=True):
-                if future.done():  # its caller was cancelled; the write stands all the same
-                    continue
                 if isinstance(outcome, _Returned):
                     future.set_result(outcome.value)
                 else:

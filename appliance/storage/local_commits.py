@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.storage.local_files import sync
-from appliance.threads import in_thread, see_through
+from appliance.threads import Steadfast, in_thread
 
 MAX_BATCH = 256
 """Files that share a sync; bounds how long the first of them waits."""
@@ -57,11 +57,11 @@ class LocalCommits:
 
         Cancelled or not, it is done or has failed when this ends.
         """
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[None] = Steadfast(loop=asyncio.get_running_loop())
         self._waiting.append(_Waiting(place, future))
         if self._running is None:
             self._running = asyncio.create_task(self._commit_batches(), name="file-commits")
-        await see_through(future)
+        await future
 
     async def _commit_batches(self) -> None:
         try:
@@ -72,8 +72,6 @@ class LocalCommits:
                 except Exception as error:  # noqa: BLE001  top of a loop: the batch fails
                     faults = [error] * len(batch)
                 for one, fault in zip(batch, faults, strict=True):
-                    if one.future.done():
-                        continue
                     if fault is None:
                         one.future.set_result(None)
                     else:
