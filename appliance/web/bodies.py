@@ -47,8 +47,10 @@ async def stream(request: web.Request) -> AsyncIterator[bytes]:
     while True:
         began = now()
         try:
-            async with asyncio.timeout(IDLE_S):
-                chunk = await content.readany()
+            chunk = content.read_nowait()  # most bodies are here with their head, or soon after
+            if not chunk:
+                async with asyncio.timeout(IDLE_S):
+                    chunk = await content.readany()
         except TimeoutError:
             raise RequestTimeout(f"No byte came for {IDLE_S:g} s. Send it again.") from None
         except web.RequestPayloadError as error:
