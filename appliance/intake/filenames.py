@@ -24,6 +24,13 @@ _EDGES = "." + "".join(filter(str.isspace, map(chr, range(0x3001))))
 def clean(name: str | None) -> str:
     """`name` without path, control characters and edges of dots or spaces; never empty."""
     text = re.split(r"[/\\]", name or "")[-1]
+    if not (text.isascii() and text.isprintable()):
+        text = _without_controls(text)
+    text = text.strip(_EDGES)
+    return _shorten(text) or NAMELESS
+
+
+def _without_controls(text: str) -> str:
     text = _BIDI_CONTROLS.sub("", text)
     text = "".join(
         character
@@ -31,8 +38,7 @@ def clean(name: str | None) -> str:
         if unicodedata.category(character) not in ("Cc", "Cs", "Co", "Cn", "Zl", "Zp")
     )
     # Normalised last: an accent finds its letter only when what stood between them is gone.
-    text = unicodedata.normalize("NFC", text).strip(_EDGES)
-    return _shorten(text) or NAMELESS
+    return unicodedata.normalize("NFC", text)
 
 
 def extension(name: str) -> str:

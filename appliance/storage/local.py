@@ -60,7 +60,7 @@ class LocalStorage:
         return cls(root)
 
     async def receive(self) -> Incoming:
-        return _LocalIncoming(self, self._incoming / new_id())
+        return _LocalIncoming(self, self._incoming)
 
     async def store_file(self, path: Path, key: str) -> None:
         with translated(key):
@@ -89,9 +89,11 @@ class LocalStorage:
 
     async def space(self) -> Space | None:
         with translated(self._root):
-            usage = shutil.disk_usage(self._root)  # 2 us on a local disk; a thread costs more
+            disk = os.statvfs(self._root)  # 2 us on a local disk; a thread costs more
+        free = disk.f_bavail * disk.f_frsize
         # Not the disk's size: what it keeps for root is neither free nor used.
-        return Space(free_bytes=usage.free, total_bytes=usage.used + usage.free)
+        used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
+        return Space(free_bytes=free, total_bytes=used + free)
 
     async def check(self) -> None:
         async with await self.receive() as incoming:
@@ -149,14 +151,14 @@ class _LocalIncoming:
     """A small file stays in memory until its commit writes it, in one go with others; a larger
     one is written as it comes, straight from the event loop."""
 
-    def __init__(self, storage: LocalStorage, path: Path) -> None:
+    def __init__(self, storage: LocalStorage, folder: Path) -> None:
         self._storage = storage
-        self._path = path
+        self._folder = folder
+        self._path: Path | None = None
+        """Of the file, once there is one."""
         self._held: list[bytes | memoryview] = []
         self._held_bytes = 0
         self._descriptor: int | None = None
-        self._is_written = False
-        """Whether there is a file."""
         self._committed = False
 
     async def write(self, data: bytes | memoryview) -> None:
@@ -166,11 +168,11 @@ class _LocalIncoming:
             if self._held_bytes > SMALL_BYTES:
                 await in_thread(self._begin)
             return
-        with translated(self._path.parent):
+        with translated(self._folder):
             local_files.write_all(self._descriptor, data)
 
     async def seal(self) -> None:
-        if not self._is_written:
+        if self._path is None:
             await in_thread(self._begin)
         self._close()
 
@@ -181,16 +183,18 @@ class _LocalIncoming:
 
     def _begin(self) -> None:
         """Write what is held. On a thread: to create a file may wait for the file system."""
-        with translated(self._path.parent):
-            self._descriptor = os.open(self._path, _CREATE, 0o640)
-            self._is_written = True
+        path = self._folder / new_id()
+        with translated(self._folder):
+            self._descriptor = os.open(path, _CREATE, 0o640)
+            self._path = path
             for data in self._held:
                 local_files.write_all(self._descriptor, data)
             self._held.clear()
 
     def _put_in_place(self, key: str) -> list[Path]:
-        if not self._is_written:
+        if self._path is None:
             self._begin()
+        assert self._path is not None
         self._close()
         target = self._storage._path(key)
         return [target, *local_files.put_in_place(self._path, target)]
@@ -210,5 +214,5 @@ class _LocalIncoming:
         traceback: TracebackType | None,
     ) -> None:
         self._close()
-        if self._is_written and not self._committed:
+        if self._path is not None and not self._committed:
             await in_thread(self._path.unlink, missing_ok=True)

@@ -7,13 +7,13 @@ failed fsync fails the write and is never repeated: the kernel reports a lost pa
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
+from types import TracebackType
 
-from appliance.errors import ObjectMissing, StorageFull, StorageUnavailable
+from appliance.errors import ApplianceError, ObjectMissing, StorageFull, StorageUnavailable
 from appliance.threads import in_thread
 
 READ_BYTES = 1024 * 1024
@@ -83,21 +83,35 @@ def put_in_place(source: Path, target: Path) -> list[Path]:
     return gained
 
 
-@contextlib.contextmanager
-def translated(subject: object) -> Iterator[None]:
-    """Turn an OSError into the one of our tree that fits."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise ObjectMissing(f"{subject} is not in the store.") from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(
-                "The disk is full. Free some space, or mount a larger disk."
-            ) from error
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            raise StorageUnavailable(
-                "The server has too many files open. Raise its limit (`ulimit -n`), or send fewer "
-                "at once."
-            ) from error
-        raise StorageUnavailable(f"The disk failed at {subject}: {error.strerror}.") from error
+class translated:  # noqa: N801  a context like those of contextlib, at a third of their price
+    """Turns an OSError into the one of our tree that fits."""
+
+    __slots__ = ("_subject",)
+
+    def __init__(self, subject: object) -> None:
+        self._subject = subject
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(exc, OSError):
+            raise _translation(exc, self._subject) from exc
+
+
+def _translation(error: OSError, subject: object) -> ApplianceError:
+    if isinstance(error, FileNotFoundError):
+        return ObjectMissing(f"{subject} is not in the store.")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFull("The disk is full. Free some space, or mount a larger disk.")
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return StorageUnavailable(
+            "The server has too many files open. Raise its limit (`ulimit -n`), or send fewer at "
+            "once."
+        )
+    return StorageUnavailable(f"The disk failed at {subject}: {error.strerror}.")
