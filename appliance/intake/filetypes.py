@@ -126,10 +126,10 @@ def _text(head: bytes) -> bool:
         return True
     try:
         # The last character may be cut off: an incremental decoder forgives that.
-        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+        codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
         return False
-    return text.isprintable() or len(head) == len(head.translate(None, _CONTROLS))
+    return len(head) == len(head.translate(None, _CONTROLS))
 
 
 _CONTROLS = bytes({*range(0x20)} - {*b"\t\n\v\f\r\x1b"})

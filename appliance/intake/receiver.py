@@ -30,6 +30,7 @@ from appliance.ids import new_id
 from appliance.intake import filenames
 from appliance.intake.admission import Admission, Received
 from appliance.intake.filetypes import SNIFF_BYTES, FileType
+from appliance.intake.hashing import Hashing
 from appliance.jobs import Job
 from appliance.notify.announcer import Announcer
 from appliance.queue.protocol import Queue
@@ -95,6 +96,7 @@ class Receiver:
         self._queue = queue
         self._announcer = announcer
         self._clock = clock
+        self.hashing = Hashing()
 
     def begin(self, owner: str) -> Reception:
         """Start to receive the files of one request, all of them or none."""
@@ -280,7 +282,7 @@ class Reception:
             await self._received[-1][1].seal()  # it has to wait for this one
         filename = filenames.clean(announced.filename)
         incoming = await self._files.enter_async_context(await self._receiver.open_incoming())
-        digest = hashlib.sha256()
+        digest = self._receiver.hashing.begin()
         head = bytearray()
         file_type: FileType | None = None
         size = 0
@@ -299,7 +301,7 @@ class Reception:
                 await self._admission.check_space(0)
                 await self._admission.check_quota(self._owner, self._size_bytes + size)
                 next_space_check = size + SPACE_CHECK_BYTES
-            digest.update(chunk)
+            await digest.update(chunk)
             await incoming.write(chunk)
         if size == 0:
             raise EmptyFile(f"{filename} has no bytes. Check it at your side, and send it again.")
@@ -307,7 +309,7 @@ class Reception:
             raise IncompleteBody(
                 f"{announced.size_bytes} bytes were announced and {size} came. Send it again."
             )
-        sha256 = digest.hexdigest()
+        sha256 = await digest.hexdigest()
         check_digest(announced, sha256)
         if file_type is None:
             file_type = self._recognise(head, filename, announced)
