@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 import venv
@@ -32,6 +33,27 @@ def peers_python() -> str:
         subprocess.run((*pip, "install", "-qq", "--requirement", _PINS), check=True)
         stamp.write_text(_PINS.read_text())
     return str(PEERS / "bin/python")
+
+
+NODE_PEERS = ("@tus/server@2.4.5", "@tus/file-store@2.1.1")
+_NODE_PEERS_AT = Path(".services/node")
+
+
+def node_peers() -> Path | None:
+    """The folder with the peers that run on Node.js 20 or newer; None where there is none."""
+    node = shutil.which("node")
+    if node is None or shutil.which("npm") is None:
+        return None
+    version = subprocess.run((node, "--version"), capture_output=True, text=True, check=True)
+    if int(version.stdout.lstrip("v").partition(".")[0]) < 20:
+        return None
+    stamp = _NODE_PEERS_AT / "installed.txt"
+    if not stamp.exists() or stamp.read_text() != " ".join(NODE_PEERS):
+        _NODE_PEERS_AT.mkdir(parents=True, exist_ok=True)
+        npm = ("npm", "install", "--silent", "--no-fund", "--no-audit", *NODE_PEERS)
+        subprocess.run(npm, cwd=_NODE_PEERS_AT, check=True)
+        stamp.write_text(" ".join(NODE_PEERS))
+    return _NODE_PEERS_AT.resolve()
 
 
 def peer_versions(*packages: str) -> str:

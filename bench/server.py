@@ -65,6 +65,17 @@ class Appliance:
         assert match is not None
         return int(match[1]) / 1000
 
+    def peak_mb(self) -> float:
+        """The most that the server's own process ever had."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        match = re.search(r"VmHWM:\s+(\d+)", status)
+        assert match is not None
+        return int(match[1]) / 1000
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
     def _family(self) -> list[int]:
         found, frontier = [], [self.process.pid]
         while frontier:
