@@ -1,4 +1,4 @@
-// The tus protocol, 1.0.0, as much as a page needs: https://tus.io/protocols/resumable-upload
+// The tus protocol, version 1.0.0, as much of it as a page needs.
 // Every function rejects as `request` of wire.js does.
 
 import { request } from "./wire.js";
