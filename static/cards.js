@@ -1,7 +1,7 @@
 // Makes the cards and keeps them true. A card is the element of templates/card.html, whether
 // the server or this script made it; names and messages go in as text, never as markup.
 
-import { bytes, guessType, halves, isFinal, jobFacts, jobSays, picksOf, signalOf, uploadSays, waiting } from "./words.js";
+import { bytes, guessType, halves, isFinal, jobFacts, jobSays, picksOf, shownState, signalOf, uploadSays, waiting } from "./words.js";
 import { localise } from "./times.js";
 
 const template = document.getElementById("card-template");
@@ -64,7 +64,8 @@ function setFoot(card, acts) {
 
 /** Shows a file on its way to the server. */
 export function showUpload(card, item) {
-  const { file, state } = item;
+  const { file } = item;
+  const state = shownState(item);
   if (!card.dataset.type || card.dataset.seen === undefined) {
     card.dataset.seen = "";
     card.dataset.type = guessType(file.type);

@@ -6,7 +6,10 @@ import { Stopped, request } from "./wire.js";
 /** Smaller ones go in one request: what a broken one has to send again is sent in no time. */
 const SMALL_BYTES = 256 * 1024;
 
-/** Sent with the request that begins an upload: by these the server knows what it is offered. */
+/**
+ * Sent in a request of their own: by these the server knows what it is offered. While a large
+ * body is on its way, not every browser hears a refusal.
+ */
 const FIRST_BYTES = 16 * 1024;
 
 const NO_RESUMPTION = 501;
@@ -30,10 +33,11 @@ export async function transfer(item, { signal, onsent }) {
     throw error;
   }
   if (signal.aborted) throw new Stopped();
-  const { offset } = there;
-  onsent(offset);
-  if (!there.jobId) {
-    there = await tus.append(note.address, file.slice(offset), offset, {
+  onsent(there.offset);
+  while (!there.jobId) {
+    const { offset } = there;
+    const piece = file.slice(offset, offset === 0 ? FIRST_BYTES : file.size);
+    there = await tus.append(note.address, piece, offset, {
       signal, onsent: (bytes) => onsent(offset + bytes),
     });
   }
@@ -43,7 +47,8 @@ export async function transfer(item, { signal, onsent }) {
 /** Not stopped by a signal: somebody has to learn the address, also to have it removed. */
 async function begin(item) {
   const { file, note } = item;
-  const there = await tus.create(file, file.slice(0, FIRST_BYTES));
+  item.id ??= randomId();
+  const there = await tus.create(file, item.id);
   note.keep(there.address, file);
   item.isOurs = true;
   return there;
@@ -61,13 +66,16 @@ async function find(item, signal) {
     if (item.isOurs) await tus.why(note.address).catch((words) => { if (words.reason) throw words; });
   }
   note.forget();
+  item.id = null;
   return null;
 }
 
-async function whole({ file, id }, { signal, onsent }) {
+async function whole(item, { signal, onsent }) {
+  const { file } = item;
+  item.id ??= randomId();
   onsent(0);
   const { body } = await request("POST", `/upload?filename=${encodeName(file.name)}`, {
-    headers: { "Content-Type": file.type || "application/octet-stream", "Idempotency-Key": id },
+    headers: { "Content-Type": file.type || "application/octet-stream", "Idempotency-Key": item.id },
     body: file, signal, onsent,
   });
   return body.jobs?.[0] ?? body;
@@ -87,4 +95,9 @@ export async function canRead({ file, sent }) {
 /** Names may hold half a surrogate pair, which encodeURIComponent throws at. */
 function encodeName(name) {
   return encodeURIComponent(name.replace(/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, "\ufffd"));
+}
+
+/** crypto.randomUUID exists on https and localhost only; this does on a LAN address too. */
+function randomId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
 }

@@ -16,10 +16,12 @@ function stateOf({ header }) {
   };
 }
 
-/** Begins an upload of `file`, and sends `first` of it along. */
-export async function create(file, first) {
-  const headers = { ...VERSION, ...BYTES, "Upload-Length": file.size, "Upload-Metadata": metadata(file) };
-  return stateOf(await request("POST", "/files", { headers, body: first }));
+/** Begins an upload of `file`: one for each `key`, however often the answer is lost. */
+export async function create(file, key) {
+  const headers = {
+    ...VERSION, "Idempotency-Key": key, "Upload-Length": file.size, "Upload-Metadata": metadata(file),
+  };
+  return stateOf(await request("POST", "/files", { headers }));
 }
 
 /** How far it is. The server lets go of an older request that still appends to it. */
@@ -27,9 +29,10 @@ export async function look(address, signal) {
   return stateOf(await request("HEAD", address, { headers: VERSION, signal }));
 }
 
-export async function append(address, rest, offset, { signal, onsent }) {
+/** Sends `piece`, the bytes of the file from `offset` on. */
+export async function append(address, piece, offset, { signal, onsent }) {
   const headers = { ...VERSION, ...BYTES, "Upload-Offset": offset };
-  return stateOf(await request("PATCH", address, { headers, body: rest, signal, onsent }));
+  return stateOf(await request("PATCH", address, { headers, body: piece, signal, onsent }));
 }
 
 export async function remove(address) {

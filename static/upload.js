@@ -61,7 +61,7 @@ function changed(item) {
   if (toldOf.get(item) === item.state) return;
   toldOf.set(item, item.state);
   if (["refused", "failed", "signedout"].includes(item.state)) announce(`${item.file.name}: ${uploadSays(item)}`);
-  if (item.state === "lost") announce(uploadSays({ ...item, sent: 0 })); // once, for all that wait
+  if (item.state === "lost" && item.tries === 1) announce(uploadSays({ ...item, sent: 0 })); // once, for all
   settled();
 }
 

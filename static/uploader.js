@@ -35,7 +35,7 @@ export class Uploader {
   get inFlight() { return new Set([...this.#queue, ...this.#running, ...this.#asleep.keys()]).size; }
 
   add(file) {
-    const item = { file, note: noteOf(this.owner, file), id: randomId(), sent: 0, tries: 0, problem: null, job: null };
+    const item = { file, note: noteOf(this.owner, file), id: null, sent: 0, tries: 0, problem: null, job: null };
     this.#wait(item);
     return item;
   }
@@ -62,7 +62,7 @@ export class Uploader {
   refuse(item) { this.#stop(item, "refused"); }
 
   retry(item) {
-    if (item.state !== "failed") Object.assign(item, { id: randomId(), sent: 0, job: null, isOurs: false });
+    if (item.state !== "failed") Object.assign(item, { id: null, sent: 0, job: null, isOurs: false });
     Object.assign(item, { tries: 0, problem: null });
     this.resume(item);
   }
@@ -162,11 +162,13 @@ export class Uploader {
       this.#signedOut.add(item);
     } else if ([404, 410].includes(error.status) && !error.reason && item.note.address) {
       item.note.forget(); // somebody removed it
+      item.id = null;
       this.#sleep(item, "lost", 1);
     } else if (error.status >= 400 && error.status < 500 && !COME_BACK.includes(error.status)) {
       this.#end(item, "refused", error.message);
       item.note.forget();
     } else if (error.status && item.tries < TRIES) {
+      if (error.code === "idempotency_conflict") item.id = null; // what it began was removed
       item.problem = { says: error.message };
       this.#sleep(item, error.status === 409 ? "lost" : "held", error.retryAfterS || 2 ** item.tries);
     } else {
@@ -188,9 +190,4 @@ export class Uploader {
     if (item.state === "cancelled") item.note.remove();
     if (["accepted", "refused", "cancelled"].includes(item.state)) item.note.release();
   }
-}
-
-/** crypto.randomUUID exists on https and localhost only; this does on a LAN address too. */
-function randomId() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
 }

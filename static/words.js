@@ -115,11 +115,14 @@ export function picksOf(job) {
   return { thumb, video, opens: video ?? picture };
 }
 
+/** The state to show: one that tries again is still lost until somebody has answered. */
+export const shownState = ({ state, tries, pace }) => (state === "uploading" && tries > 0 && !pace ? "lost" : state);
+
 /** How an upload is going: "Uploading 43%, 12 MB/s, about 20 s left". */
 export function uploadSays(item) {
-  const { file, note, sent, state } = item;
+  const { file, note, sent } = item;
   const kept = note.address && sent ? `, ${bytes(sent)} kept` : "";
-  switch (state) {
+  switch (shownState(item)) {
     case "waiting": return `Waiting for its turn${kept}`;
     case "uploading": {
       if (sent >= file.size) return "Uploaded, being checked and stored";

@@ -352,7 +352,7 @@ async def test_refusals_are_told_in_words(visitor: Visitor, tmp_path: Path) -> N
     await became_a_job(visitor, good)
     # By its first bytes: the rest was never sent.
     assert asked.begun == 2
-    assert len(asked.offsets) == 1
+    assert sorted(asked.offsets) == [0, 0, 16_384]
     excuse(visitor, "415")
 
 
@@ -377,7 +377,7 @@ async def test_a_server_that_asks_for_patience_gets_it(visitor: Visitor, tmp_pat
     full = {"title": "The server's disk is full", "code": "storage_full", "detail": "No room."}
 
     async def refuse_once(route: Route) -> None:
-        if route.request.method != "PATCH" or len(asked.offsets) > 1:
+        if route.request.method != "PATCH" or len(asked.offsets) != 2:
             await route.continue_()
             return
         await route.fulfill(status=507, headers={"Retry-After": "1"}, json=full)
@@ -388,8 +388,29 @@ async def test_a_server_that_asks_for_patience_gets_it(visitor: Visitor, tmp_pat
     await expect(says(page)).to_have_text("No room. Trying again, 16.4 KB kept.")
     await became_a_job(visitor, path)
     assert asked.begun == 1
-    assert len(asked.offsets) == 2
+    assert asked.offsets == [0, 16_384, 16_384]
     excuse(visitor, "507")
+
+
+async def test_a_lost_answer_begins_no_second_upload(visitor: Visitor, tmp_path: Path) -> None:
+    page = visitor.page
+    addresses: list[str] = []
+
+    async def lose_the_first(route: Route) -> None:
+        answer = await route.fetch()
+        addresses.append(answer.headers["location"])
+        if len(addresses) == 1:
+            await route.abort("connectionreset")
+        else:
+            await route.fulfill(response=answer)
+
+    await page.route("**/files", lose_the_first)
+    path = text_file(tmp_path)
+    await page.set_input_files("#choose", path)
+    await became_a_job(visitor, path)
+    assert len(addresses) == 2
+    assert addresses[0] == addresses[1]
+    excuse(visitor, "ERR_CONNECTION_RESET")
 
 
 async def test_the_pace_is_smooth_and_sinks_where_nothing_moves(visitor: Visitor) -> None:
