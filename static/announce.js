@@ -6,7 +6,7 @@ let timer = 0;
 
 /** Gathers what is said within half a second: ten files done at once are one sentence. */
 export function announce(text) {
-  said.push(text);
+  if (!said.includes(text)) said.push(text);
   clearTimeout(timer);
   timer = setTimeout(() => {
     region.textContent = said.length > 3 ? `${said.slice(-3).join(". ")}, and ${said.length - 3} more.` : said.join(". ");

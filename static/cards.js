@@ -1,13 +1,19 @@
 // Makes the cards and keeps them true. A card is the element of templates/card.html, whether
 // the server or this script made it; names and messages go in as text, never as markup.
 
-import { bytes, guessType, halves, isFinal, jobFacts, jobSays, picksOf, signalOf, uploadSays, waiting } from "./words.js";
+import { bytes, guessType, halves, isFinal, jobFacts, jobSays, picksOf, shownState, signalOf, uploadSays, waiting } from "./words.js";
 import { localise } from "./times.js";
 
 const template = document.getElementById("card-template");
 const fileTemplate = document.getElementById("file-template");
 const PREVIEW_MAX_BYTES = 25e6;
 const PREVIEWS = /^image\/(jpeg|png|webp|gif|avif)$/;
+
+const UPLOAD_SIGNALS = {
+  uploading: ["going", "upload"], paused: ["idle", "pause"], signedout: ["needs", "needs"],
+  refused: ["needs", "needs"], failed: ["needs", "needs"], cancelled: ["idle", "stopped"],
+};
+const ACTS_AFTER = { signedout: ["signin", "resume"], refused: [], failed: ["retry"], cancelled: ["retry"] };
 
 export function makeCard() {
   return template.content.firstElementChild.cloneNode(true);
@@ -53,12 +59,13 @@ function setSays(card, [signal, glyph], text) {
 function setFoot(card, acts) {
   part(card, ".track").hidden = acts !== null;
   part(card, ".acts").hidden = acts === null;
-  for (const act of card.querySelectorAll("[data-act]:not(.card-close)")) act.hidden = !acts?.includes(act.dataset.act);
+  for (const act of card.querySelectorAll(".acts [data-act]")) act.hidden = !acts?.includes(act.dataset.act);
 }
 
 /** Shows a file on its way to the server. */
 export function showUpload(card, item) {
-  const { file, state } = item;
+  const { file } = item;
+  const state = shownState(item);
   if (!card.dataset.type || card.dataset.seen === undefined) {
     card.dataset.seen = "";
     card.dataset.type = guessType(file.type);
@@ -68,19 +75,24 @@ export function showUpload(card, item) {
     write(part(card, ".facts-text"), bytes(file.size));
     preview(card, file);
   }
-  const signals = { uploading: ["going", "upload"], refused: ["needs", "needs"], failed: ["needs", "needs"], cancelled: ["idle", "stopped"] };
   const told = uploadSays(item);
   card.dataset.status = { refused: "FAILED", failed: "FAILED", cancelled: "CANCELLED" }[state] ?? "";
-  setSays(card, signals[state] ?? ["idle", "idle"], told);
+  setSays(card, UPLOAD_SIGNALS[state] ?? ["idle", "idle"], told);
   setTrack(card, { upload: file.size ? item.sent / file.size : 0, scan: 0, work: 0, told });
-  const stopped = ["refused", "failed", "cancelled"].includes(state);
-  setFoot(card, stopped ? actsAfter(item) : null);
-  part(card, ".card-close").hidden = stopped;
+  const stopped = state in ACTS_AFTER;
+  setFoot(card, stopped ? ACTS_AFTER[state] : null);
+  const isAllSent = state === "uploading" && item.sent >= file.size;
+  setSide(card, { pause: !stopped && !isAllSent, cancel: !stopped || state === "signedout", isPaused: state === "paused" });
 }
 
-function actsAfter(item) {
-  if (item.problem?.signIn) return ["signin", "retry"];
-  return item.state === "refused" ? [] : ["retry"];
+/** The buttons beside what is on its way. The one for pauses has two faces, so that it keeps the focus. */
+function setSide(card, { pause = false, cancel = false, isPaused = false } = {}) {
+  const button = part(card, "[data-act=pause]");
+  button.hidden = !pause;
+  button.setAttribute("aria-label", isPaused ? "Go on" : "Pause");
+  button.title = isPaused ? "Go on" : "Pause";
+  setIcon(button.firstElementChild, isPaused ? "play" : "pause");
+  part(card, "[data-act=cancel]").hidden = !cancel;
 }
 
 /** A local picture in the slot until the server's thumbnail is there. */
@@ -133,7 +145,7 @@ export function showJob(card, job, canRetry = false) {
 
   const acts = { COMPLETED: ["copy", "download"], FAILED: canRetry && !job.error?.permanent ? ["retry"] : [], CANCELLED: canRetry ? ["retry"] : [] };
   setFoot(card, acts[job.status] ?? null);
-  part(card, ".card-close").hidden = true;
+  setSide(card);
   setFiles(card, done ? job.files ?? [] : []);
   const original = `/jobs/${job.jobId}/files/original`;
   part(card, "[data-act=download]").href = `${original}?download=1`;

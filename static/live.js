@@ -25,6 +25,7 @@ export function follow({ onjob, onstate, active }) {
   };
 
   function open() {
+    if (gone) return;
     source = new EventSource("/events?mine=1");
     source.addEventListener("job", ({ data }) => onjob(JSON.parse(data)));
     source.onopen = async () => {
@@ -40,6 +41,14 @@ export function follow({ onjob, onstate, active }) {
       setTimeout(open, wait);
       wait = Math.min(wait * 2, 30000);
     };
+  }
+
+  /** Perhaps signed in again, in another tab. */
+  function back() {
+    gone = false;
+    lostAt ||= Date.now();
+    open();
+    poll();
   }
 
   let polling = false;
@@ -63,6 +72,7 @@ export function follow({ onjob, onstate, active }) {
         gone = true;
         source?.close();
         onstate("Your session has ended.", "/signin?next=/");
+        addEventListener("focus", back, { once: true });
       }
       if (!answer.ok) return answer.status < 500;
       const body = await answer.json();

@@ -5,23 +5,27 @@ import { makeCard, showJob, showUpload, tick } from "./cards.js";
 import { listen as listenToIntake } from "./intake.js";
 import { follow } from "./live.js";
 import { localiseAll } from "./times.js";
+import { Leftovers } from "./leftovers.js";
 import { Uploader } from "./uploader.js";
 import { listen as listenToViewer } from "./viewer.js";
-import { isFinal } from "./words.js";
+import { isFinal, uploadSays } from "./words.js";
 
 const form = document.getElementById("drop");
 const now = document.getElementById("now");
 const cards = new Map(); // jobId → card
 const cardOf = new Map(); // item → card
 const itemOf = new WeakMap(); // card → item
+const toldOf = new WeakMap(); // item → the state that was announced
 const strangers = new Map(); // jobs that no card is known for, while an upload may yet claim them
 
 for (const card of document.querySelectorAll("#earlier .card")) cards.set(card.dataset.job, card);
 
-const uploader = new Uploader(changed);
+const uploader = new Uploader(form.dataset.owner, changed);
+const leftovers = new Leftovers(form.dataset.owner);
 
 function take(files) {
   const items = files.map((file) => uploader.add(file));
+  for (const { note } of items) leftovers.drop(note.key); // its card tells the same
   const made = items.map((item) => {
     const card = makeCard();
     cardOf.set(item, card);
@@ -53,9 +57,12 @@ function changed(item) {
     strangers.delete(jobId);
   } else {
     showUpload(card, item);
-    if (item.problem) announce(`${item.file.name}: ${item.problem.says}`);
   }
-  if (item.state !== "uploading") settled();
+  if (toldOf.get(item) === item.state) return;
+  toldOf.set(item, item.state);
+  if (["refused", "failed", "signedout"].includes(item.state)) announce(`${item.file.name}: ${uploadSays(item)}`);
+  if (item.state === "lost" && item.tries === 1) announce(uploadSays({ ...item, sent: 0 })); // once, for all
+  settled();
 }
 
 function heard(job) {
@@ -101,7 +108,7 @@ function connection(text, href) {
   line.textContent = text;
   if (!href) return;
   const link = document.createElement("a");
-  link.href = href;
+  Object.assign(link, { href, target: "_blank" }); // files that are on their way stay here
   link.textContent = "Sign in again";
   line.append(" ", link);
 }
@@ -114,6 +121,14 @@ now.addEventListener("click", ({ target }) => {
   if (act === "cancel") {
     uploader.cancel(item);
     card.querySelector("[data-act=retry]").focus(); // the button that was pressed is gone
+  }
+  if (act === "pause") {
+    if (item.state === "paused") uploader.resume(item);
+    else uploader.pause(item);
+  }
+  if (act === "resume") {
+    uploader.resume(item);
+    card.querySelector("[data-act=pause]").focus();
   }
   if (act === "retry") {
     if (item.job) cards.delete(item.job.jobId);
@@ -128,8 +143,12 @@ listenToIntake(form, take);
 listenToViewer();
 follow({
   onjob: heard,
-  onstate: connection,
+  onstate: (text, href) => {
+    connection(text, href);
+    if (!text) uploader.wake();
+  },
   active: () => [...cards].filter(([, card]) => !isFinal(card.dataset.status)).map(([id]) => id),
 });
-setInterval(tick, 1000);
+setInterval(() => { tick(); uploader.tick(); }, 1000);
+leftovers.show();
 setInterval(() => localiseAll(), 30000);

@@ -1,150 +1,193 @@
-// Sends files, a few at a time, and tells how each is going. No DOM.
+// Sends files, a few at a time, until each is a job, and tells how each is going. No DOM.
 //
-// An item is {file, state, sent, rate, tries, problem, job}; its states:
-// waiting → uploading → accepted | refused | failed | cancelled, and offline between tries.
+// An item is {file, note, state, sent, pace, problem, job}; its states:
+//
+//   waiting → uploading → accepted | refused | failed
+//
+// and in between, with what has come kept: paused (by the user), lost (nobody answers), held
+// (the server asks to come back), signedout. At any time: cancelled.
+
+import { Pace } from "./pace.js";
+import { canRead, transfer } from "./transfer.js";
+import { noteOf } from "./unfinished.js";
+import { Lost, Stopped } from "./wire.js";
 
 const PARALLEL = 3; // with the event stream, what HTTP/1.1 browsers leave of six connections
-const TRIES = 4;
-const RATE_MEMORY_S = 4;
+const TRIES = 6; // with answers that may change, and not a byte of progress
+const LONGEST_WAIT_S = 15;
+const COME_BACK = [408, 409, 423, 425, 429];
 
 export class Uploader {
   #queue = [];
   #running = new Set();
+  #asleep = new Map(); // item → timer
+  #signedOut = new Set();
 
   /** `onchange(item)` after every change of an item. */
-  constructor(onchange) {
-    this.onchange = onchange;
-    addEventListener("online", () => {
-      for (const item of this.#queue) if (item.state === "offline") this.#toWaiting(item);
-      this.#next();
-    });
+  constructor(owner, onchange) {
+    Object.assign(this, { owner, onchange });
+    addEventListener("online", () => this.wake());
+    addEventListener("offline", () => { for (const item of this.#running) this.#lose(item); });
+    addEventListener("focus", () => this.#signedIn());
   }
 
-  get inFlight() { return this.#queue.length + this.#running.size; }
+  /** How many are on their way, or would be if they could. */
+  get inFlight() { return new Set([...this.#queue, ...this.#running, ...this.#asleep.keys()]).size; }
 
   add(file) {
-    const item = { file, state: "waiting", sent: 0, rate: 0, tries: 0, problem: null, job: null, id: randomId() };
-    this.#queue.push(item);
+    const item = { file, note: noteOf(this.owner, file), id: null, sent: 0, tries: 0, problem: null, job: null };
+    this.#wait(item);
     return item;
   }
 
   /** Starts what may start. Apart from `add`, so that the caller can show all its items first. */
   start() { this.#next(); }
 
-  cancel(item) {
-    clearTimeout(item.timer);
-    item.xhr?.abort();
-    this.#queue = this.#queue.filter((other) => other !== item);
-    this.#settle(item, "cancelled");
-  }
+  pause(item) { this.#stop(item, "paused"); }
 
-  /** Settles an item that need not be sent: `item.problem` says why. */
-  refuse(item) {
-    this.#queue = this.#queue.filter((other) => other !== item);
-    this.#settle(item, "refused");
-  }
-
-  retry(item) {
-    Object.assign(item, { tries: 0, problem: null, id: item.state === "failed" ? item.id : randomId() });
-    this.#queue.push(item);
-    this.#toWaiting(item);
+  /** After a pause, at once with the next free place. */
+  resume(item) {
+    this.#leave(item);
+    this.#wait(item, true);
+    this.onchange(item);
     this.#next();
   }
 
-  #toWaiting(item) {
-    clearTimeout(item.timer);
-    Object.assign(item, { state: "waiting", sent: 0, rate: 0 });
+  cancel(item) {
+    this.#stop(item, "cancelled");
+    if (!this.#running.has(item)) this.#over(item);
+  }
+
+  /** Settles an item that need not be sent: `item.problem` says why. */
+  refuse(item) { this.#stop(item, "refused"); }
+
+  retry(item) {
+    if (item.state !== "failed") Object.assign(item, { id: null, sent: 0, job: null, isOurs: false });
+    Object.assign(item, { tries: 0, problem: null });
+    this.resume(item);
+  }
+
+  /** The network or the server is back: those that wait for it go on now. */
+  wake() {
+    for (const item of [...this.#asleep.keys()]) if (item.state === "lost") this.resume(item);
+  }
+
+  /** Called once a second: where nothing moves, the rate sinks. */
+  tick() {
+    for (const item of this.#running) {
+      if (item.state !== "uploading") continue;
+      item.pace?.tell(item.sent);
+      this.onchange(item);
+    }
+  }
+
+  #signedIn() {
+    for (const item of [...this.#signedOut]) this.resume(item);
+  }
+
+  #wait(item, first = false) {
+    item.state = "waiting";
+    if (first) this.#queue.unshift(item);
+    else this.#queue.push(item);
+  }
+
+  #leave(item) {
+    clearTimeout(this.#asleep.get(item));
+    this.#asleep.delete(item);
+    this.#signedOut.delete(item);
+    this.#queue = this.#queue.filter((other) => other !== item);
+  }
+
+  #stop(item, state) {
+    this.#leave(item);
+    item.state = state;
+    item.stop?.abort();
     this.onchange(item);
+    this.#next();
+  }
+
+  /** No network, the browser says: not worth waiting for the connection to find out. */
+  #lose(item) {
+    if (item.state !== "uploading") return;
+    this.#sleep(item, "lost", LONGEST_WAIT_S);
+    item.stop.abort();
   }
 
   #next() {
     while (this.#running.size < PARALLEL) {
-      const at = this.#queue.findIndex((item) => item.state === "waiting");
-      if (at < 0) return;
-      this.#send(this.#queue.splice(at, 1)[0]);
+      const isLost = [...this.#asleep.keys()].some(({ state }) => state === "lost");
+      const item = this.#queue.find((one) => (
+        !this.#running.has(one) // one that is about to stop
+        && (one.tries > 0 || !isLost) // nobody answers: no need for a hundred files to find out
+      ));
+      if (!item) return;
+      this.#leave(item);
+      this.#run(item);
     }
   }
 
-  #send(item) {
-    const xhr = new XMLHttpRequest();
-    item.xhr = xhr;
-    item.tries += 1;
-    item.state = "uploading";
+  async #run(item) {
     this.#running.add(item);
-    let last = { at: performance.now(), sent: 0 };
-    xhr.upload.onprogress = ({ loaded }) => {
-      const now = performance.now();
-      const s = (now - last.at) / 1000;
-      if (s >= 0.25) {
-        const weight = item.rate ? 1 - Math.exp(-s / RATE_MEMORY_S) : 1;
-        item.rate += weight * ((loaded - last.sent) / s - item.rate);
-        last = { at: now, sent: loaded };
-      }
-      item.sent = loaded;
-      this.onchange(item);
-    };
-    xhr.upload.onload = () => { item.sent = item.file.size; this.onchange(item); };
-    xhr.onload = () => this.#answered(item, xhr);
-    xhr.onerror = xhr.ontimeout = () => this.#broken(item);
-    xhr.open("POST", `/upload?filename=${encodeName(item.file.name)}`);
-    xhr.setRequestHeader("Accept", "application/json");
-    xhr.setRequestHeader("Content-Type", item.file.type || "application/octet-stream");
-    xhr.setRequestHeader("Idempotency-Key", item.id);
-    xhr.send(item.file);
+    item.stop = new AbortController();
+    Object.assign(item, { state: "uploading", pace: null, problem: null });
     this.onchange(item);
+    const onsent = (bytes) => {
+      if (item.pace && bytes > item.sent) item.tries = 0;
+      item.pace ??= new Pace(bytes);
+      item.pace.tell(bytes);
+      item.sent = bytes;
+      if (item.state === "uploading") this.onchange(item);
+    };
+    try {
+      item.job = await transfer(item, { signal: item.stop.signal, onsent });
+      this.#leave(item);
+      item.state = "accepted";
+      item.note.forget();
+    } catch (error) {
+      if (!(error instanceof Stopped)) await this.#broke(item, error);
+    }
+    this.#running.delete(item);
+    this.#over(item);
+    this.onchange(item);
+    this.#next();
   }
 
-  #answered(item, xhr) {
-    const body = parse(xhr.responseText);
-    if (xhr.status === 202 && body) {
-      item.job = body.jobs?.[0] ?? body;
-      this.#settle(item, "accepted");
-    } else if (xhr.status >= 400 && xhr.status < 500 && xhr.status !== 429) {
-      item.problem = { code: body?.code, says: body?.detail || body?.title || `The server refused this (${xhr.status}).`, signIn: xhr.status === 401 };
-      this.#settle(item, "refused");
-    } else if ([429, 503].includes(xhr.status) && item.tries < TRIES) {
-      this.#later(item, Math.min(30, Number(xhr.getResponseHeader("Retry-After")) || 2 ** item.tries));
+  async #broke(item, error) {
+    if (item.state !== "uploading") return; // paused or cancelled meanwhile
+    if (error instanceof Lost) {
+      if (await canRead(item)) this.#sleep(item, "lost", Math.min(2 ** item.tries, LONGEST_WAIT_S));
+      else this.#end(item, "refused", "This file was changed or moved while it was sent. Choose it again.");
+    } else if (error.status === 401) {
+      item.state = "signedout";
+      this.#signedOut.add(item);
+    } else if ([404, 410].includes(error.status) && !error.reason && item.note.address) {
+      item.note.forget(); // somebody removed it
+      item.id = null;
+      this.#sleep(item, "lost", 1);
+    } else if (error.status >= 400 && error.status < 500 && !COME_BACK.includes(error.status)) {
+      this.#end(item, "refused", error.message);
+      item.note.forget();
+    } else if (error.status && item.tries < TRIES) {
+      if (error.code === "idempotency_conflict") item.id = null; // what it began was removed
+      item.problem = { says: error.message };
+      this.#sleep(item, error.status === 409 ? "lost" : "held", error.retryAfterS || 2 ** item.tries);
     } else {
-      item.problem = { code: body?.code, says: body?.detail || body?.title || `The server could not take this (${xhr.status}). Try again in a while.` };
-      this.#settle(item, "failed");
+      this.#end(item, "failed", error.message);
     }
   }
 
-  #broken(item) {
-    if (item.tries < TRIES || !navigator.onLine) return this.#later(item, 2 ** Math.min(item.tries, 4));
-    item.problem = { says: "The connection to the server broke. Check the network and try again." };
-    return this.#settle(item, "failed");
-  }
+  #end(item, state, says) { Object.assign(item, { state, problem: { says } }); }
 
-  /** Back into the queue, to be tried again after `wait` seconds or when the network is back. */
-  #later(item, wait) {
-    this.#running.delete(item);
-    Object.assign(item, { state: "offline", sent: 0, rate: 0, xhr: null });
-    this.#queue.unshift(item);
-    item.timer = setTimeout(() => { this.#toWaiting(item); this.#next(); }, wait * 1000);
-    this.onchange(item);
-    this.#next();
-  }
-
-  #settle(item, state) {
-    this.#running.delete(item);
+  #sleep(item, state, s) {
     item.state = state;
-    item.xhr = null;
+    item.tries += 1;
+    const jittered = s * (0.75 + Math.random() / 2); // not all at once, after a restart
+    this.#asleep.set(item, setTimeout(() => this.resume(item), jittered * 1000));
     this.onchange(item);
-    this.#next();
   }
-}
 
-function parse(text) {
-  try { return JSON.parse(text); } catch { return null; }
-}
-
-/** Names may hold half a surrogate pair, which encodeURIComponent throws at. */
-function encodeName(name) {
-  return encodeURIComponent(name.replace(/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, "\ufffd"));
-}
-
-/** crypto.randomUUID exists on https and localhost only; this does on a LAN address too. */
-function randomId() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
+  #over(item) {
+    if (item.state === "cancelled") item.note.remove();
+    if (["accepted", "refused", "cancelled"].includes(item.state)) item.note.release();
+  }
 }

@@ -1,4 +1,4 @@
-// What the pages say about a file or a job, in plain words. Pure functions: no DOM, no network.
+// What the pages say about a file or a job, in plain words. No DOM, no network.
 // templates/card.html and appliance/web/words.py say the same; change them together.
 
 const UNITS = ["bytes", "KB", "MB", "GB", "TB"];
@@ -115,17 +115,26 @@ export function picksOf(job) {
   return { thumb, video, opens: video ?? picture };
 }
 
-/** How an upload is going: "Uploading 43%, 12 MB/s, about 20 s". */
+/** The state to show: one that tries again is still lost until somebody has answered. */
+export const shownState = ({ state, tries, pace }) => (state === "uploading" && tries > 0 && !pace ? "lost" : state);
+
+/** How an upload is going: "Uploading 43%, 12 MB/s, about 20 s left". */
 export function uploadSays(item) {
-  switch (item.state) {
-    case "waiting": return "Waiting for its turn";
+  const { file, note, sent } = item;
+  const kept = note.address && sent ? `, ${bytes(sent)} kept` : "";
+  switch (shownState(item)) {
+    case "waiting": return `Waiting for its turn${kept}`;
     case "uploading": {
-      if (item.sent >= item.file.size) return "Uploaded, being checked and stored";
-      const parts = [`Uploading ${Math.floor((item.sent / item.file.size) * 100)}%`];
-      if (item.rate > 0) parts.push(`${bytes(item.rate)}/s`, roughly((item.file.size - item.sent) / item.rate));
+      if (sent >= file.size) return "Uploaded, being checked and stored";
+      const parts = [`Uploading ${Math.floor((sent / file.size) * 100)}%`];
+      const rate = item.pace?.rate ?? 0;
+      if (rate >= 1) parts.push(`${bytes(rate)}/s`, `${roughly((file.size - sent) / rate)} left`);
       return parts.join(", ");
     }
-    case "offline": return "Waiting for the network";
+    case "paused": return `Paused${kept}`;
+    case "lost": return `Waiting for the ${navigator.onLine ? "server" : "network"}${kept}`;
+    case "held": return `${item.problem.says} Trying again${kept}.`;
+    case "signedout": return `Your session has ended${kept}. Sign in to go on.`;
     case "cancelled": return "Cancelled";
     default: return item.problem?.says ?? "";
   }

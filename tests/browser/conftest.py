@@ -35,6 +35,9 @@ class Visitor:
         self.context = context
         self.page = page
         self.complaints: list[str] = []
+        self.listen(page)
+
+    def listen(self, page: Page) -> None:
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
@@ -54,12 +57,16 @@ async def signed_in(
     context = await browser.new_context(**options)  # type: ignore[arg-type]
     page = await context.new_page()
     visitor = Visitor(served, context, page)
-    await page.goto(f"{served.url}/")
+    await sign_in(page, served.url, secret)
+    return visitor
+
+
+async def sign_in(page: Page, url: str, secret: str) -> None:
+    await page.goto(f"{url}/")
     assert "/signin?next=" in page.url
     await page.get_by_label("API key").fill(secret)
     await page.get_by_role("button", name="Sign in").click()
-    await page.wait_for_url(f"{served.url}/")
-    return visitor
+    await page.wait_for_url(f"{url}/")
 
 
 @pytest.fixture
@@ -70,4 +77,4 @@ async def visitor(serve: Serve, browser: Browser) -> AsyncIterator[Visitor]:
     assert one.complaints == []
 
 
-__all__ = ["Visitor", "signed_in"]
+__all__ = ["Visitor", "sign_in", "signed_in"]
