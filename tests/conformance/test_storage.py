@@ -44,9 +44,11 @@ async def test_nothing_is_visible_before_the_commit(storage: Storage) -> None:
     assert await storage.size(KEY) == 4
 
 
-async def test_what_is_not_committed_is_gone(storage: Storage, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pieces", [1, 3, 40])
+async def test_what_is_not_committed_is_gone(storage: Storage, tmp_path: Path, pieces: int) -> None:
     async with await storage.receive() as incoming:
-        await incoming.write(b"half")
+        for _ in range(pieces):
+            await incoming.write(bytes(200_000))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
