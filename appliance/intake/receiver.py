@@ -120,8 +120,8 @@ class Receiver:
         stored: list[str] = []
         try:
             for (_, incoming), job in zip(received, new_jobs, strict=True):
+                stored.append(job.storage_key)  # also one whose commit is cut off may be there
                 await incoming.commit(job.storage_key)
-                stored.append(job.storage_key)
             earlier = await self._database.write(
                 self._create(new_jobs, contents, owner, options, repeatable)
             )
