@@ -24,7 +24,7 @@ async def see_through(future: asyncio.Future[T]) -> T:
 
 class Steadfast(asyncio.Future[T]):
     """A future that is not cancelled: who awaits it and is cancelled meanwhile hears of that when
-    it is done. The same as `see_through`, for a future of one's own, at a tenth of the price.
+    it is done. The same as `see_through`, for a future of one's own, and cheaper.
     """
 
     def cancel(self, msg: Any | None = None) -> bool:
