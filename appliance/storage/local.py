@@ -115,22 +115,27 @@ class LocalStorage:
     def _path(self, key: str) -> Path:
         return local_files.path_of(self._root, key)
 
-    def _adopt(self, path: Path, key: str) -> Sequence[Path]:
+    def _place(self, path: Path, key: str) -> Sequence[Path]:
+        """Put it in place; what is to be synced then."""
         target = self._path(key)
+        local_files.put_in_place(path, target)
+        return [target, *local_files.directories_of(self._root, target)]
+
+    def _adopt(self, path: Path, key: str) -> Sequence[Path]:
         try:
-            return [target, *local_files.put_in_place(path, target)]
+            return self._place(path, key)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            return self._copy(path, target)
+            return self._copy(path, key)
 
-    def _copy(self, path: Path, target: Path) -> Sequence[Path]:
+    def _copy(self, path: Path, key: str) -> Sequence[Path]:
         """For a source on another file system."""
         temporary = self._incoming / new_id()
         try:
             with path.open("rb") as source, temporary.open("xb") as copy:
                 shutil.copyfileobj(source, copy, READ_BYTES)
-            return [target, *local_files.put_in_place(temporary, target)]
+            return self._place(temporary, key)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -191,7 +196,7 @@ class _LocalIncoming:
     async def commit(self, key: str) -> None:
         await self._block_written()
         with translated(key):
-            await self._storage._commits.commit(lambda: self._put_in_place(key))
+            await self._storage._commits.commit(lambda: self._storage._place(self._complete(), key))
         self._committed = True
 
     async def _block_written(self) -> None:
@@ -222,10 +227,6 @@ class _LocalIncoming:
         self._close()
         assert self._path is not None
         return self._path
-
-    def _put_in_place(self, key: str) -> list[Path]:
-        path, target = self._complete(), self._storage._path(key)
-        return [target, *local_files.put_in_place(path, target)]
 
     def _close(self) -> None:
         if self._descriptor is not None:

@@ -36,7 +36,7 @@ MOST_DIRTY_BYTES = 256 * 1024**2
 _libc = ctypes.CDLL(None, use_errno=True)
 
 Place = Callable[[], Sequence[Path]]
-"""Puts a file where it belongs, on a thread; returns it and the directories that gained a name."""
+"""Puts a file where it belongs, on a thread; returns it and its directories, to be synced."""
 
 
 @dataclass(frozen=True)

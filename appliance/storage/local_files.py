@@ -81,11 +81,17 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def put_in_place(source: Path, target: Path) -> list[Path]:
-    """Rename `source` to `target`; the directories that gained a name by it, to be synced."""
-    gained = [target.parent]
-    while not gained[-1].exists():
-        gained.append(gained[-1].parent)
+def directories_of(root: Path, target: Path) -> list[Path]:
+    """Those between an object and the store's root, to be synced for its name to be durable.
+
+    All of them, also those that were there before: a life that was killed between making and
+    syncing one leaves it there, unsynced. The first below the root is synced when it is made.
+    """
+    return [directory for directory in target.parents if root in directory.parents]
+
+
+def put_in_place(source: Path, target: Path) -> None:
+    """Rename `source` to `target`, not yet synced."""
     while True:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         try:
@@ -95,7 +101,6 @@ def put_in_place(source: Path, target: Path) -> list[Path]:
             if not source.exists():
                 raise
             # Somebody removed the directory, empty until now, under our hands: once more
-    return gained
 
 
 class translated:  # noqa: N801  a context like those of contextlib, at a third of their price

@@ -134,10 +134,10 @@ class LocalPartials:
     def _commit(self, name: str, key: str) -> None:
         path, target = self._path(name), local_files.path_of(self._root, key)
         with local_files.translated(key):
-            if not path.exists() and target.exists():
-                return  # an earlier life came this far
-            local_files.sync(path)
-            for directory in local_files.put_in_place(path, target):
+            if path.exists() or not target.exists():  # else an earlier life came this far
+                local_files.sync(path)
+                local_files.put_in_place(path, target)
+            for directory in local_files.directories_of(self._root, target):
                 local_files.sync(directory)
             local_files.sync(self._folder)
 

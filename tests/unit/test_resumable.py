@@ -32,6 +32,7 @@ from appliance.intake.resumable import Checksum, ResumableUploads
 from appliance.jobs import JobStatus, Scan
 from appliance.notify.announcer import Announcer
 from appliance.queue.table import TableQueue
+from appliance.storage import local_files
 from appliance.storage.local import LocalStorage
 from appliance.uploads import Announced, JobOptions, Resumable
 from tests.clocks import MovedClock
@@ -199,6 +200,22 @@ async def test_a_crash_after_the_last_byte_still_makes_the_job(scene: Scene, at:
     assert job.sha256 == hashlib.sha256(TEXT).hexdigest()
     assert scene.original(upload) == TEXT
     assert await scene.uploads.finish_full() == 0
+
+
+async def test_a_life_that_ended_before_its_syncs_has_them_done_by_the_next(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Directories and names that a killed life left behind are there, but not yet durable."""
+    upload = await scene.create()
+    await scene.append(upload, 0, TEXT[:3000])
+    files = scene.root / "files"
+    original = files / "raw" / upload.id / "a.txt"
+    original.parent.mkdir()
+    (files / "partial" / upload.id).rename(original)
+    synced: list[Path] = []
+    monkeypatch.setattr(local_files, "sync", synced.append)
+    await scene.storage.partials.commit(upload.id, f"raw/{upload.id}/a.txt")
+    assert {original.parent, files / "raw", files / "partial"} <= set(synced)
 
 
 async def test_a_newer_request_takes_over_and_the_older_keeps_what_it_got(scene: Scene) -> None:
