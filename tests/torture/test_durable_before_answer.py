@@ -47,6 +47,32 @@ async def test_uploads_are_durable_when_they_are_answered(
     assert audit.answers == len(ledger.promises) == 4
 
 
+async def test_resumable_uploads_are_durable_as_far_as_their_offset_tells(
+    victim: NewServer, log: Path
+) -> None:
+    server = traced(victim(), log, "--no-workers")
+    await server.start()
+    tus = {"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-stream"}
+    headers = server.headers | tus
+    async with aiohttp.ClientSession(server.url, headers=headers) as session:
+        for first in (b"", b"one "):
+            length = {"Upload-Length": "12"}
+            async with session.post("/files", data=first or None, headers=length) as created:
+                assert created.status == 201
+                where = created.headers["Location"]
+            for offset, piece in enumerate((b"one ", b"two ", b"tre ")):
+                if piece == first:
+                    continue
+                at = {"Upload-Offset": str(4 * offset)}
+                async with session.patch(where, data=piece, headers=at) as appended:
+                    assert appended.status == 204
+    assert await server.end() == 0
+    audit = Audit(server.data_dir, alone=True)
+    audit.read(log)
+    assert audit.findings == []
+    assert (audit.answers, audit.offsets) == (2, 6)
+
+
 async def test_results_are_durable_when_they_are_settled(
     victim: NewServer, ledger: Ledger, chance: random.Random, log: Path
 ) -> None:

@@ -112,7 +112,9 @@ class Audit:
     answers: int = 0
     settlings: int = 0
     shown: int = 0
-    """Answers 202, settling commits and answers that show a COMPLETED job."""
+    offsets: int = 0
+    """Answers that give a job's id, settling commits, answers that show a COMPLETED job, and
+    answers that tell how much of an upload is there."""
 
     def __post_init__(self) -> None:
         self._things: dict[str, Thing] = {}
@@ -182,6 +184,12 @@ class Audit:
             for job_id in set(re.findall(rf'\\"jobId\\":\\"({_ID})\\"', call.arguments)):
                 self.answers += 1
                 self._check_original(job_id)
+        elif re.search(r'"HTTP/1\.1 20[14] .*\\r\\nUpload-Offset: ', call.arguments):
+            self.offsets += 1
+            self._check_partials()
+            for job_id in re.findall(rf"Upload-Job-Id: ({_ID})", call.arguments):
+                self.answers += 1
+                self._check_original(job_id)
         elif r"\"status\":\"COMPLETED\"" in call.arguments:
             self.shown += 1
             for job_id in set(re.findall(rf'\\"jobId\\":\\"({_ID})\\"', call.arguments)):
@@ -193,6 +201,16 @@ class Audit:
         self._check_log(job_id, "was answered")
         if self.alone and not self._thing(self._wal).durable:
             self.findings.append(f"{job_id} was answered before the database was synced")
+
+    def _check_partials(self) -> None:
+        """Of clients that come one after the other."""
+        for path in self._things:
+            if re.fullmatch(rf"{re.escape(self._files)}/partial/{_ID}", path):
+                if not self._things[path].durable:
+                    self.findings.append(
+                        f"an offset was told before {self._short(path)} was synced"
+                    )
+                self._check_names(path, "an offset was told")
 
     def _check_results(self, prefix: str) -> None:
         self._check_files(f"{self._files}/{prefix}".rstrip("/"), f"{prefix} was settled")
