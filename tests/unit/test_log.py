@@ -32,3 +32,16 @@ def test_a_trace_shows_no_local_variables(log_format: str) -> None:
     )
     assert "KeyError: 'missing'" in done.stderr
     assert done.stderr.count("hunter2") == 0
+
+
+def test_a_log_that_cannot_be_written_stops_nobody() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", FAILING + "print('went on')", "console"],
+            stdout=subprocess.PIPE,
+            stderr=full,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.stdout == "went on\n"
