@@ -331,6 +331,7 @@ async def test_what_has_expired_is_410(serve: Serve, monkeypatch: pytest.MonkeyP
     uploads = services_of(served).uploads
     assert uploads is not None
     monkeypatch.setattr(uploads, "_clock", clock)
+    monkeypatch.setattr(uploads._completion, "_clock", clock)
     url = await peer.create()
     part = await peer.create(10, upload_concat="partial")
     await peer.patch(part, 0, TEXT[:10])
