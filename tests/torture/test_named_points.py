@@ -41,7 +41,7 @@ class Case:
 LOST = ("lost", "completed")
 CASES = (
     Case("a piece was written", long=True, recorded=False),
-    Case("before rename", long=True, recorded=False),
+    Case("before rename", recorded=False),
     Case("after rename", recorded=False),
     Case("before fsync", recorded=False),
     Case("after fsync", recorded=False),
