@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import msgspec
 
@@ -39,7 +40,13 @@ def earlier(owner: str, key: str, said: str) -> Transaction[Resumable | None]:
     return upload
 
 
-def digest(kind: Kind, announced: Announced, options: JobOptions, tus_metadata: str | None) -> str:
+def digest(
+    kind: Kind,
+    announced: Announced,
+    options: JobOptions,
+    tus_metadata: str | None,
+    parts: Sequence[str] = (),
+) -> str:
     """Over all that makes two requests to begin an upload the same."""
-    said = msgspec.json.encode([kind, announced, options, tus_metadata])
+    said = msgspec.json.encode([kind, announced, options, tus_metadata, *parts])
     return hashlib.sha256(said).hexdigest()

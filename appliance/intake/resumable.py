@@ -184,14 +184,21 @@ class ResumableUploads:
         *,
         tus_metadata: str | None = None,
         tus_concat: str | None = None,
+        idempotency_key: str | None = None,
     ) -> Appended:
         """Make one upload of several complete partial ones, and a job of that.
 
+        With the `idempotency_key` of an earlier request for the same it is what that has made.
         Raises NotFound for a part that is not there or not the owner's, LengthMismatch for one
         that is not complete, and what `append` raises when the last byte is in.
         """
         if not 1 <= len(parts) <= MAX_PARTS:
             raise BadRequest(f"An upload is joined from 1 to {MAX_PARTS:,} partial ones.")
+        said = beginnings.digest("final", announced, options, tus_metadata, parts)
+        if idempotency_key is not None:  # before the parts, which are gone when they are joined
+            earlier = await self._database.read(beginnings.earlier(owner, idempotency_key, said))
+            if earlier is not None:
+                return await self._joined(_alive(earlier))
         length_bytes = 0
         for part_id in parts:
             part = await self._get(owner, part_id)
@@ -210,10 +217,20 @@ class ResumableUploads:
             parts=tuple(parts),
         )
         await self._partials.create(upload.id)
-        await self._database.write(resumables.create(upload))
+        earlier = await self._database.write(beginnings.create_once(upload, idempotency_key, said))
+        if earlier is not None:  # the same request came at the same time
+            await self._partials.delete(upload.id)
+            return await self._joined(_alive(earlier))
+        return await self._joined(upload)
+
+    async def _joined(self, upload: Resumable) -> Appended:
+        """Of its parts; also when that was begun before, or done."""
         async with self._holding.of(upload.id):
+            upload = await self._get(upload.owner, upload.id)
+            if upload.state != "open" or upload.is_full:
+                return await self._as_it_is(upload)
             try:
-                offset_bytes = await self._partials.join(parts, upload.id)
+                offset_bytes = await self._partials.join(upload.parts, upload.id)
             except ObjectMissing as missing:  # joined, expired or terminated in between
                 await self._completion.end(upload, "terminated")
                 raise NotFound("A part of it is gone.") from missing

@@ -99,7 +99,13 @@ async def create(request: web.Request) -> web.StreamResponse:
     concat = request.headers.get("Upload-Concat", "").strip()
     if concat.startswith("final"):
         joined = await uploads.join(
-            owner, _parts(concat), announced, options, tus_metadata=raw, tus_concat=concat
+            owner,
+            _parts(concat),
+            announced,
+            options,
+            tus_metadata=raw,
+            tus_concat=concat,
+            idempotency_key=repeatable(request).idempotency_key,
         )
         _count(request, joined)
         return _answer(request, joined, status=201, location=True, offset=True)
@@ -111,7 +117,7 @@ async def create(request: web.Request) -> web.StreamResponse:
     if length == 0 and not concat:
         raise EmptyFile("An upload has at least one byte.")
     with_bytes = request.body_exists and request.headers.get("Content-Length") != "0"
-    checksum = _checksum(request)
+    checksum, key = _checksum(request), repeatable(request).idempotency_key
     if with_bytes:
         _check_body(request)
         if length is not None and (request.content_length or 0) > length:
@@ -124,11 +130,13 @@ async def create(request: web.Request) -> web.StreamResponse:
         kind="partial" if concat else "plain",
         tus_metadata=raw,
         tus_concat=concat or None,
-        # With bytes it is not known how far an earlier request with the key has come.
-        idempotency_key=None if with_bytes or length == 0 else repeatable(request).idempotency_key,
+        idempotency_key=key,
     )
     created = Appended(upload)
-    if with_bytes or length == 0:
+    if key is not None:  # perhaps of an earlier request, which has brought some bytes already
+        created = await uploads.look(owner, upload.id, ends_by_length=True)
+    come_bytes = created.upload.offset_bytes
+    if (with_bytes or length == 0) and come_bytes == 0 and created.upload.state == "open":
         try:
             created = await uploads.append(
                 owner,
@@ -139,12 +147,14 @@ async def create(request: web.Request) -> web.StreamResponse:
                 content_bytes=request.content_length,
             )
         except (ApplianceError, ConnectionError):
-            # The client was not told where it is, and cannot go on with it.
-            with suppress(ApplianceError):
-                await uploads.terminate(owner, upload.id)
+            if key is None:  # the client was not told where it is, and cannot go on with it
+                with suppress(ApplianceError):
+                    await uploads.terminate(owner, upload.id)
             raise
-    _count(request, created)
-    return _answer(request, created, status=201, location=True, offset=with_bytes)
+        _count(request, created)
+    response = _answer(request, created, status=201, location=True, offset=with_bytes)
+    bodies.leave(request, response)
+    return response
 
 
 def _count(request: web.Request, appended: Appended) -> None:

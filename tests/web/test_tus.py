@@ -58,6 +58,10 @@ async def job_of(served: Served, answer: Answer) -> Any:
     return job
 
 
+async def job_ids(served: Served) -> list[str]:
+    return [job["jobId"] for job in (await served.json("GET", "/jobs"))["jobs"]]
+
+
 # --- the job ---------------------------------------------------------------------------------
 
 
@@ -155,6 +159,45 @@ async def test_a_creation_with_the_key_of_an_earlier_one_is_that_one(serve: Serv
     assert await peer.offset(url) == 10
     other = await peer.send("POST", peer.url, **told, upload_metadata=metadata(filename="b.txt"))
     is_refusal(other, 409, "idempotency_conflict")
+
+
+async def test_a_creation_with_bytes_and_an_earlier_key_tells_how_far_that_one_is(
+    serve: Serve,
+) -> None:
+    served = await serve()
+    peer = tus(served)
+    told = {"upload_length": len(TEXT), "idempotency_key": "once", "content_type": OCTETS}
+    first = await peer.send("POST", peer.url, TEXT[:10], **told)
+    again = await peer.send("POST", peer.url, TEXT[:10], **told)
+    assert (again.status, peer.location(again)) == (201, peer.location(first))
+    assert first.headers["Upload-Offset"] == again.headers["Upload-Offset"] == "10"
+    done = await peer.patch(peer.location(first), 10, TEXT[10:])
+    again = await peer.send("POST", peer.url, TEXT[:10], **told)
+    assert again.headers["Upload-Job-Id"] == done.headers["Upload-Job-Id"]
+
+
+async def test_many_creations_at_once_with_one_key_make_one_job(serve: Serve) -> None:
+    served = await serve()
+    peer = tus(served)
+    told = {"upload_length": len(TEXT), "idempotency_key": "once", "content_type": OCTETS}
+    await asyncio.gather(*(peer.send("POST", peer.url, TEXT, **told) for _ in range(8)))
+    last = await peer.send("POST", peer.url, TEXT, **told)
+    assert last.headers["Upload-Offset"] == str(len(TEXT))
+    assert await job_ids(served) == [last.headers["Upload-Job-Id"]]
+
+
+async def test_many_joins_at_once_with_one_key_make_one_job(serve: Serve) -> None:
+    served = await serve()
+    peer = tus(served)
+    part = await peer.create(10, upload_concat="partial")
+    await peer.patch(part, 0, TEXT[:10])
+    told = {"upload_concat": f"final;{part}", "idempotency_key": "once"}
+    answers = await asyncio.gather(*(peer.send("POST", peer.url, **told) for _ in range(8)))
+    answers.append(await peer.send("POST", peer.url, **told))  # its part is gone by now
+    (job_id,) = await job_ids(served)
+    assert {(answer.status, answer.headers["Upload-Job-Id"]) for answer in answers} == {
+        (201, job_id)
+    }
 
 
 async def test_what_came_and_what_was_refused_is_counted(serve: Serve) -> None:
