@@ -4,16 +4,27 @@ of a machine share."""
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
-from appliance.processors.protocol import Order, Reporter
+import msgspec
+
+from appliance.processors.protocol import Reporter, Task
+
+
+class Options(msgspec.Struct):
+    """None."""
 
 
 class IdleProcessor:
+    name = "idle"
+    version = "1"
+    content_types = ("*/*",)
+    options = Options
+    reads: tuple[str, ...] = ()
+
     def warm(self) -> None: ...
 
-    def process(self, order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    def process(self, task: Task[Options], report: Reporter) -> dict[str, Any]:
         return {"beganS": time.monotonic()}
 
 

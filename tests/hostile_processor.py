@@ -15,9 +15,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from appliance.errors import CorruptFile, ProcessingError
 from appliance.processors.child import REPORTS_FD
-from appliance.processors.protocol import Order, Reporter
+from appliance.processors.protocol import Reporter, Task
 
 
 class Unheard(ProcessingError):
@@ -27,14 +29,14 @@ class Unheard(ProcessingError):
     permanent = True
 
 
-def succeed(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def succeed(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     report.progress(0.5, "half")
     (output_dir / "text.txt").write_text("hello")
     report.output("text.txt", "text/plain")
     return {"words": 1}
 
 
-def tell(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def tell(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     """What the child finds around itself."""
     return {
         "environ": Path("/proc/self/environ").read_text(),
@@ -46,98 +48,98 @@ def tell(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
     }
 
 
-def report_much(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def report_much(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     for number in range(1000):
         report.progress(number / 1000, "first" if number < 500 else "second")
     return {}
 
 
-def report_nan(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def report_nan(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     report.progress(float("nan"), "nan\x1b[2J")
     return {}
 
 
-def say_corrupt(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def say_corrupt(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     report.progress(0.1, "reading")
     sys.stderr.write("parser: bad \x1b[31mmarker\n")
     raise CorruptFile("The picture ends in the middle\x1b[2J")
 
 
-def say_unheard(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def say_unheard(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     raise Unheard("of")
 
 
-def fail(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def fail(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     raise KeyError("a bug")
 
 
-def leave_with_3(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def leave_with_3(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     os._exit(3)
 
 
-def leave_with_0(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def leave_with_0(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     os._exit(0)
 
 
-def system_exit(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def system_exit(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     sys.exit(0)
 
 
-def segfault(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def segfault(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     ctypes.string_at(0)
     raise AssertionError
 
 
-def hang(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def hang(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     report.progress(0.1, "hanging")
     while True:
         signal.pause()
 
 
-def ignore_signals(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def ignore_signals(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_IGN)
-    return hang(order, output_dir, report)
+    return hang(task, output_dir, report)
 
 
-def close_reports(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def close_reports(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     os.close(REPORTS_FD)
     while True:
         signal.pause()
 
 
-def never_end(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def never_end(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     while True:
         report.progress(0.5, "going on")
         time.sleep(0.02)
 
 
-def burn(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def burn(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     while True:
         pass
 
 
-def linger(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def linger(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     """A grandchild that keeps the pipe, and one that leaves the group and the session."""
     subprocess.Popen(["/bin/sleep", "1000"], pass_fds=(REPORTS_FD,))
     subprocess.Popen(["/bin/sleep", "1000"], pass_fds=(REPORTS_FD,), start_new_session=True)
     return {}
 
 
-def flood_memory(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def flood_memory(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     report.progress(0.1, "flooding")
     hoard = []
     while True:
         hoard.append([bytes(50_000) for _ in range(20)])
 
 
-def flood_disk(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def flood_disk(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     with (output_dir / "text.txt").open("wb") as file:
         while True:
             file.write(bytes(1_000_000))
 
 
-def flood_files(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def flood_files(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     """Many files, each below the limit of one."""
     number = 0
     while True:
@@ -146,92 +148,102 @@ def flood_files(order: Order, output_dir: Path, report: Reporter) -> dict[str, A
         report.progress(0.5, "flooding")
 
 
-def come_back_later(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def come_back_later(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     raise ProcessingError("The service it needs is busy", retry_after_s=60.0)
 
 
-def flood_disk_by_signal(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def flood_disk_by_signal(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    return flood_disk(order, output_dir, report)
+    return flood_disk(task, output_dir, report)
 
 
-def flood_reports(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def flood_reports(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     while True:
         os.write(REPORTS_FD, b'{"type":"progress","fraction":0.5,"step":"x"}\n' * 50)
 
 
-def flood_outputs(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def flood_outputs(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     number = 0
     while True:
         number += 1
         report.output(f"{number}.txt", "text/plain")
 
 
-def flood_stderr(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def flood_stderr(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     for _ in range(8):
         os.write(2, b"x" * 1_000_000)
     os.write(2, b"\nthe last \xff\x00 words\n")
     return {}
 
 
-def endless_line(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def endless_line(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     while True:
         os.write(REPORTS_FD, b"x" * 65_536)
 
 
-def babble(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def babble(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     os.write(REPORTS_FD, b'{"type":"order"}\n')
     return {}
 
 
-def nest(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def nest(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     os.write(REPORTS_FD, b'{"type":"done","facts":{"a":' + b"[" * 100_000 + b"\n")
     return {}
 
 
-def say_done_twice(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def say_done_twice(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     os.write(REPORTS_FD, b'{"type":"done","facts":{}}\n')
     return {}
 
 
-def say_done_and_crash(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def say_done_and_crash(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     os.write(REPORTS_FD, b'{"type":"done","facts":{}}\n')
     os.abort()
 
 
-def tell_too_much(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def tell_too_much(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     return {"text": "x" * 300_000}
 
 
-def leave_links(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def leave_links(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     (output_dir / "text.txt").symlink_to("/etc/passwd")
     report.output("text.txt", "text/plain")
     return {}
 
 
-def kill_nursery(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def kill_nursery(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     report.progress(0.1, f"pid {os.getpid()}")
     os.kill(os.getppid(), signal.SIGKILL)
     while True:
         signal.pause()
 
 
-def stop_nursery(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def stop_nursery(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     os.kill(os.getppid(), signal.SIGSTOP)
-    return hang(order, output_dir, report)
+    return hang(task, output_dir, report)
 
 
-def be_killed(order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+def be_killed(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
 
 
+class Options(msgspec.Struct):
+    """None."""
+
+
 class HostileProcessor:
+    name = "hostile"
+    version = "1"
+    content_types = ("*/*",)
+    options = Options
+    reads: tuple[str, ...] = ()
+
     def warm(self) -> None:
         pass
 
-    def process(self, order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
-        facts: dict[str, Any] = globals()[Path(order.input_path).name](order, output_dir, report)
+    def process(self, task: Task[Options], report: Reporter) -> dict[str, Any]:
+        facts: dict[str, Any] = globals()[task.input_path.name](task, task.output_dir, report)
         return facts
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from appliance.processors.protocol import Limits, Order, Processor
+import msgspec
 
-NO_LIMITS = Limits(memory_bytes=1 << 40, cpu_s=600, file_bytes=1 << 40, wall_s=600, idle_s=600)
+from appliance.processors.protocol import Processor, Task
 
 
 @dataclass
@@ -47,7 +47,16 @@ class Outcome:
         return self.folder / name
 
 
-def process(processor: Processor, data: bytes, content_type: str, tmp_path: Path) -> Outcome:
+def task(
+    processor: Processor[Any], source: Path, folder: Path, content_type: str, **options: Any
+) -> Task[Any]:
+    """`options` as they would stand in a preset."""
+    return Task(source, folder, content_type, msgspec.convert(options, processor.options))
+
+
+def process(
+    processor: Processor[Any], data: bytes, content_type: str, tmp_path: Path, **options: Any
+) -> Outcome:
     """What `processor` makes of `data`; checks what must hold for every good attempt."""
     source, folder = tmp_path / "input", tmp_path / "output"
     source.write_bytes(data)
@@ -55,8 +64,9 @@ def process(processor: Processor, data: bytes, content_type: str, tmp_path: Path
     for old in folder.iterdir():
         old.unlink()
     outcome = Outcome(folder)
-    order = Order("job-1", str(source), str(folder), content_type, NO_LIMITS)
-    outcome.facts = processor.process(order, folder, outcome)
+    outcome.facts = processor.process(
+        task(processor, source, folder, content_type, **options), outcome
+    )
     assert source.read_bytes() == data, "the input was changed"
     assert {path.name for path in folder.iterdir()} == set(outcome.outputs)
     assert outcome.fractions == sorted(outcome.fractions)

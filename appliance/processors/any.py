@@ -10,8 +10,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from appliance.processors.pace import Pace
-from appliance.processors.protocol import Order, Reporter
+from appliance.processors.protocol import Reporter, Task
 
 BLOCK_BYTES = 1024 * 1024
 
@@ -24,8 +26,18 @@ BYTE_ORDER_MARKS = (
 )
 
 
+class AnyOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a preset may say in its table `[any]`."""
+
+
 class AnyProcessor:
     """See `protocol.Processor`."""
+
+    name = "any"
+    version = "1"
+    content_types = ("*/*",)
+    options = AnyOptions
+    reads: tuple[str, ...] = ()
 
     def warm(self) -> None:
         """Hash and decode nothing, so that the codecs are loaded."""
@@ -33,20 +45,20 @@ class AnyProcessor:
         for encoding in ("utf-8", "utf-8-sig", "utf-16", "latin-1"):
             codecs.getincrementaldecoder(encoding)("replace").decode(b"", final=True)
 
-    def process(self, order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    def process(self, task: Task[AnyOptions], report: Reporter) -> dict[str, Any]:
         """Facts: digest (`sha256:` and hex), sizeBytes; for text also lineCount and encoding.
 
         Result for text: `preview.txt`, its first 4 KiB in UTF-8. An OSError is not the file's
         fault: it cannot be broken, only unreadable.
         """
-        path = Path(order.input_path)
+        path = task.input_path
         report.progress(0.0, "reading")
-        text = _Text() if order.content_type.startswith("text/") else None
+        text = _Text() if task.content_type.startswith("text/") else None
         facts = _read_through(path, text, Pace(report, 0.0, 0.99))
         if text is None:
             return facts
         if text.preview:
-            preview = output_dir / "preview.txt"
+            preview = task.output_dir / "preview.txt"
             preview.write_text(text.preview, encoding="utf-8", newline="")
             report.output(preview.name, "text/plain")
         return facts | {"lineCount": text.line_count, "encoding": text.encoding}

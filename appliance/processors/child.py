@@ -20,7 +20,7 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -35,6 +35,7 @@ from appliance.processors.protocol import (
     Processor,
     Progress,
     Report,
+    Task,
 )
 
 REPORTS_FD = 3
@@ -50,7 +51,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def live(
     order: Order,
-    processor: Processor,
+    processor: Processor[Any],
     *,
     reports_fd: int,
     stderr_fd: int,
@@ -126,10 +127,16 @@ def _lower(kind: int, soft: int, hard: int | None = None) -> None:
     resource.setrlimit(kind, (min(soft, ceiling), min(soft if hard is None else hard, ceiling)))
 
 
-def _work(order: Order, processor: Processor, reporter: PipeReporter) -> Done | Failed:
+def _work(order: Order, processor: Processor[Any], reporter: PipeReporter) -> Done | Failed:
     conclusion: Done | Failed
     try:
-        conclusion = Done(facts=processor.process(order, Path(order.output_dir), reporter))
+        task = Task(
+            input_path=Path(order.input_path),
+            output_dir=Path(order.output_dir),
+            content_type=order.content_type,
+            options=msgspec.convert(order.options, processor.options),
+        )
+        conclusion = Done(facts=processor.process(task, reporter))
         reporter.send(conclusion)
         return conclusion
     except MemoryError as error:

@@ -19,6 +19,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec
 import pillow_heif
 from PIL import (  # noqa: F401  (each plug-in registers its format)
     AvifImagePlugin,
@@ -37,7 +38,7 @@ from appliance.errors import LimitExceeded, UnsupportedFile
 from appliance.processors import limits, thumbhash
 from appliance.processors.faults import blaming_the_file
 from appliance.processors.pictures import THUMBNAIL, copy_webp, fit, fitted, save_webp
-from appliance.processors.protocol import Order, Reporter
+from appliance.processors.protocol import Reporter, Task
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow warns before it refuses; `limits` refuses at once
 
@@ -74,8 +75,18 @@ UPRIGHT = {
 ORIENTATION_TAG = 0x0112
 
 
+class ImageOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a preset may say in its table `[image]`."""
+
+
 class ImageProcessor:
     """See `protocol.Processor`."""
+
+    name = "image"
+    version = "1"
+    content_types = tuple(FORMATS)
+    options = ImageOptions
+    reads: tuple[str, ...] = ()
 
     def warm(self) -> None:
         """Decode one tiny picture of each format and encode a WebP."""
@@ -89,14 +100,14 @@ class ImageProcessor:
         _to_srgb(tiny, _SRGB.tobytes())
         _impression(tiny)
 
-    def process(self, order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    def process(self, task: Task[ImageOptions], report: Reporter) -> dict[str, Any]:
         """Facts: width, height (as shown), format, mode, frames, hasAlpha, dominantColor
         (`#rrggbb`), thumbhash (base64). Raises CorruptFile, UnsupportedFile, LimitExceeded."""
         with warnings.catch_warnings(), blaming_the_file("picture"):
             warnings.simplefilter("ignore")  # Pillow's doubts about metadata that we drop
             report.progress(0.0, "reading")
-            with Path(order.input_path).open("rb") as file:
-                source = _open(file, order.content_type)
+            with task.input_path.open("rb") as file:
+                source = _open(file, task.content_type)
                 facts = _describe(source)
                 report.progress(0.05, "decoding")
                 _decode(source)
@@ -105,7 +116,7 @@ class ImageProcessor:
                 picture = fit(_plain(source), RESULTS[0][1])
             report.progress(0.5, "converting colours")
             picture = _to_srgb(_upright(picture, orientation), profile)
-            picture = _save_results(picture, output_dir, report)
+            picture = _save_results(picture, task.output_dir, report)
             report.progress(0.99, "describing")
             return _as_shown(facts, orientation) | _impression(picture)
 

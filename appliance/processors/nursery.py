@@ -26,13 +26,17 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from appliance.processors import child
 from appliance.processors.protocol import (
     MAX_CONTROL_BYTES,
+    Check,
+    Checked,
     ControlMessage,
+    Description,
     Exited,
     Kill,
     NurseryEvent,
@@ -63,7 +67,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class Nursery:
-    def __init__(self, control: socket.socket, processor: Processor) -> None:
+    def __init__(self, control: socket.socket, processor: Processor[Any]) -> None:
         self._control = control
         self._processor = processor
         self._running: dict[int, str] = {}
@@ -82,7 +86,7 @@ class Nursery:
         poll.register(self._control, select.POLLIN)
         poll.register(woken, select.POLLIN)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._send(Ready(pid=os.getpid()))
+            self._send(Ready(os.getpid(), _described(self._processor)))
             while True:
                 ready = {fd for fd, _event in poll.poll()}
                 if woken.fileno() in ready:
@@ -112,6 +116,8 @@ class Nursery:
             case Order() as order:
                 reports_fd, stderr_fd = descriptors
                 self._start(order, reports_fd, stderr_fd)
+            case Check(preset=preset, options=options):
+                self._send(Checked(preset, _fault(options, self._processor.options)))
             case Kill(attempt_id=attempt_id):
                 for pid, running_id in self._running.items():
                     if running_id == attempt_id:
@@ -195,13 +201,25 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def load(name: str) -> Processor:
+def _described(processor: Processor[Any]) -> Description:
+    return Description(processor.name, processor.version, processor.content_types)
+
+
+def _fault(options: dict[str, Any], known: type[msgspec.Struct]) -> str | None:
+    try:
+        msgspec.convert(options, known)
+    except msgspec.ValidationError as error:
+        return str(error)
+    return None
+
+
+def load(name: str) -> Processor[Any]:
     module, _, attribute = PROCESSORS.get(name, name).partition(":")
-    processor: Processor = getattr(importlib.import_module(module), attribute or "PROCESSOR")
+    processor: Processor[Any] = getattr(importlib.import_module(module), attribute or "PROCESSOR")
     return processor
 
 
-def warm(processor: Processor) -> None:
+def warm(processor: Processor[Any]) -> None:
     """Raises RuntimeError when threads are left: a fork would copy their locks, held for ever."""
     processor.warm()
     threads = len(list(Path("/proc/self/task").iterdir()))

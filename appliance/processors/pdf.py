@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec
 import pypdfium2 as pdfium
 from PIL import Image
 from pypdfium2 import raw
@@ -29,7 +30,7 @@ from appliance.processors import limits
 from appliance.processors.faults import blaming_the_file
 from appliance.processors.pace import INTERVAL_S, Pace
 from appliance.processors.pictures import THUMBNAIL, fit, save_webp
-from appliance.processors.protocol import Order, Reporter
+from appliance.processors.protocol import Reporter, Task
 
 PAGE_EDGE_PX = 1280
 
@@ -39,8 +40,18 @@ FIELDS = ("Title", "Author", "Subject", "Creator", "Producer")
 PAGE_BREAK = "\f"
 
 
+class PdfOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a preset may say in its table `[pdf]`."""
+
+
 class PdfProcessor:
     """See `protocol.Processor`."""
+
+    name = "pdf"
+    version = "1"
+    content_types = ("application/pdf",)
+    options = PdfOptions
+    reads: tuple[str, ...] = ()
 
     def warm(self) -> None:
         """Draw a page with text and read it back."""
@@ -49,7 +60,7 @@ class PdfProcessor:
             picture.save(io.BytesIO(), "WEBP", method=0)
             _text_of_page(document, 0)
 
-    def process(self, order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    def process(self, task: Task[PdfOptions], report: Reporter) -> dict[str, Any]:
         """Facts: pageCount, title, author, subject, creator, producer (null where the document
         is silent), createdAt (RFC 3339), pdfVersion, pagesRendered, pagesIncomplete (drawn in
         part, because they took too long), textChars, textTruncated.
@@ -57,12 +68,12 @@ class PdfProcessor:
         Results: `page-1.webp` to `page-5.webp`, `thumbnail.webp`, and `text.txt` unless there
         is no text. Raises CorruptFile, EncryptedFile, UnsupportedFile, LimitExceeded.
         """
-        if order.content_type != "application/pdf":
-            raise UnsupportedFile(f"Documents of type {order.content_type} are not supported.")
-        with blaming_the_file("PDF"), _opened(Path(order.input_path), report) as document:
+        if task.content_type != "application/pdf":
+            raise UnsupportedFile(f"Documents of type {task.content_type} are not supported.")
+        with blaming_the_file("PDF"), _opened(task.input_path, report) as document:
             facts = _describe(document)
-            facts |= _draw_pages(document, output_dir, report)
-            facts |= _extract_text(document, output_dir, report)
+            facts |= _draw_pages(document, task.output_dir, report)
+            facts |= _extract_text(document, task.output_dir, report)
             return facts
 
 

@@ -14,10 +14,14 @@ nothing in it that he can check, and bounds its length.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
+
+OptionsT = TypeVar("OptionsT", bound=msgspec.Struct)
+"""The options of one processor."""
 
 MAX_CONTROL_BYTES = 64 * 1024
 """The largest control message; a packet is received whole or not at all."""
@@ -53,6 +57,15 @@ class Order(msgspec.Struct, frozen=True, tag="order"):
     content_type: str
     """As the server found it in the leading bytes: the format to force, not a hint."""
     limits: Limits
+    options: dict[str, Any] = {}
+    """What the job's preset says to this processor: its table in the preset's TOML."""
+
+
+class Check(msgspec.Struct, frozen=True, tag="check"):
+    """Ask whether a preset's table would be understood. Answered by one Checked."""
+
+    preset: str
+    options: dict[str, Any]
 
 
 class Kill(msgspec.Struct, frozen=True, tag="kill"):
@@ -61,10 +74,31 @@ class Kill(msgspec.Struct, frozen=True, tag="kill"):
     attempt_id: str
 
 
+class Description(msgspec.Struct, frozen=True):
+    """What a processor says of itself."""
+
+    name: str
+    """Of its table in a preset."""
+    version: str
+    """Changes when the same file and options would give other results."""
+    content_types: tuple[str, ...]
+    """Which files it takes, as the server recognises them; `text/*` and `*/*` are patterns."""
+
+
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The nursery is warm and takes orders."""
 
     pid: int
+    processor: Description
+    layers: dict[str, str] = {}
+    """The layers of the sandbox by name: empty text where the layer holds, for a child tried the
+    forbidden act and was refused; else why it does not."""
+
+
+class Checked(msgspec.Struct, frozen=True, tag="checked"):
+    preset: str
+    fault: str | None
+    """What is wrong with the options, and where; None when they are good."""
 
 
 class Started(msgspec.Struct, frozen=True, tag="started"):
@@ -119,8 +153,8 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """How long the next attempt should wait, where the processor knows."""
 
 
-ControlMessage = Order | Kill
-NurseryEvent = Ready | Started | Exited
+ControlMessage = Order | Check | Kill
+NurseryEvent = Ready | Checked | Started | Exited
 Report = Progress | Output | Done | Failed
 
 
@@ -139,21 +173,49 @@ class Reporter(Protocol):
     ) -> None: ...
 
 
-class Processor(Protocol):
-    """Media work of one kind: a file in, files and facts out."""
+@dataclass(frozen=True)
+class Task(Generic[OptionsT]):
+    """What a processor is asked to do: one file, and what to make of it."""
+
+    input_path: Path
+    """Only ever read."""
+    output_dir: Path
+    """Empty; results are written here, flat."""
+    content_type: str
+    """As the server found it in the leading bytes: the format to force, not a hint."""
+    options: OptionsT
+
+
+class Processor(Protocol[OptionsT]):
+    """Media work of one kind: a file in, files and facts out.
+
+    Found through the entry-point group `appliance.processors`, the built-in ones too.
+    """
+
+    name: str
+    version: str
+    content_types: tuple[str, ...]
+    """These three: see Description."""
+    options: type[OptionsT]
+    """What a preset may say. Every field has a default: an empty table is good."""
+    reads: tuple[str, ...]
+    """Folders of the system that the work has to read beside the input: fonts, models. The
+    libraries that Python imports from are readable anyway."""
 
     def warm(self) -> None:
-        """Load everything and decode one tiny file of each kind, so that a fork has it all.
+        """Load everything and decode one tiny file of each kind, so that a fork has it all: in a
+        child no library can be loaded any more.
 
         Runs once, in the nursery. Must leave the process with a single thread.
         """
         ...
 
-    def process(self, order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
-        """Work on `order.input_path` and return the facts for the job's `result`.
+    def process(self, task: Task[OptionsT], report: Reporter) -> dict[str, Any]:
+        """Work on `task.input_path` and return the facts for the job's `result`.
 
         Runs in a child that does nothing else and ends afterwards. Results are written to
-        `output_dir` and each is reported when it is complete. Raises a `ProcessingError`
-        with `permanent` set for a fault of the file; any other exception is a retry.
+        `task.output_dir` and each is reported when it is complete, and never touched again: the
+        owner may see it from then on. Raises a `ProcessingError` with `permanent` set for a
+        fault of the file; any other exception is a retry.
         """
         ...

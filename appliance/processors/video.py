@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 import av
+import msgspec
 from av.audio.stream import AudioStream
 from av.container.input import InputContainer
 from av.stream import Disposition
@@ -34,7 +35,7 @@ from appliance.processors.faults import blaming_the_file
 from appliance.processors.frames import Finisher, display_size, reading, rotation
 from appliance.processors.pace import Pace
 from appliance.processors.pictures import THUMBNAIL, fit, fitted, save_webp
-from appliance.processors.protocol import Order, Reporter
+from appliance.processors.protocol import Reporter, Task
 from appliance.processors.transcode import Transcode, fitted_720p
 
 DEMUXERS = {
@@ -84,14 +85,24 @@ SEARCHED_FRAMES, SEARCH_STRIDE = 250, 25
 """Ten seconds at most, from one key frame to the next (x264's default), a look each second."""
 
 
+class VideoOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a preset may say in its table `[video]`."""
+
+
 class VideoProcessor:
     """See `protocol.Processor`."""
+
+    name = "video"
+    version = "1"
+    content_types = tuple(DEMUXERS)
+    options = VideoOptions
+    reads: tuple[str, ...] = ()
 
     def warm(self) -> None:
         """Encode a few frames and take them through the whole way, in memory where possible."""
         _warm()
 
-    def process(self, order: Order, output_dir: Path, report: Reporter) -> dict[str, Any]:
+    def process(self, task: Task[VideoOptions], report: Reporter) -> dict[str, Any]:
         """Facts: durationS, width, height (as shown), rotation (degrees clockwise that were
         applied), frameRate, videoCodec, audioCodec, hasAudio, bitRate (bits per second),
         damagedPackets.
@@ -99,9 +110,9 @@ class VideoProcessor:
         Results: `poster.webp` and `thumbnail.webp`, at once, then `video-720p.mp4`.
         Raises CorruptFile, UnsupportedFile, LimitExceeded.
         """
-        with blaming_the_file("video"), Path(order.input_path).open("rb") as file:
+        with blaming_the_file("video"), task.input_path.open("rb") as file:
             report.progress(0.0, "reading")
-            demuxer = _demuxer(order.content_type)
+            demuxer = _demuxer(task.content_type)
             if is_cut_off(file, demuxer):
                 raise CorruptFile("This video is incomplete: its end is missing. Upload it again.")
             with _opened(file, demuxer) as source:
@@ -109,9 +120,9 @@ class VideoProcessor:
                 report.progress(0.01, "choosing a poster")
                 frame, poster = _poster(source)
                 facts |= _describe_frame(frame, _video(source))
-            _save_poster(poster, output_dir, report)
+            _save_poster(poster, task.output_dir, report)
             with _opened(file, demuxer) as source:
-                facts |= _transcode(source, frame, facts["durationS"], output_dir, report)
+                facts |= _transcode(source, frame, facts["durationS"], task.output_dir, report)
             return facts
 
 

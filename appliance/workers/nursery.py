@@ -18,11 +18,12 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from appliance.errors import NurseryUnavailable, ProcessingError
-from appliance.processors.protocol import Exited, Order
+from appliance.processors.protocol import Exited, Order, Ready
 from appliance.workers.outcome import (
     STDERR_TAIL_CHARACTERS,
     Outcome,
@@ -69,6 +70,19 @@ class Nursery:
         if self._ready is None or not self._ready.done():
             return None
         return self._ready.result().process.pid
+
+    @property
+    def said(self) -> Ready | None:
+        """What the nursery says of its processor and its sandbox; None before the first start."""
+        return None if self._program is None else self._program.said
+
+    async def check(self, preset: str, options: dict[str, Any]) -> str | None:
+        """What is wrong with a preset's options for this processor, in words; None when they are
+        good. Raises NurseryUnavailable."""
+        while True:
+            program = await self._get_ready()
+            with contextlib.suppress(ProgramLost):
+                return await program.check(preset, options)
 
     async def start(self) -> None:
         """Return when the nursery is ready. Raises NurseryUnavailable when it does not get so."""

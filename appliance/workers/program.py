@@ -15,12 +15,15 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from appliance.errors import ChildCrashed, ChildTimedOut, ProcessingError
 from appliance.processors.protocol import (
     MAX_CONTROL_BYTES,
+    Check,
+    Checked,
     ControlMessage,
     Exited,
     Kill,
@@ -113,6 +116,9 @@ class Program:
         self.lost = asyncio.Event()
         self._on_lost = on_lost
         self._running: dict[str, _Running] = {}
+        self.said: Ready | None = None
+        """What it says of its processor and of the sandbox, once it is ready."""
+        self._checks: dict[str, asyncio.Future[str | None]] = {}
         self._control = control
         self._control.setblocking(False)
         asyncio.get_running_loop().add_reader(control, self._receive)
@@ -156,6 +162,20 @@ class Program:
             lost = ChildCrashed("The process ended together with the one that had started it")
             return fault or lost, Exited(order.attempt_id, None, None, 0.0, 0)
         return fault, running.exited
+
+    async def check(self, preset: str, options: dict[str, Any]) -> str | None:
+        """What is wrong with a preset's options for this processor. Raises ProgramLost."""
+        if self.lost.is_set():
+            raise ProgramLost
+        answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._checks[preset] = answer
+        try:
+            self._send(Check(preset, options))
+            async with asyncio.timeout(FORK_S):
+                return await answer
+        except (OSError, TimeoutError) as error:
+            self.lose()
+            raise ProgramLost from error
 
     def _give(self, order: Order, reports_fd: int, stderr_fd: int) -> _Running:
         if self.lost.is_set():
@@ -211,10 +231,13 @@ class Program:
                 return
             self._obey(_decoder.decode(packet))
 
-    def _obey(self, event: Ready | Started | Exited) -> None:
+    def _obey(self, event: NurseryEvent) -> None:
         match event:
             case Ready():
+                self.said = event
                 self.ready.set()
+            case Checked(preset=preset, fault=fault):
+                self._checks.pop(preset).set_result(fault)
             case Started(attempt_id=attempt_id, pid=pid):
                 running = self._running[attempt_id]
                 running.pid = pid
@@ -239,6 +262,10 @@ class Program:
                     os.killpg(running.pid, signal.SIGKILL)
             running.settle()
         self._running.clear()
+        for check in self._checks.values():
+            if not check.done():
+                check.set_exception(ProgramLost())
+        self._checks.clear()
         self._let_go()
 
     def _kill(self) -> None:

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from appliance.processors import any as any_processor
 from appliance.processors.any import PROCESSOR
-from appliance.processors.protocol import Order
-from tests.processing import NO_LIMITS, Outcome, after_warm_up, process
+from tests.processing import Outcome, after_warm_up, process, task
 
 
 def run(data: bytes, tmp_path: Path, content_type: str = "text/plain") -> Outcome:
@@ -76,9 +75,9 @@ def test_any_bytes_may_be_called_text(data: bytes, tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_not_a_corrupt_one(tmp_path: Path) -> None:
-    order = Order("job-1", str(tmp_path / "none"), str(tmp_path), "text/plain", NO_LIMITS)
+    asked = task(PROCESSOR, tmp_path / "none", tmp_path, "text/plain")
     with pytest.raises(FileNotFoundError):
-        PROCESSOR.process(order, tmp_path, Outcome(tmp_path))
+        PROCESSOR.process(asked, Outcome(tmp_path))
 
 
 def test_warm_up_loads_no_media_library() -> None:

@@ -18,9 +18,8 @@ from appliance.processors import limits, thumbhash
 from appliance.processors.faults import blaming_the_file
 from appliance.processors.image import PROCESSOR
 from appliance.processors.pictures import fitted
-from appliance.processors.protocol import Order
 from tests import media
-from tests.processing import NO_LIMITS, Outcome, after_warm_up, process
+from tests.processing import Outcome, after_warm_up, process, task
 
 RESULTS = ("web-2048.webp", "web-1280.webp", "thumbnail.webp")
 
@@ -435,9 +434,9 @@ def test_a_full_disk_is_not_the_picture_s_fault(tmp_path: Path) -> None:
     source.write_bytes(media.jpeg())
     folder.mkdir()
     (folder / "web-2048.webp").symlink_to("/dev/full")
-    order = Order("job-1", str(source), str(folder), "image/jpeg", NO_LIMITS)
+    asked = task(PROCESSOR, source, folder, "image/jpeg")
     with pytest.raises(OSError, match="No space left") as caught:
-        PROCESSOR.process(order, folder, Outcome(folder))
+        PROCESSOR.process(asked, Outcome(folder))
     assert caught.value.errno == errno.ENOSPC
 
 

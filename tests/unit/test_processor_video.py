@@ -23,11 +23,10 @@ from appliance.processors import limits
 from appliance.processors.ahead import ahead
 from appliance.processors.containers import _ebml_size, is_cut_off
 from appliance.processors.frames import reading
-from appliance.processors.protocol import Order
 from appliance.processors.transcode import fitted_720p
 from appliance.processors.video import PROCESSOR, _opened, _refuse
 from tests import media
-from tests.processing import NO_LIMITS, Outcome, after_warm_up, process
+from tests.processing import Outcome, after_warm_up, process, task
 
 FILM = "video-720p.mp4"
 
@@ -497,9 +496,9 @@ def test_a_full_disk_is_not_the_video_s_fault(tmp_path: Path) -> None:
     source.write_bytes(media.mp4())
     folder.mkdir()
     (folder / FILM).symlink_to("/dev/full")
-    order = Order("job-1", str(source), str(folder), "video/mp4", NO_LIMITS)
+    asked = task(PROCESSOR, source, folder, "video/mp4")
     with pytest.raises(OSError, match="No space left") as caught:
-        PROCESSOR.process(order, folder, Outcome(folder))
+        PROCESSOR.process(asked, Outcome(folder))
     assert caught.value.errno == errno.ENOSPC
     assert threading.active_count() == 1
 
