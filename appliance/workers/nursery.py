@@ -23,7 +23,9 @@ from typing import Any
 import structlog
 
 from appliance.errors import NurseryUnavailable, ProcessingError
+from appliance.jobs import JobType
 from appliance.processors.protocol import Exited, Order, Ready
+from appliance.workers.entry_points import built_in
 from appliance.workers.outcome import (
     STDERR_TAIL_CHARACTERS,
     Outcome,
@@ -42,27 +44,31 @@ log = structlog.get_logger()
 
 
 class Nursery:
-    """Forks children for attempts of one job type, as many at a time as `run` is called."""
+    """Forks children for attempts of one processor, as many at a time as `run` is called."""
 
     def __init__(
         self,
-        job_type: str,
+        name: str,
         *,
         scratch_dir: Path,
         processor: str | None = None,
         ready_timeout_s: float = 30.0,
     ) -> None:
-        """`scratch_dir` holds the children's stderr, in files without a name.
-        `processor` is a `module:attribute` to take instead of the job type's own."""
-        self.job_type = job_type
-        self._name = processor or job_type
+        """`name` is a job type, or that of a plug-in. `scratch_dir` holds the children's stderr,
+        in files without a name. `processor` is the `module:attribute` of a Processor; a job type
+        has one of its own. Raises ConfigurationError when that is not installed."""
+        self.name = name
+        self._processor = processor or built_in(JobType(name))
         self._scratch_dir = scratch_dir
         self._ready_timeout_s = ready_timeout_s
         self._ready: asyncio.Future[Program] | None = None
         """Of the present program; another one as soon as that is lost."""
         self._program: Program | None = None
         """The present or last one, ready or not."""
+        self._said: Ready | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._lost_at = 0.0
+        """When the last program was lost, on the loop's clock."""
 
     @property
     def pid(self) -> int | None:
@@ -73,8 +79,17 @@ class Nursery:
 
     @property
     def said(self) -> Ready | None:
-        """What the nursery says of its processor and its sandbox; None before the first start."""
-        return None if self._program is None else self._program.said
+        """What the nursery says of its processor and its sandbox, or said when it was up last;
+        None before the first start."""
+        return self._said
+
+    async def is_up(self, *, within_s: float) -> bool:
+        """Whether it takes orders; waits for that until `within_s` after it was lost."""
+        ready = self._ready
+        if ready is not None and not ready.done():
+            rest_s = self._lost_at + within_s - asyncio.get_running_loop().time()
+            await asyncio.wait((ready,), timeout=max(0.0, rest_s))
+        return self.pid is not None
 
     async def check(self, preset: str, options: dict[str, Any]) -> str | None:
         """What is wrong with a preset's options for this processor, in words; None when they are
@@ -149,13 +164,14 @@ class Nursery:
     def _forget(self) -> None:
         """What is ready is from now on the next program, not the present one."""
         if self._ready is None or self._ready.done():
+            self._lost_at = asyncio.get_running_loop().time()
             self._ready = asyncio.get_running_loop().create_future()
 
     async def _launch(self) -> Program:
         """Start a program and return when it is ready. Raises NurseryUnavailable."""
         began = time.monotonic()
         try:
-            program = self._program = await spawn(self._name, self._forget)
+            program = self._program = await spawn(self.name, self._processor, self._forget)
         except OSError as error:
             raise NurseryUnavailable(f"No process can be started: {error.strerror}") from error
         first = (program.ready.wait(), program.lost.wait())
@@ -172,14 +188,15 @@ class Nursery:
         if program.lost.is_set():
             exit_code, stderr_tail = await program.post_mortem()
             raise NurseryUnavailable(
-                f"The {self.job_type} nursery did not get ready (exit code {exit_code}): "
+                f"The {self.name} nursery did not get ready (exit code {exit_code}): "
                 f"{stderr_tail.rpartition(chr(10))[2] or 'no word of it in time'}"
             )
         assert self._ready is not None
+        self._said = program.said
         self._ready.set_result(program)
         log.info(
             "nursery_ready",
-            job_type=self.job_type,
+            nursery=self.name,
             pid=program.process.pid,
             ready_ms=round((time.monotonic() - began) * 1000),
         )
@@ -197,7 +214,7 @@ class Nursery:
                 backoff_s = FIRST_BACKOFF_S
             log.error(
                 "nursery_lost",
-                job_type=self.job_type,
+                nursery=self.name,
                 pid=program.process.pid,
                 exit_code=exit_code,
                 stderr_tail=stderr_tail,
@@ -216,7 +233,7 @@ class Nursery:
             except NurseryUnavailable as error:
                 log.error(
                     "nursery_not_ready",
-                    job_type=self.job_type,
+                    nursery=self.name,
                     reason=error.detail,
                     restart_in_s=backoff_s,
                 )

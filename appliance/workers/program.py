@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 
 from appliance.errors import ChildCrashed, ChildTimedOut, ProcessingError
 from appliance.processors.protocol import (
@@ -42,6 +43,8 @@ END_S = 5.0
 STOP_S = 6.0
 """From the end of the control socket until the program has ended, with all its children."""
 
+log = structlog.get_logger()
+
 _decoder = msgspec.json.Decoder(NurseryEvent)
 _encoder = msgspec.json.Encoder()
 
@@ -50,8 +53,8 @@ class ProgramLost(Exception):
     """The program was gone before it took the order."""
 
 
-async def spawn(name: str, on_lost: Callable[[], None]) -> Program:
-    """Exec the program for `name`, a job type or a `module:attribute`; it is not ready yet.
+async def spawn(label: str, processor: str, on_lost: Callable[[], None]) -> Program:
+    """Exec the program for `processor`, a `module:attribute`; it is not ready yet.
 
     `on_lost` is called once, when it can take no more orders. Raises OSError.
     """
@@ -60,7 +63,7 @@ async def spawn(name: str, on_lost: Callable[[], None]) -> Program:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",  # what lies in the working directory is never imported
-            *("-m", "appliance.processors.nursery", name, str(theirs.fileno())),
+            *("-m", "appliance.processors.nursery", label, processor, str(theirs.fileno())),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
@@ -229,7 +232,12 @@ class Program:
             if not packet:
                 self.lose()
                 return
-            self._obey(_decoder.decode(packet))
+            try:
+                self._obey(_decoder.decode(packet))
+            except (msgspec.DecodeError, KeyError, asyncio.InvalidStateError) as error:
+                # It runs code of third parties: what makes no sense is the end of it.
+                log.error("nursery_misspoke", pid=self.process.pid, error=str(error))
+                self.lose()
 
     def _obey(self, event: NurseryEvent) -> None:
         match event:
