@@ -25,8 +25,6 @@ LIMITS = Limits(
     memory_bytes=512 << 20, cpu_s=40, file_bytes=256 << 20, wall_s=60.0, idle_s=20.0
 )  # fmt: skip
 
-_REPORTS: pytest.StashKey[list[str]] = pytest.StashKey()
-
 
 def files(share: float) -> int:
     """How many files a test takes of those that the whole run was asked for."""
@@ -91,16 +89,3 @@ def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], W
         yield of
         for made in wards.values():
             runner.run(made.nursery.stop())
-
-
-@pytest.fixture
-def report(pytestconfig: pytest.Config) -> Callable[[str], None]:
-    """Say something at the end of the whole run, whether it went well or not."""
-    return pytestconfig.stash.setdefault(_REPORTS, []).append
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    for line in config.stash.get(_REPORTS, []):
-        terminalreporter.write_line(line)

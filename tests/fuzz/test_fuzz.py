@@ -14,12 +14,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import Report
 from tests.fuzz import corpus
 from tests.fuzz.conftest import Ward, files, is_long
 from tests.fuzz.mutations import damaged
 
 Of = Callable[[str], Ward]
-Report = Callable[[str], None]
 
 TIMEOUT_S = 6 * 3600 if is_long() else 300
 

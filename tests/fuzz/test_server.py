@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.acceptance.conftest import Server
 from tests.acceptance.test_lives import processes_of
+from tests.conftest import Report
 from tests.fuzz import corpus
 from tests.fuzz.conftest import files, is_long
 from tests.fuzz.mutations import damaged
@@ -40,7 +40,7 @@ def damaged_files(count: int) -> list[tuple[corpus.Sample, bytes]]:
 
 
 @pytest.mark.timeout(END_S + 60)
-async def test_a_server_takes_damaged_files(tmp_path: Path, report: Callable[[str], None]) -> None:
+async def test_a_server_takes_damaged_files(tmp_path: Path, report: Report) -> None:
     server = Server(tmp_path / "data", workers_image="2", workers_video="2", max_retries="0")
     await server.start()
     try:
