@@ -44,6 +44,7 @@ from appliance.web.services import Services
 from appliance.workers.attempt import Attempts
 from appliance.workers.crew import Crew
 from appliance.workers.nursery import Nursery
+from appliance.workers.plugins import Plugins
 from appliance.workers.pool import Pool
 from appliance.workers.surroundings import Surroundings
 
@@ -203,6 +204,7 @@ async def _start_crew(
         scratch_dir=scratch_dir,
         limits=child_limits(config),
     )
+    plugins = Plugins.open(scratch_dir, sandbox=config.sandbox)
     crew = Crew(
         [
             Pool(
@@ -210,9 +212,8 @@ async def _start_crew(
                 smallest=size.smallest,
                 largest=size.largest,
                 worker_id=worker_id,
-                nursery=Nursery(
-                    job_type.value, scratch_dir=attempts.scratch_dir, sandbox=config.sandbox
-                ),
+                nursery=Nursery(job_type.value, scratch_dir=scratch_dir, sandbox=config.sandbox),
+                plugins=plugins,
                 attempts=attempts,
                 queue=parts.queue,
                 database=parts.database,
@@ -230,6 +231,7 @@ async def _start_crew(
         clock=parts.clock,
         heartbeat_timeout_s=config.heartbeat_timeout_s,
         peak_bytes=attempts.peak_bytes,
+        plugins=plugins,
     )
     stack.push_async_callback(crew.drain, config.drain_s)
     await crew.start()

@@ -39,9 +39,9 @@ from appliance.retry import delay_s
 from appliance.storage.protocol import Storage
 from appliance.threads import in_thread, until_done
 from appliance.workers import scratch_folder
-from appliance.workers.nursery import Nursery
 from appliance.workers.outcome import AttemptFailed, Outcome
 from appliance.workers.outputs import Bounds, check_outputs
+from appliance.workers.plugins import Chooser
 from appliance.workers.surroundings import SURROUNDINGS, SURROUNDINGS_ERRNOS, Surroundings
 
 log = structlog.get_logger()
@@ -94,7 +94,7 @@ class Attempts:
     peak_bytes: dict[str, int] = field(default_factory=dict)
     """The largest memory of an attempt of each type lately; it fades."""
 
-    async def run(self, run: Running, nursery: Nursery) -> None:
+    async def run(self, run: Running, chooser: Chooser) -> None:
         """Bring the attempt to its settling. Raises SurroundingsFault after handing it back.
 
         When cancelled, the child is killed and the job handed back before the cancellation
@@ -104,7 +104,7 @@ class Attempts:
         began = self.clock.monotonic()
         outcome = "handed_back"
         try:
-            outcome = await self._run(run, nursery)
+            outcome = await self._run(run, chooser)
         except asyncio.CancelledError:
             outcome = await self._hand_back(run, "its worker stopped")
             raise
@@ -125,11 +125,11 @@ class Attempts:
                 took_s=round(took_s, 3),
             )
 
-    async def _run(self, run: Running, nursery: Nursery) -> str:
+    async def _run(self, run: Running, chooser: Chooser) -> str:
         claim = run.claim
         scratch = self.scratch_dir / f"{claim.job.id}-{claim.attempt}"
         try:
-            result, files = await self._work(run, nursery, scratch)
+            result, files = await self._work(run, chooser, scratch)
             return await self._complete(run, result, files)
         except SURROUNDINGS:
             raise
@@ -159,9 +159,10 @@ class Attempts:
             await in_thread(scratch_folder.remove, scratch)
 
     async def _work(
-        self, run: Running, nursery: Nursery, scratch: Path
+        self, run: Running, chooser: Chooser, scratch: Path
     ) -> tuple[dict[str, object], list[ResultFile]]:
         claim = run.claim
+        nursery = await chooser.choose(claim.job.content_type)
         output_dir = scratch / "output"
         await in_thread(output_dir.mkdir, parents=True, mode=0o700)
         order = Order(
