@@ -159,13 +159,13 @@ class Receiver:
         earlier = None
         if key is not None:
             content = _digest(contents, options)
-            earlier = await self._database.read(_earlier(owner, key, content))
+            earlier = await self._database.read(earlier_jobs(owner, key, content))
             if earlier is not None:
                 return Taken(earlier, "repeated")
         if repeatable.dedupe:
             same = await self._database.read(_duplicates(contents, owner, options))
             if same is not None and key is not None:
-                remember = _remember(owner, key, content, same, now=self._clock.now())
+                remember = remember_jobs(owner, key, content, same, now=self._clock.now())
                 earlier = await self._database.write(remember)
             if same is not None:
                 return Taken(same, "known") if earlier is None else Taken(earlier, "repeated")
@@ -183,7 +183,7 @@ class Receiver:
         key = repeatable.idempotency_key
         if key is not None:
             content = _digest(contents, options)
-            earlier = yield from _remember(owner, key, content, new_jobs, now=self._clock.now())
+            earlier = yield from remember_jobs(owner, key, content, new_jobs, now=self._clock.now())
             if earlier is not None:
                 return earlier
         yield from jobs.create(new_jobs)
@@ -193,7 +193,7 @@ class Receiver:
         return await self._storage.receive()
 
 
-def _earlier(owner: str, key: str, content: str) -> Transaction[list[Job] | None]:
+def earlier_jobs(owner: str, key: str, content: str) -> Transaction[list[Job] | None]:
     """What an earlier request with this key has made. Raises IdempotencyConflict when it was
     another one."""
     remembered = yield from ownership.remembered(owner, key)
@@ -208,12 +208,12 @@ def _earlier(owner: str, key: str, content: str) -> Transaction[list[Job] | None
     return [by_id[job_id] for job_id in remembered.job_ids]
 
 
-def _remember(
+def remember_jobs(
     owner: str, key: str, content: str, made: Sequence[Job], *, now: float
 ) -> Transaction[list[Job] | None]:
     """Note what has come of the key, or return what an earlier request has made. Raises
     IdempotencyConflict."""
-    earlier = yield from _earlier(owner, key, content)
+    earlier = yield from earlier_jobs(owner, key, content)
     if earlier is None:
         ids = [job.id for job in made]
         yield from ownership.remember(owner, key, content=content, job_ids=ids, now=now)

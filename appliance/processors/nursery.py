@@ -30,7 +30,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.processors import child
+from appliance.processors import child, options
 from appliance.processors.protocol import (
     MAX_CONTROL_BYTES,
     Check,
@@ -116,8 +116,9 @@ class Nursery:
             case Order() as order:
                 reports_fd, stderr_fd = descriptors
                 self._start(order, reports_fd, stderr_fd)
-            case Check(preset=preset, options=options):
-                self._send(Checked(preset, _fault(options, self._processor.options)))
+            case Check(preset=preset, options=asked):
+                fault = options.fault_of(asked, self._processor.options)
+                self._send(Checked(preset, fault))
             case Kill(attempt_id=attempt_id):
                 for pid, running_id in self._running.items():
                     if running_id == attempt_id:
@@ -203,14 +204,6 @@ def _kill_group(pid: int) -> None:
 
 def _described(processor: Processor[Any]) -> Description:
     return Description(processor.name, processor.version, processor.content_types)
-
-
-def _fault(options: dict[str, Any], known: type[msgspec.Struct]) -> str | None:
-    try:
-        msgspec.convert(options, known)
-    except msgspec.ValidationError as error:
-        return str(error)
-    return None
 
 
 def load(name: str) -> Processor[Any]:

@@ -23,7 +23,7 @@ from typing import Any
 import structlog
 
 from appliance.errors import NurseryUnavailable, ProcessingError
-from appliance.processors.protocol import Exited, Order, Ready
+from appliance.processors.protocol import Description, Exited, Order, Ready
 from appliance.workers.outcome import (
     STDERR_TAIL_CHARACTERS,
     Outcome,
@@ -75,6 +75,12 @@ class Nursery:
     def said(self) -> Ready | None:
         """What the nursery says of its processor and its sandbox; None before the first start."""
         return None if self._program is None else self._program.said
+
+    async def describe(self) -> Description:
+        """The processor of the program that is ready. Raises NurseryUnavailable."""
+        program = await self._get_ready()
+        assert program.said is not None
+        return program.said.processor
 
     async def check(self, preset: str, options: dict[str, Any]) -> str | None:
         """What is wrong with a preset's options for this processor, in words; None when they are

@@ -194,6 +194,7 @@ async def new_works(tmp_path: Path) -> AsyncIterator[NewWorks]:
             )
             await database.write(workers.register("w", node="n", now=clock.now()))
             stack.push_async_callback(crew.drain, 0.0)
+            await crew.warm()
             await crew.start()
             return Works(tmp_path, database, storage, queue, crew, pool)
 
