@@ -84,7 +84,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     stack.enter_context(data_dir.locked(config.data_dir))
     listening = stack.enter_context(listen(config))
     messenger = await open_messenger(config)
-    presets = await asyncio.to_thread(preset_files.load, config.presets_dir)
+    presets = await asyncio.to_thread(_load_presets, config)
     parts = await open_parts(stack, config)
     node = data_dir.node_id(config.data_dir)
     worker_id = f"{node}:{new_id()}" if with_workers else None
@@ -264,6 +264,16 @@ def _nurseries(config: Config, scratch_dir: Path) -> dict[JobType, Nursery]:
     }
 
 
+def _load_presets(config: Config) -> Presets:
+    """Raises ConfigurationError."""
+    folder = config.presets_dir
+    if folder != config.data_dir / "presets" and not folder.is_dir():
+        raise ConfigurationError(
+            [f"APPLIANCE_PRESETS_DIR: there is no folder {folder}; make it, or leave it unset."]
+        )
+    return preset_files.load(folder)
+
+
 async def _preset_faults(presets: Presets, nurseries: Mapping[JobType, Nursery]) -> list[str]:
     return await preset_faults(
         presets, [*nurseries.values()], complete=len(nurseries) == len(JobType)
@@ -272,7 +282,7 @@ async def _preset_faults(presets: Presets, nurseries: Mapping[JobType, Nursery])
 
 async def check_presets(config: Config) -> None:
     """As the start does, in nurseries of its own. Raises ConfigurationError, NurseryUnavailable."""
-    presets = await asyncio.to_thread(preset_files.load, config.presets_dir)
+    presets = await asyncio.to_thread(_load_presets, config)
     nurseries = _nurseries(config, config.data_dir)  # where no attempt is made, nothing is written
     try:
         await asyncio.gather(*(nursery.start() for nursery in nurseries.values()))
