@@ -84,7 +84,7 @@ def create_again(
             "created_at": now,
         },
     )
-    detail = f"the file of {of}, once more, asked by {actor}"
+    detail = f"from the original of {of}, asked for by {actor}"
     yield _history(job_id, owner, now, JobStatus.PENDING, 0, detail)
     return (yield from get(job_id))
 

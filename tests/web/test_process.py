@@ -15,6 +15,7 @@ from appliance.jobs import JobStatus
 from tests.conftest import Serve, Served
 from tests.web.browser import signed_in
 from tests.web.conftest import Join
+from tests.web.pages import page
 from tests.web.test_job_acts import acts_of, in_state
 from tests.web.test_status import MALFORMED
 from tests.web.wire import claim, complete, files_of, refused, services_of, upload
@@ -105,7 +106,8 @@ async def test_a_new_job_in_whatever_state_the_old_one_is(serve: Serve, status: 
     assert (job["attempt"], job["presetVersion"], job["files"]) == (0, None, [])
     assert await served.json("GET", f"/jobs/{job_id}") == before
     found = await served.json("GET", f"/jobs/{job['jobId']}")
-    assert job_id in found["history"][0]["detail"]
+    (received,) = found["history"]
+    assert received["detail"] == f"from the original of {job_id}, asked for by {before['owner']}"
     async with served.admin.get(f"/jobs/{job['jobId']}/files/original") as response:
         assert await response.read() == b"words"
 
@@ -278,3 +280,14 @@ async def test_a_form_is_sent_on_to_its_page(serve: Serve) -> None:
     assert (sent.status, sent.location) == (303, "/dashboard")
     newest = (await served.json("GET", "/jobs"))["jobs"][0]
     assert (newest["preset"], newest["priority"]) == ("thumbnail", 7)
+
+
+async def test_the_page_of_the_new_job_says_where_it_is_from(serve: Serve, join: Join) -> None:
+    served = await serve()
+    ada = await join(served)
+    job_id = (await upload(served, by=ada.http))["jobId"]
+    job = await process(served, job_id, by=ada.http, preset="thumbnail")
+    shown = await page(served, f"/dashboard/dead-letters/{job['jobId']}")
+    assert f"from the original of {job_id}, asked for by somebody" in shown.words()
+    (chosen,) = [option for option in shown.named("option") if "selected" in option]
+    assert chosen["title"] == "Only a thumbnail, fast"
