@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,6 +67,31 @@ async def test_a_preset_that_is_removed_fails_its_jobs_until_it_is_back(
     await server.request("POST", f"/jobs/{job_id}/retry")
     job = await server.finished(job_id)
     assert (job["status"], job["presetVersion"]) == ("COMPLETED", 2)
+
+
+async def test_the_client_names_a_preset(new_server: Callable[..., Server], tmp_path: Path) -> None:
+    server = new_server()
+    await server.start()
+    file = tmp_path / "a.txt"
+    file.write_text("words")
+
+    async def sent(preset: str) -> tuple[int | None, str, str]:
+        process = await asyncio.create_subprocess_exec(
+            *server.command, "upload", "--quiet", "--preset", preset, str(file),
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "APPLIANCE_KEY": server.key,
+                 "APPLIANCE_SERVER": server.url},
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        async with asyncio.timeout(60):
+            out, err = await process.communicate()
+        return process.returncode, out.decode().strip(), err.decode()
+
+    code, job_id, _ = await sent("thumbnail")
+    assert code == 0
+    assert (await server.finished(job_id))["preset"] == "thumbnail"
+    code, _, told = await sent("nosuch")
+    assert code == 1
+    assert "There is no preset 'nosuch' here. There are: default, " in told
 
 
 @pytest.mark.parametrize("command", ["serve", "check"])
