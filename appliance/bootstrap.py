@@ -285,7 +285,10 @@ async def check_presets(config: Config) -> None:
     presets = await asyncio.to_thread(_load_presets, config)
     nurseries = _nurseries(config, config.data_dir)  # where no attempt is made, nothing is written
     try:
-        await asyncio.gather(*(nursery.start() for nursery in nurseries.values()))
+        starts = [nursery.start() for nursery in nurseries.values()]
+        for fault in await asyncio.gather(*starts, return_exceptions=True):
+            if fault is not None:
+                raise fault
         faults = await _preset_faults(presets, nurseries)
     finally:
         await asyncio.gather(*(nursery.stop() for nursery in nurseries.values()))

@@ -165,7 +165,7 @@ class Receiver:
         if repeatable.dedupe:
             same = await self._database.read(_duplicates(contents, owner, options))
             if same is not None and key is not None:
-                remember = remember_jobs(owner, key, content, same, now=self._clock.now())
+                remember = _remember(owner, key, content, same, now=self._clock.now())
                 earlier = await self._database.write(remember)
             if same is not None:
                 return Taken(same, "known") if earlier is None else Taken(earlier, "repeated")
@@ -183,7 +183,7 @@ class Receiver:
         key = repeatable.idempotency_key
         if key is not None:
             content = _digest(contents, options)
-            earlier = yield from remember_jobs(owner, key, content, new_jobs, now=self._clock.now())
+            earlier = yield from _remember(owner, key, content, new_jobs, now=self._clock.now())
             if earlier is not None:
                 return earlier
         yield from jobs.create(new_jobs)
@@ -208,7 +208,7 @@ def earlier_jobs(owner: str, key: str, content: str) -> Transaction[list[Job] | 
     return [by_id[job_id] for job_id in remembered.job_ids]
 
 
-def remember_jobs(
+def _remember(
     owner: str, key: str, content: str, made: Sequence[Job], *, now: float
 ) -> Transaction[list[Job] | None]:
     """Note what has come of the key, or return what an earlier request has made. Raises

@@ -7,23 +7,38 @@ its jobs does. So it counts once against a quota, and what the new job makes cou
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 import msgspec
 import structlog
 
 from appliance.clock import Clock
-from appliance.database import audit, job_reads, jobs
+from appliance.database import audit, job_reads, jobs, ownership
 from appliance.database.protocol import Database, Transaction
 from appliance.errors import NotFound, ObjectMissing, OriginalGone
 from appliance.ids import new_id
 from appliance.intake.admission import Admission
-from appliance.intake.receiver import earlier_jobs, remember_jobs
+from appliance.intake.receiver import earlier_jobs
 from appliance.jobs import Job
 from appliance.notify.announcer import Announcer
 from appliance.queue.protocol import Queue
 from appliance.storage.protocol import Storage
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """What is asked for."""
+
+    job_id: str
+    """Of the job whose original it is."""
+    preset: str
+    priority: int
+    actor: str
+    audited: bool
+    """The job is not the actor's own."""
+    idempotency_key: str | None = None
 
 
 class Reruns:
@@ -44,68 +59,66 @@ class Reruns:
         self._announcer = announcer
         self._clock = clock
 
-    async def begin(
-        self,
-        job_id: str,
-        *,
-        preset: str,
-        priority: int,
-        actor: str,
-        audited: bool,
-        idempotency_key: str | None = None,
-    ) -> Job:
-        """A new job, PENDING and durable, on the original of `job_id`, whatever state that is in.
+    async def begin(self, asked: Rerun) -> Job:
+        """The new job, PENDING and durable: with the owner and the metadata of the old one, in
+        whatever state that is.
 
-        It has the same owner and metadata. With the `idempotency_key` of an earlier request of
-        this `actor` for the same it is that one's. Raises NotFound, OriginalGone, StorageFull,
-        QuotaExceeded, IdempotencyConflict.
+        With the `idempotency_key` of an earlier request of this `actor` for the same it is that
+        one's. Raises NotFound, OriginalGone, StorageFull, QuotaExceeded, IdempotencyConflict.
         """
-        said = _digest(job_id, preset, priority)
-        if idempotency_key is not None:  # first: the original may be gone since
-            earlier = await self._database.read(earlier_jobs(actor, idempotency_key, said))
-            if earlier is not None:
-                return earlier[0]
-        await self._check(job_id)
-        now = self._clock.now()
-
-        def beginning() -> Transaction[tuple[Job | None, bool]]:
-            if idempotency_key is not None:
-                earlier = yield from earlier_jobs(actor, idempotency_key, said)
-                if earlier is not None:
-                    return earlier[0], False
-            job = yield from jobs.create_again(
-                new_id(),
-                of=job_id,
-                preset=preset,
-                priority=priority,
-                max_retries=self._admission.limits.max_retries,
-                now=now,
-                actor=actor,
-            )
-            if job is None:
-                return None, False
-            if idempotency_key is not None:
-                yield from remember_jobs(actor, idempotency_key, said, [job], now=now)
-            if audited:
-                detail = {"preset": preset, "newJobId": job.id}
-                yield from audit.add(
-                    actor=actor,
-                    action="job.process",
-                    subject=job_id,
-                    now=now,
-                    detail=detail,
-                    jobs=1,
-                )
-            return job, True
-
-        job, is_new = await self._database.write(beginning())
+        earlier = await self._database.read(_earlier(asked))
+        if earlier is not None:  # looked for first: the original may be gone since
+            return earlier
+        await self._check(asked.job_id)
+        job, is_new = await self._database.write(self._create(asked, self._clock.now()))
         if job is None:
             raise NotFound("There is no such job, or it is not yours.")
         if is_new:
             await self._queue.enqueue(job.id, job.type, priority=job.priority)
             await self._announcer.job_changed(job)
-            log.info("processed_again", job_id=job.id, of=job_id, preset=preset, actor=actor)
+            log.info(
+                "processed_again",
+                job_id=job.id,
+                of=asked.job_id,
+                preset=job.preset,
+                actor=asked.actor,
+            )
         return job
+
+    def _create(self, asked: Rerun, now: float) -> Transaction[tuple[Job | None, bool]]:
+        """The job, and whether it is new; None when the old one is gone."""
+        earlier = yield from _earlier(asked)
+        if earlier is not None:
+            return earlier, False
+        job = yield from jobs.create_again(
+            new_id(),
+            of=asked.job_id,
+            preset=asked.preset,
+            priority=asked.priority,
+            max_retries=self._admission.limits.max_retries,
+            now=now,
+            actor=asked.actor,
+        )
+        if job is None:
+            return None, False
+        if asked.idempotency_key is not None:
+            yield from ownership.remember(
+                asked.actor,
+                asked.idempotency_key,
+                content=_digest(asked),
+                job_ids=[job.id],
+                now=now,
+            )
+        if asked.audited:
+            yield from audit.add(
+                actor=asked.actor,
+                action="job.process",
+                subject=asked.job_id,
+                now=now,
+                detail={"preset": asked.preset, "newJobId": job.id},
+                jobs=1,
+            )
+        return job, True
 
     async def _check(self, job_id: str) -> None:
         """Whether there is an original to work on, and room for results."""
@@ -123,7 +136,16 @@ class Reruns:
         await self._admission.check_quota(job.owner, 0)
 
 
-def _digest(job_id: str, preset: str, priority: int) -> str:
+def _earlier(asked: Rerun) -> Transaction[Job | None]:
+    """What an earlier request with this key has made. Raises IdempotencyConflict when it was
+    another one."""
+    if asked.idempotency_key is None:
+        return None
+    earlier = yield from earlier_jobs(asked.actor, asked.idempotency_key, _digest(asked))
+    return None if earlier is None else earlier[0]
+
+
+def _digest(asked: Rerun) -> str:
     """Over all that makes two requests the same."""
-    said = msgspec.json.encode(["process", job_id, preset, priority])
+    said = msgspec.json.encode(["process", asked.job_id, asked.preset, asked.priority])
     return hashlib.sha256(said).hexdigest()

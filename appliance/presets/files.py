@@ -24,6 +24,8 @@ SHIPPED = Path(__file__).parent
 NAME = r"[a-z0-9][a-z0-9-]{0,49}"
 HEAD = ("version", "description")
 """What a preset says beside its tables."""
+MAX_VERSION = 10**9
+"""A date such as 20261125 is one; what no database can hold is none."""
 MAX_DESCRIPTION_CHARS = 200
 MAX_TABLES_BYTES = 16 * 1024
 """As JSON. Two presets' tables together go into one message of 64 KiB to a nursery."""
@@ -78,12 +80,15 @@ def line_of(text: str, table: str | None, key: str | None) -> int | None:
 
 def _read_all(folder: Path, faults: list[str]) -> dict[str, Preset]:
     try:
-        # Hidden ones are other programs' leftovers: editors' and macOS' (`._hls.toml`).
-        paths = sorted(path for path in folder.glob("*.toml") if not path.name.startswith("."))
+        paths = sorted(folder.iterdir())  # glob would pass over a folder that may not be read
+    except FileNotFoundError:
+        return {}
     except OSError as error:
         faults.append(told(folder, f"cannot be read ({error.strerror}); check its permissions."))
         return {}
-    read = [_read(path, faults) for path in paths]
+    # Hidden ones are other programs' leftovers: editors' and macOS' (`._hls.toml`).
+    named = [path for path in paths if path.suffix == ".toml" and not path.name.startswith(".")]
+    read = [_read(path, faults) for path in named]
     return {preset.name: preset for preset in read if preset is not None}
 
 
@@ -140,7 +145,7 @@ def _faults_of_head(document: Mapping[str, Any]) -> Faults:
     version = document.get("version")
     if version is None:
         faults.append((None, "version is missing. Begin the file with `version = 1`."))
-    elif type(version) is not int or version < 1:
+    elif type(version) is not int or not 1 <= version <= MAX_VERSION:
         faults.append(("version", "version is a whole number from 1 on, such as `version = 1`."))
     description = document.get("description", "")
     if not isinstance(description, str) or len(description) > MAX_DESCRIPTION_CHARS:

@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
+from appliance.intake.reruns import Rerun
 from appliance.jobs import DEFAULT_PRIORITY, HIGHEST_PRIORITY
 from appliance.web import forms
 from appliance.web.options import preset_name
@@ -49,14 +50,15 @@ async def process_job(request: web.Request) -> web.StreamResponse:
     is_anothers = await _is_anothers(request)
     asked = await forms.read(request)
     wanted = asked.to(Wanted)
-    job = await services(request).reruns.begin(
-        request.match_info["job_id"],
+    rerun = Rerun(
+        job_id=request.match_info["job_id"],
         preset=preset_name(wanted.preset, services(request).presets),
         priority=wanted.priority,
         actor=user(request).owner,
         audited=is_anothers,
         idempotency_key=idempotency_key(request),
     )
+    job = await services(request).reruns.begin(rerun)
     document = job_document(job)
     response = forms.answer(request, asked, document, status=202)
     if response.status == 202:

@@ -97,6 +97,7 @@ def test_other_files_and_hidden_ones_are_left_alone(folder: Path, write: Write) 
     [
         ("[image]\n", "version is missing. Begin the file with `version = 1`."),
         ("version = 0", ", line 1: version is a whole number from 1 on"),
+        ("version = 1_000_000_001", ", line 1: version is a whole number from 1 on"),
         ("version = true", ", line 1: version is a whole number from 1 on"),
         ('\nversion = "1"', ", line 2: version is a whole number from 1 on"),
         ("version = 1\ndescription = 5", ", line 2: description is a text"),
@@ -117,6 +118,12 @@ def test_a_faulty_file_is_told_with_its_mend(
     (fault,) = faults(folder)
     assert fault.startswith(str(path))
     assert told in fault
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "presets").write_text("no folder")
+    (fault,) = faults(tmp_path / "presets")
+    assert fault == f"{tmp_path}/presets: cannot be read (Not a directory); check its permissions."
 
 
 def test_a_file_that_cannot_be_read_is_told(folder: Path, write: Write) -> None:
