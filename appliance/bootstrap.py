@@ -258,7 +258,7 @@ async def _start_crew(
 def _nurseries(config: Config, scratch_dir: Path) -> dict[JobType, Nursery]:
     """Of the pools that are switched on."""
     return {
-        job_type: Nursery(job_type.value, scratch_dir=scratch_dir)
+        job_type: Nursery(job_type.value, scratch_dir=scratch_dir, sandbox=config.sandbox)
         for job_type, size in pool_sizes(config).items()
         if size.largest
     }
