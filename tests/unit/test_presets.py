@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -257,6 +258,25 @@ async def looked_through(
 
 async def test_every_shipped_preset_is_understood(tmp_path: Path, every_type: list[str]) -> None:
     assert await looked_through(None, tmp_path, every_type) == []
+
+
+async def test_the_example_of_the_docs_is_understood(
+    folder: Path, write: Write, tmp_path: Path, every_type: list[str]
+) -> None:
+    page = Path(__file__).parents[2] / "docs/presets.md"
+    examples = re.findall(
+        r"^```toml\n# data/presets/(\S+)\n(.*?)^```", page.read_text(), re.M | re.S
+    )
+    assert examples
+    for name, text in examples:
+        write(name, text)
+    assert await looked_through(folder, tmp_path, every_type) == []
+
+
+def test_the_shipped_presets_are_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs/presets.md").read_text()
+    documented = re.findall(r"^\| `([a-z0-9-]+)` \|", page.partition("## One of")[0], re.M)
+    assert documented == [preset.name for preset in files.load()]
 
 
 async def test_what_processors_refuse_is_told_with_the_line(
