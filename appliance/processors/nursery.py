@@ -34,7 +34,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.processors import child
+from appliance.processors import child, options
 from appliance.processors.protocol import (
     MAX_CONTROL_BYTES,
     Check,
@@ -124,8 +124,9 @@ class Nursery:
             case Order() as order:
                 reports_fd, stderr_fd = descriptors
                 self._start(order, reports_fd, stderr_fd)
-            case Check(preset=preset, options=options):
-                self._send(Checked(preset, _fault(options, self._processor.options)))
+            case Check(preset=preset, options=asked):
+                fault = options.fault_of(asked, self._processor.options)
+                self._send(Checked(preset, fault))
             case Kill(attempt_id=attempt_id):
                 for pid, running_id in self._running.items():
                     if running_id == attempt_id:
@@ -214,14 +215,6 @@ def described(processor: Processor[Any]) -> Description:
     """Raises msgspec.ValidationError, which says what is wrong with it."""
     said = {name: getattr(processor, name) for name in Description.__struct_fields__}
     return msgspec.convert(said, Description)
-
-
-def _fault(options: dict[str, Any], known: type[msgspec.Struct]) -> str | None:
-    try:
-        msgspec.convert(options, known)
-    except msgspec.ValidationError as error:
-        return str(error)
-    return None
 
 
 def load(value: str) -> Processor[Any]:

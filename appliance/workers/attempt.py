@@ -28,12 +28,15 @@ from appliance.errors import (
     LimitExceeded,
     ObjectMissing,
     OutputRefused,
+    PresetUnknown,
     StorageFull,
     StorageUnavailable,
 )
 from appliance.jobs import Claim, Job, JobError, JobStatus, ResultFile
 from appliance.metrics import Metrics
 from appliance.notify.announcer import Announcer
+from appliance.presets.files import load
+from appliance.presets.preset import Preset, Presets
 from appliance.processors.protocol import Limits, Order, Progress, Report
 from appliance.retry import delay_s
 from appliance.storage.protocol import Storage
@@ -91,6 +94,8 @@ class Attempts:
     scratch_dir: Path
     limits: Limits
     bounds: Bounds = field(default_factory=Bounds)
+    presets: Presets = field(default_factory=load)
+    """Those that are shipped, where nobody says otherwise."""
     peak_bytes: dict[str, int] = field(default_factory=dict)
     """The largest memory of an attempt of each type lately; it fades."""
 
@@ -129,10 +134,13 @@ class Attempts:
         claim = run.claim
         scratch = self.scratch_dir / f"{claim.job.id}-{claim.attempt}"
         try:
-            result, files = await self._work(run, chooser, scratch)
-            return await self._complete(run, result, files)
+            preset = self._preset(claim.job)
+            result, files = await self._work(run, chooser, scratch, preset)
+            return await self._complete(run, result, files, preset)
         except SURROUNDINGS:
             raise
+        except PresetUnknown as error:
+            return await self._settle_failure(run, error, step="looking up the preset")
         except AttemptFailed as failed:
             if not failed.error.permanent and await self.surroundings.is_full():
                 raise StorageFull("The disk is full.") from failed
@@ -159,18 +167,20 @@ class Attempts:
             await in_thread(scratch_folder.remove, scratch)
 
     async def _work(
-        self, run: Running, chooser: Chooser, scratch: Path
+        self, run: Running, chooser: Chooser, scratch: Path, preset: Preset
     ) -> tuple[dict[str, object], list[ResultFile]]:
         claim = run.claim
         nursery = await chooser.choose(claim.job.content_type)
         output_dir = scratch / "output"
         await in_thread(output_dir.mkdir, parents=True, mode=0o700)
+        processor = await nursery.describe()
         order = Order(
             attempt_id=scratch.name,
             input_path=str(await self._input(claim.job, scratch)),
             output_dir=str(output_dir),
             content_type=claim.job.content_type,
             limits=self.limits,
+            options=self.presets.options(preset, processor.name),
         )
 
         def on_report(report: Report) -> None:
@@ -197,6 +207,16 @@ class Attempts:
                 )
             )
         return outcome.facts, files
+
+    def _preset(self, job: Job) -> Preset:
+        """Raises PresetUnknown."""
+        preset = self.presets.get(job.preset)
+        if preset is None:
+            raise PresetUnknown(
+                f"The preset {job.preset} is not on this server any more. Put its file back and "
+                "restart the server, then try the job again; or process the file with another."
+            )
+        return preset
 
     async def _input(self, job: Job, scratch: Path) -> Path:
         """The original as a plain file: where it lies, or a copy of it."""
@@ -251,7 +271,7 @@ class Attempts:
         return await self.database.write(move())
 
     async def _complete(
-        self, run: Running, result: dict[str, object], files: list[ResultFile]
+        self, run: Running, result: dict[str, object], files: list[ResultFile], preset: Preset
     ) -> str:
         claim, run.settling = run.claim, True
         job = await self._settle(
@@ -261,6 +281,7 @@ class Attempts:
                 now=self.clock.now(),
                 result=result,
                 files=files,
+                preset_version=preset.version,
             )
         )
         return await self._settled(claim, job, "completed")

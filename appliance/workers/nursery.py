@@ -29,7 +29,7 @@ from appliance.errors import (
     SandboxUnavailable,
 )
 from appliance.jobs import JobType
-from appliance.processors.protocol import REQUIRED_LAYERS, Exited, Order, Ready
+from appliance.processors.protocol import REQUIRED_LAYERS, Description, Exited, Order, Ready
 from appliance.workers.entry_points import built_in
 from appliance.workers.outcome import (
     STDERR_TAIL_CHARACTERS,
@@ -98,6 +98,12 @@ class Nursery:
             rest_s = self._lost_at + within_s - asyncio.get_running_loop().time()
             await asyncio.wait((ready,), timeout=max(0.0, rest_s))
         return self.pid is not None
+
+    async def describe(self) -> Description:
+        """The processor of the program that is ready. Raises NurseryUnavailable."""
+        program = await self._get_ready()
+        assert program.said is not None
+        return program.said.processor
 
     async def check(self, preset: str, options: dict[str, Any]) -> str | None:
         """What is wrong with a preset's options for this processor, in words; None when they are

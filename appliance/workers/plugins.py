@@ -110,6 +110,18 @@ class Plugins:
         ready, 30 s."""
         await self._settled.wait()
 
+    def usable(self) -> list[Nursery]:
+        """Of those that have started."""
+        return [
+            plugin.nursery
+            for plugin in self._plugins
+            if plugin.nursery is not None and plugin.said is not None
+        ]
+
+    def unusable(self) -> set[str]:
+        """The names of those with a fault."""
+        return {plugin.installed.name for plugin in self._plugins if plugin.fault is not None}
+
     async def choose(self, content_type: str, own: Nursery) -> Nursery:
         """Who takes a file of that type; `own` is the nursery of the pool's built-in processor.
 
