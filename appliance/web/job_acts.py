@@ -19,7 +19,7 @@ async def cancel_job(request: web.Request) -> web.StreamResponse:
     job = await services(request).acts.cancel(
         request.match_info["job_id"], actor=user(request).owner, audited=await _is_anothers(request)
     )
-    return forms.answer(request, asked, job_document(job))
+    return forms.answer(request, asked, job_document(job, user(request).owner))
 
 
 async def retry_job(request: web.Request) -> web.StreamResponse:
@@ -28,7 +28,7 @@ async def retry_job(request: web.Request) -> web.StreamResponse:
     job = await services(request).acts.retry(
         request.match_info["job_id"], actor=user(request).owner, audited=await _is_anothers(request)
     )
-    return forms.answer(request, asked, job_document(job))
+    return forms.answer(request, asked, job_document(job, user(request).owner))
 
 
 async def delete_job(request: web.Request) -> web.StreamResponse:
