@@ -3,6 +3,7 @@ attempt."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -66,6 +67,25 @@ async def test_they_are_served_whole_and_in_ranges(serve: Serve, join: Join) -> 
     async with ada.http.get(url, headers={"Range": "bytes=100000-100004"}) as response:
         assert (response.status, await response.read()) == (206, b"01234")
     async with bob.http.get(url) as response:
+        await refused(response, 404, "not_found")
+
+
+async def test_one_that_goes_while_it_is_asked_for_is_not_there(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = await serve()
+    job_id = (await working(served))["jobId"]
+    shared = services_of(served)
+    read = shared.storage.read
+
+    async def too_late(key: str, **options: Any) -> AsyncGenerator[bytes, None]:
+        await fail(served, job_id)
+        await shared.storage.delete(key)
+        async for piece in read(key, **options):
+            yield piece
+
+    monkeypatch.setattr(shared.storage, "read", too_late)
+    async with served.admin.get(f"/jobs/{job_id}/files/thumbnail.webp") as response:
         await refused(response, 404, "not_found")
 
 
