@@ -261,19 +261,6 @@ def show_early_and_swap(task: Task[Options], output_dir: Path, report: Reporter)
     return {}
 
 
-def swap_for_ever(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
-    """What it has reported is another file every moment, and another content."""
-    path = _early(output_dir, report)
-    number = 0
-    while not (output_dir / "go").exists():
-        number += 1
-        path.write_bytes(b"%d " % number * 100_000)
-        (output_dir / "next").write_bytes(b"%d!" % number * 200_000)
-        (output_dir / "next").replace(path)
-    (output_dir / "go").unlink()
-    return {}
-
-
 def show_large_first(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     (output_dir / "large.txt").write_bytes(b"x" * 9_000_000)
     report.output("large.txt", "text/plain")

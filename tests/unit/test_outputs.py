@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -246,6 +247,24 @@ def test_number_and_sizes_are_bounded(tmp_path: Path, sizes: list[int], message:
 
 def test_what_is_read_early_is_what_was_checked(tmp_path: Path) -> None:
     (tmp_path / "a.webp").write_bytes(WEBP)
+    read = read_output(tmp_path, Output("a.webp", "image/webp", 320, 200), ROOMY)
+    assert read is not None
+    file, data = read
+    assert data == WEBP
+    assert (file.sha256, file.size_bytes) == (hashlib.sha256(WEBP).hexdigest(), len(WEBP))
+
+
+def test_a_swap_while_it_is_checked_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.webp").write_bytes(WEBP)
+    check_content = outputs._check_content
+
+    def swapping(*arguments: Any) -> Any:
+        (tmp_path / "a.webp").write_bytes(b"another")
+        return check_content(*arguments)
+
+    monkeypatch.setattr(outputs, "_check_content", swapping)
     read = read_output(tmp_path, Output("a.webp", "image/webp", 320, 200), ROOMY)
     assert read is not None
     file, data = read
