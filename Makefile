@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 # -qq: errors only, not the warnings about every index that lacks a package.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test torture torture-uploads seeded-faults check fmt bench screenshots wheel lock clean
+.PHONY: help run test torture torture-uploads seeded-faults fuzz check fmt bench screenshots wheel lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -16,8 +16,9 @@ help: ## list the targets
 run: $(VENV)/.installed ## start the appliance on 127.0.0.1:8080, with ./data
 	@exec $(BIN)/appliance serve $(ARGS)
 
+# Most tests wait for a server, a browser or a disk: four at a time take half as long on two cores.
 test: $(VENV)/.installed-dev ## run the tests; those that miss a service are skipped, and named
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile $(ARGS)
 
 # The long form of the torture suite; half an hour. KILLS=200 is shorter.
 KILLS ?= 1000
@@ -31,6 +32,11 @@ seeded-faults: $(VENV)/.installed-dev ## put faults into a copy and see that the
 torture-uploads: export APPLIANCE_TEST_TRANSFERS ?= 500
 torture-uploads: $(VENV)/.installed-dev ## cut 500 uploads at random bytes, and look whether all arrive
 	$(BIN)/python -m pytest -s tests/acceptance/test_cut_uploads.py $(ARGS)
+
+FILES ?= 10000
+fuzz: export APPLIANCE_TEST_FUZZ := $(FILES)
+fuzz: $(VENV)/.installed-dev ## damage 10,000 files of every kind, and see that each ends well
+	$(BIN)/python -m pytest tests/fuzz $(ARGS)
 
 check: $(VENV)/.installed-dev ## lint, format, types, layers, lock files
 	$(BIN)/ruff check .

@@ -210,7 +210,9 @@ async def _start_crew(
                 smallest=size.smallest,
                 largest=size.largest,
                 worker_id=worker_id,
-                nursery=Nursery(job_type.value, scratch_dir=attempts.scratch_dir),
+                nursery=Nursery(
+                    job_type.value, scratch_dir=attempts.scratch_dir, sandbox=config.sandbox
+                ),
                 attempts=attempts,
                 queue=parts.queue,
                 database=parts.database,

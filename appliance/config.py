@@ -65,6 +65,7 @@ class Config:
     job_timeout_s: float
     job_idle_timeout_s: float
     job_memory_bytes: int
+    sandbox: str
     notify_urls: tuple[str, ...] | None = field(repr=False)
     log_format: str
     log_level: str
@@ -328,6 +329,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Longest time that an attempt may go without any progress.",
     ),
     Setting("job_memory_bytes", parse_bytes, "2GiB", "Most memory that one attempt may use."),
+    Setting(
+        "sandbox",
+        one_of("require", "prefer", "off"),
+        "prefer",
+        "Walls around the processes that open files: `require` does not start without them, "
+        "`prefer` warns, `off` leaves only the limits on memory, time and size.",
+    ),
     Setting(
         "notify_urls",
         parse_notify_urls,

@@ -276,6 +276,19 @@ class NurseryUnavailable(ApplianceError):
     title = "The process that starts media work does not come up"
 
 
+class SandboxUnavailable(NurseryUnavailable):
+    """Walls around children are missing that must be there; `faults` has each, with its mend."""
+
+    def __init__(self, missing: dict[str, str]) -> None:
+        """`missing`: names of layers, each with why it does not hold."""
+        self.faults = [
+            f"APPLIANCE_SANDBOX: the layer {name} does not hold: {why}. Mend that "
+            "(docs/sandbox.md), or set `prefer` to go on without it."
+            for name, why in missing.items()
+        ]
+        super().__init__(" ".join(self.faults))
+
+
 class ObjectMissing(ApplianceError):
     code = "object_missing"
     status = 500
@@ -336,6 +349,11 @@ class OutputRefused(ProcessingError):
     code = "output_refused"
     title = "The work on the file left a result that may not be kept"
     permanent = True
+
+
+class SandboxFailed(ProcessingError):
+    code = "sandbox_failed"
+    title = "The walls around the work on the file could not be raised, so it was not opened"
 
 
 class WorkerLost(ProcessingError):

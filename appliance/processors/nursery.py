@@ -1,9 +1,11 @@
 """The nursery: a small process with its codecs loaded that forks a child for each attempt.
 
-    python -m appliance.processors.nursery IMAGE 5
+    python -m appliance.processors.nursery IMAGE 5 prefer /data/scratch
 
 The first argument is a job type or a `module:attribute` that holds a Processor, the second the
-number of the inherited control socket (SOCK_SEQPACKET, messages of `protocol`). It is started
+number of the inherited control socket (SOCK_SEQPACKET, messages of `protocol`), the third how
+much the walls around children matter (APPLIANCE_SANDBOX), the fourth a folder in which they may
+be tried; that is done at every start, before the first order is taken. It is started
 by exec, so nothing of the server's own process is in it, and it stays single-threaded, so its
 forks are safe. It believes what the control socket says and never reads what a child writes:
 limits of time, the reports and the verdict are the business of `appliance.workers.nursery`.
@@ -45,6 +47,8 @@ from appliance.processors.protocol import (
     Ready,
     Started,
 )
+from appliance.processors.sandbox.trial import find_out
+from appliance.processors.sandbox.walls import Walls, prepare
 
 PROCESSORS = {
     "IMAGE": "appliance.processors.image:PROCESSOR",
@@ -67,9 +71,18 @@ _encoder = msgspec.json.Encoder()
 
 
 class Nursery:
-    def __init__(self, control: socket.socket, processor: Processor[Any]) -> None:
+    def __init__(
+        self,
+        control: socket.socket,
+        processor: Processor[Any],
+        walls: Walls,
+        layers: dict[str, str],
+    ) -> None:
+        """`layers` as `trial.find_out` found them."""
         self._control = control
         self._processor = processor
+        self._walls = walls
+        self._layers = layers
         self._running: dict[int, str] = {}
         """Attempt ids by the process id of the child, from fork to reaping."""
         self._ended: list[Exited] = []
@@ -86,7 +99,7 @@ class Nursery:
         poll.register(self._control, select.POLLIN)
         poll.register(woken, select.POLLIN)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._send(Ready(os.getpid(), _described(self._processor)))
+            self._send(Ready(os.getpid(), _described(self._processor), self._layers))
             while True:
                 ready = {fd for fd, _event in poll.poll()}
                 if woken.fileno() in ready:
@@ -135,6 +148,7 @@ class Nursery:
             child.live(
                 order,
                 self._processor,
+                self._walls,
                 reports_fd=reports_fd,
                 stderr_fd=stderr_fd,
                 nursery_pid=nursery_pid,
@@ -229,7 +243,7 @@ def warm(processor: Processor[Any]) -> None:
     gc.freeze()  # no collection in a child touches, and so copies, the pages it shares with us
 
 
-def main(name: str, control_fd: str) -> None:
+def main(name: str, control_fd: str, sandbox: str, scratch_dir: str) -> None:
     control = socket.socket(fileno=int(control_fd))
     control.set_inheritable(False)
     child.die_with_parent()
@@ -243,8 +257,10 @@ def main(name: str, control_fd: str) -> None:
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
     faulthandler.enable()  # to descriptor 2, which in a child is the attempt's own file
     processor = load(name)
+    walls = prepare(sandbox, processor)
     warm(processor)
-    nursery = Nursery(control, processor)
+    walls, layers = find_out(walls, Path(scratch_dir))
+    nursery = Nursery(control, processor, walls, layers)
     nursery.serve()
     nursery.end()
 

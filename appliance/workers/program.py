@@ -50,8 +50,12 @@ class ProgramLost(Exception):
     """The program was gone before it took the order."""
 
 
-async def spawn(name: str, on_lost: Callable[[], None]) -> Program:
+async def spawn(
+    name: str, on_lost: Callable[[], None], *, sandbox: str, scratch_dir: Path
+) -> Program:
     """Exec the program for `name`, a job type or a `module:attribute`; it is not ready yet.
+
+    `sandbox` is APPLIANCE_SANDBOX; in `scratch_dir` its walls are tried.
 
     `on_lost` is called once, when it can take no more orders. Raises OSError.
     """
@@ -61,6 +65,7 @@ async def spawn(name: str, on_lost: Callable[[], None]) -> Program:
             sys.executable,
             "-P",  # what lies in the working directory is never imported
             *("-m", "appliance.processors.nursery", name, str(theirs.fileno())),
+            *(sandbox, str(scratch_dir)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
