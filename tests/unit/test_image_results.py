@@ -517,6 +517,7 @@ def test_hasty_frames_take_the_time_that_browsers_give_them(tmp_path: Path) -> N
     outcome = run(moving("GIF", duration=10), "image/gif", tmp_path, animation="keep")
     picture = opened(outcome, "thumbnail.webp")
     picture.seek(1)
+    picture.load()
     assert picture.info["duration"] == 100
 
 

@@ -49,7 +49,8 @@ def encode_animation(
     `tell` hears the share that is done. Raises what the decoder raises about broken frames.
     """
     durations: list[float] = []
-    made = _frames(source, frames, make, durations, tell)
+    modes: set[str] = set()
+    made = _frames(source, frames, make, durations, modes, tell)
     first = next(made)
     out = io.BytesIO()
     first.save(
@@ -66,7 +67,15 @@ def encode_animation(
         icc_profile=beside.profile or "",
         exif=beside.exif,
     )
-    return out.getvalue()
+    return _with_alpha_flag(out.getvalue()) if "RGBA" in modes else out.getvalue()
+
+
+def _with_alpha_flag(webp: bytes) -> bytes:
+    """libwebp stores of each frame what changed, and where that is opaque it calls the whole
+    animation so: viewers then show black where nothing ever was. RFC 9649, 2.7, `L` of VP8X."""
+    if webp[12:16] != b"VP8X":
+        return webp
+    return webp[:20] + bytes([webp[20] | 0x10]) + webp[21:]
 
 
 def _frames(
@@ -74,15 +83,18 @@ def _frames(
     frames: int,
     make: MakeFrame,
     durations: list[float],
+    modes: set[str],
     tell: Callable[[float], None],
 ) -> Iterator[Image.Image]:
-    """Made when they are asked for; `durations` (ms) grows with them."""
+    """Made when they are asked for; `durations` (ms) and `modes` grow with them."""
     for number in range(_first_frame(source), frames):
         source.seek(number)
         source.load()
         duration = float(source.info.get("duration") or 0)
         durations.append(min(duration, _LONGEST_MS) if duration > 10 else _SHOWN_MS)
-        yield make(source)
+        picture = make(source)
+        modes.add(picture.mode)
+        yield picture
         tell((number + 1) / frames)
 
 

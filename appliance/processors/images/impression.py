@@ -13,6 +13,8 @@ from appliance.processors.pictures import fitted
 
 _LOOK_PX = 100
 _COLOURS = 5
+_SMALLEST_SHARE = 0.02
+"""Less than that are mostly blends at the edges of others."""
 _DIFFERENCE = 48
 """Colours nearer than this (in 8-bit steps over the three channels) are told as one."""
 
@@ -55,11 +57,12 @@ def _palette(rgba: Image.Image) -> list[str]:
     counted = row.quantize(3 * _COLOURS, Image.Quantize.MEDIANCUT, kmeans=2)
     palette = counted.getpalette() or []
     colours: list[tuple[int, ...]] = []
-    for _, index in sorted(counted.getcolors() or [], reverse=True):
+    for count, index in sorted(counted.getcolors() or [], reverse=True):
         colour = tuple(palette[3 * index : 3 * index + 3])  # type: ignore[operator]
         apart = all(_difference(colour, other) >= _DIFFERENCE for other in colours)
-        if apart and len(colours) < _COLOURS:
+        if apart and count >= _SMALLEST_SHARE * len(seen):
             colours.append(colour)
+    colours = colours[:_COLOURS]
     return ["#" + bytes(colour).hex() for colour in colours]
 
 
