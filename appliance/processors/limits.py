@@ -28,8 +28,50 @@ MAX_IMAGE_FRAMES = 10_000
 """Frames of an animation or pages of a TIFF: counting them walks a chain that a hostile file
 can make as long as it is."""
 
+MAX_ANIMATION_PIXELS = 600_000_000
+"""All frames of an animation that is kept, together: 290 of full HD, 1,950 of 640 by 480. WebP
+encodes 15 to 25 million a second, for each result; showing the first frame has no such bound."""
+
 MAX_ICC_PROFILE_BYTES = 4 * 1024 * 1024
 """The largest profiles of printers have 2 to 3 MB; a larger one is ignored, not refused."""
+
+MAX_JPEG_SCANS = 200
+"""Each scan of a progressive JPEG passes over the whole picture and costs a few bytes when it is
+empty. Encoders write about ten; libjpeg-turbo's own tools advise 500 as the bound."""
+
+MAX_PNG_CHUNKS = 300_000
+"""libpng writes 8 KiB of pixels a chunk: 65,000 in a file of 512 MiB."""
+
+MAX_PNG_TEXT_BYTES = 8 * 1024 * 1024
+"""One text or profile of a PNG, unpacked: 8 KB can unpack to 8 MB. XMP with the history of an
+edited picture has 1 or 2 MB."""
+
+MAX_PNG_TEXT_TOTAL_BYTES = 64 * 1024 * 1024
+"""All of them together, as in Pillow."""
+
+MAX_GIF_BLOCKS = 4_000_000
+"""Pieces of data, 255 bytes at most and full in every real file: 1 GB. An empty piece costs one
+byte and a step."""
+
+MAX_TIFF_VALUES = 1_100_000
+"""Values of one tag, each of which becomes an object: 268 megapixels in tiles of 16 by 16."""
+
+MAX_TIFF_TAGS = 65_535
+"""Entries of one page, which the classic format bounds and BigTIFF does not."""
+
+MAX_HEIF_ITEMS = 4_096
+"""Parts of a HEIC or AVIF, the tiles of a grid among them: 200 megapixels in tiles of 512 by 512
+are 800."""
+
+MAX_EXIF_BYTES = 1024 * 1024
+"""Camera and date are not looked for in a larger block: JPEG holds 64 KB, other formats a few
+hundred with the maker's preview."""
+
+MAX_RESULT_SIDE_PX = 16_383
+"""WebP's limit (14 bits)."""
+
+MAX_RESULT_PIXELS = 100_000_000
+"""One result, at 4 bytes a pixel beside what it is made from: 400 MB."""
 
 # --- documents ---------------------------------------------------------------------------
 
