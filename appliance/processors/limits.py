@@ -81,8 +81,50 @@ MAX_PDF_PAGES = 20_000
 MAX_PDF_RENDER_S = 20.0
 """For one page. Plans and maps take a few seconds; what is drawn by then is the picture."""
 
-RENDERED_PDF_PAGES = 5
-"""How many pages are drawn: enough to look into a document, at 40 to 400 ms each."""
+MAX_PDF_PAGE_CPU_S = 40.0
+"""For one page to be opened, read and drawn. Drawing has pauses and ends after
+`MAX_PDF_RENDER_S`; a pattern of a billion tiles or forms that draw each other have none."""
+
+MAX_PDF_PICTURES = 900
+"""How many pages are drawn at most: an attempt may leave 1,000 files."""
+
+MAX_PDF_EDGE_PX = 4096
+"""The longest side of a page's picture: A4 at 350 dpi, 67 MB while it is drawn."""
+
+MAX_PDF_STREAM_BYTES = 256 * 1024 * 1024
+"""What one stream may inflate to. pdfium holds it whole, and aborts where memory ends; maps and
+plans have content of up to 100 MB."""
+
+MAX_PDF_STREAMS_BYTES = 2 * 1024 * 1024 * 1024
+"""What all large ones may inflate to together: they are inflated once to be counted, at 300 MB
+in a second."""
+
+MAX_PDF_STRUCTURE_S = 15.0
+"""Processor time for the search for scripts and attachments: 500,000 objects are read in 10 s."""
+
+MAX_PDF_OBJECTS = 500_000
+"""That this search looks at; each stays in memory, with 1 kB."""
+
+MAX_PDF_REWRITTEN_BYTES = 128 * 1024 * 1024
+"""An encrypted or damaged document is copied in memory for this search."""
+
+MAX_PDF_OUTLINE_ENTRIES = 10_000
+"""The longest real ones (standards, collected law) have 3,000 to 5,000."""
+
+MAX_PDF_OUTLINE_DEPTH = 15
+"""Readers stop at about as many; each level is a level of recursion."""
+
+MAX_PDF_ATTACHMENTS = 100
+"""Told by name; the others are counted. Facts travel in one report, bounded as a whole."""
+
+MAX_PDF_ATTACHMENT_NAME_CHARS = 255
+"""What a file system allows in a name."""
+
+MAX_PDF_PAGE_SIZES = 20
+"""Different sizes told. A scan by hand has a new size on each page."""
+
+MAX_PDF_UNREADABLE_LISTED = 100
+"""Numbers of unreadable pages told; they are all counted."""
 
 MAX_PDF_TEXT_CHARS = 20_000_000
 """About 8,000 dense pages. Text beyond it is left out, and the facts say so."""
