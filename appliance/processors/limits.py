@@ -143,6 +143,14 @@ MAX_VIDEO_PIXELS = 8_192 * 4_608
 MAX_VIDEO_STREAMS = 64
 """Tracks in the container, of any kind; each costs buffers while probing."""
 
+MAX_VIDEO_PACKETS = 10_000_000
+"""Parts of the tracks that are read, and frames that a header claims: six hours at 120 frames a
+second have 2.6 million, and four of sound for each of these is more than there ever are."""
+
+MAX_FILM_FRAME_RATE = 60
+"""Frames a second that are encoded, whatever the source has or its header claims: slow motion is
+recorded at 240, damaged clocks put thousands into one second. Screens show 60."""
+
 MAX_DAMAGED_SHARE = 0.1
 """Packets of a video that cannot be decoded. A recording of television begins with some, and a
 scratch should not cost the whole film; with more it is not worth watching."""
