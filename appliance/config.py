@@ -42,6 +42,7 @@ class Config:
     host: str
     port: int
     data_dir: Path
+    presets_dir: Path
     public_url: str | None
     database_url: str
     storage_url: str
@@ -227,6 +228,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("port", parse_port, "8080", "Port to listen on."),
     Setting("data_dir", parse_path, "./data", "Everything that the embedded default keeps."),
     Setting(
+        "presets_dir",
+        parse_text,
+        "<data>/presets",
+        "Where presets of your own are, as TOML files; read at the start.",
+    ),
+    Setting(
         "public_url",
         parse_public_url,
         None,
@@ -392,6 +399,8 @@ def load(
         raise ConfigurationError(faults)
     for name in ("database_url", "storage_url"):
         values[name] = values[name].replace("<data>", quote(str(values["data_dir"])))
+    presets_dir = values["presets_dir"].replace("<data>", str(values["data_dir"]))
+    values["presets_dir"] = parse_path(presets_dir)
     return Config(**values)
 
 

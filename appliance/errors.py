@@ -229,6 +229,12 @@ class IllegalMove(ApplianceError):
     title = "The job is in a state that does not allow this"
 
 
+class OriginalGone(ApplianceError):
+    code = "original_gone"
+    status = 409
+    title = "The original is gone from the server"
+
+
 class RangeNotSatisfiable(ApplianceError):
     code = "range_not_satisfiable"
     status = 416
@@ -318,6 +324,12 @@ class EncryptedFile(ProcessingError):
     permanent = True
 
 
+class EmptyDocument(ProcessingError):
+    code = "empty_document"
+    title = "The document has no pages"
+    permanent = True
+
+
 class UnsupportedFile(ProcessingError):
     code = "unsupported_file"
     title = "The file uses a feature that is not supported"
@@ -348,6 +360,14 @@ class OutOfMemory(ProcessingError):
 class OutputRefused(ProcessingError):
     code = "output_refused"
     title = "The work on the file left a result that may not be kept"
+    permanent = True
+
+
+class PresetUnknown(ProcessingError):
+    """It was there when the job came in."""
+
+    code = "preset_unknown"
+    title = "The job's preset is not there any more"
     permanent = True
 
 

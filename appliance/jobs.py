@@ -144,6 +144,8 @@ class Job(msgspec.Struct, frozen=True):
     metadata: dict[str, Any]
     result: dict[str, Any]
     files: tuple[ResultFile, ...] = ()
+    preset_version: int | None = None
+    """Which version of the preset made the results."""
 
 
 class Attempt(msgspec.Struct, frozen=True):

@@ -48,6 +48,10 @@ def tell(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, A
     }
 
 
+def tell_options(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
+    return {"mood": task.options.mood, "noise": task.options.noise}
+
+
 def report_much(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     for number in range(1000):
         report.progress(number / 1000, "first" if number < 500 else "second")
@@ -318,8 +322,11 @@ def be_killed(task: Task[Options], output_dir: Path, report: Reporter) -> dict[s
     raise AssertionError
 
 
-class Options(msgspec.Struct):
-    """None."""
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a preset may say in its table `[hostile]`."""
+
+    mood: str = "foul"
+    noise: int = 1
 
 
 class HostileProcessor:

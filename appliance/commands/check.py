@@ -28,6 +28,12 @@ async def run(config: Config, options: argparse.Namespace) -> int:
     except ConfigurationError as error:
         faults += error.faults
     try:
+        await bootstrap.check_presets(config)
+    except ConfigurationError as error:
+        faults += error.faults
+    except ApplianceError as error:
+        faults.append(error.detail)
+    try:
         with data_dir.locked(config.data_dir):
             bootstrap.listen(config).close()
             storage = parts.open_storage(config)

@@ -62,6 +62,33 @@ def create(jobs: Sequence[Job]) -> Transaction[None]:
         yield _history(job.id, job.owner, job.created_at, JobStatus.PENDING, 0, "received")
 
 
+def create_again(
+    job_id: str, *, of: str, preset: str, priority: int, max_retries: int, now: float, actor: str
+) -> Transaction[Job | None]:
+    """Record a new job on the same upload as the job `of`: its owner's, its metadata, whatever
+    state that one is in. None when there is no such job any more."""
+    lanes = yield Statement("lane_of_job", {"id": of})
+    if not lanes:
+        return None
+    job_type, owner = lanes[0]["type"], lanes[0]["owner"]
+    turn = yield from turns.take(job_type, priority, owner)
+    yield Statement(
+        "insert_job_again",
+        {
+            "id": job_id,
+            "of": of,
+            "preset": preset,
+            "priority": priority,
+            "turn": turn,
+            "max_retries": max_retries,
+            "created_at": now,
+        },
+    )
+    detail = f"from the original of {of}, asked for by {actor}"
+    yield _history(job_id, owner, now, JobStatus.PENDING, 0, detail)
+    return (yield from get(job_id))
+
+
 # --- working ------------------------------------------------------------------------------
 
 
@@ -113,12 +140,20 @@ def complete(
     now: float,
     result: Mapping[str, Any],
     files: Sequence[ResultFile],
+    preset_version: int | None = None,
 ) -> Transaction[Job | None]:
     """Settle: all results become visible and the job is COMPLETED, at once.
 
     `files` are all of them, those that were published before as well."""
     rows = yield Statement(
-        "complete_job", {"id": job_id, "attempt": attempt, "now": now, "result": as_json(result)}
+        "complete_job",
+        {
+            "id": job_id,
+            "attempt": attempt,
+            "now": now,
+            "result": as_json(result),
+            "preset_version": preset_version,
+        },
     )
     if not rows:
         return None

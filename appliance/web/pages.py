@@ -26,6 +26,7 @@ async def show_upload_page(request: web.Request) -> web.StreamResponse:
         },
         "curl": f'curl -F file=@photo.jpg -H "Authorization: Bearer $KEY" '
         f"{services(request).public_url}/upload",
+        "presets": list(services(request).presets),
         "jobs": [job_document(job, user(request).owner) for job in page],
         "more_url": f"/?cursor={cursor}" if cursor else None,
     }

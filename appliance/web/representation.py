@@ -14,6 +14,7 @@ from appliance.database.dead_letters import DeadLetter, Group
 from appliance.database.pauses import Pause
 from appliance.database.redrives import Redrive
 from appliance.jobs import Attempt, HistoryEntry, Job, JobError, JobStatus, ResultFile
+from appliance.presets.preset import Preset
 
 encode = msgspec.json.encode
 
@@ -58,6 +59,7 @@ def job_document(job: Job, reader: str) -> dict[str, Any]:
         "sha256": job.sha256,
         "owner": job.owner,
         "preset": job.preset,
+        "presetVersion": job.preset_version,
         "priority": job.priority,
         "attempt": _counted_attempt(job),
         "maxAttempts": job.max_retries + 1,
@@ -73,6 +75,15 @@ def job_document(job: Job, reader: str) -> dict[str, Any]:
         "result": result,
         "files": [file_document(job.id, file) for file in job.files],
         "statusUrl": f"/status/{job.id}",
+    }
+
+
+def preset_document(preset: Preset) -> dict[str, Any]:
+    return {
+        "name": preset.name,
+        "version": preset.version,
+        "description": preset.description,
+        "processors": sorted(preset.tables),
     }
 
 

@@ -30,21 +30,24 @@ from appliance.errors import (
     LimitExceeded,
     ObjectMissing,
     OutputRefused,
+    PresetUnknown,
     StorageFull,
     StorageUnavailable,
 )
 from appliance.jobs import Claim, Job, JobError, JobStatus, ResultFile
 from appliance.metrics import Metrics
 from appliance.notify.announcer import Announcer
+from appliance.presets.files import load
+from appliance.presets.preset import Preset, Presets
 from appliance.processors.protocol import Limits, Order, Output, Progress
 from appliance.retry import delay_s
 from appliance.storage.protocol import Storage
 from appliance.threads import in_thread, until_done
 from appliance.workers import scratch_folder
-from appliance.workers.nursery import Nursery
 from appliance.workers.outcome import AttemptFailed, Outcome
 from appliance.workers.outputs import Bounds, check_outputs
 from appliance.workers.partial_results import PartialResults, result_file, results_prefix
+from appliance.workers.plugins import Chooser
 from appliance.workers.surroundings import SURROUNDINGS, SURROUNDINGS_ERRNOS, Surroundings
 
 log = structlog.get_logger()
@@ -95,10 +98,12 @@ class Attempts:
     scratch_dir: Path
     limits: Limits
     bounds: Bounds = field(default_factory=Bounds)
+    presets: Presets = field(default_factory=load)
+    """Those that are shipped, where nobody says otherwise."""
     peak_bytes: dict[str, int] = field(default_factory=dict)
     """The largest memory of an attempt of each type lately; it fades."""
 
-    async def run(self, run: Running, nursery: Nursery) -> None:
+    async def run(self, run: Running, chooser: Chooser) -> None:
         """Bring the attempt to its settling. Raises SurroundingsFault after handing it back.
 
         When cancelled, the child is killed and the job handed back before the cancellation
@@ -108,7 +113,7 @@ class Attempts:
         began = self.clock.monotonic()
         outcome = "handed_back"
         try:
-            outcome = await self._run(run, nursery)
+            outcome = await self._run(run, chooser)
         except asyncio.CancelledError:
             outcome = await self._hand_back(run, "its worker stopped")
             raise
@@ -129,14 +134,17 @@ class Attempts:
                 took_s=round(took_s, 3),
             )
 
-    async def _run(self, run: Running, nursery: Nursery) -> str:
+    async def _run(self, run: Running, chooser: Chooser) -> str:
         claim = run.claim
         scratch = self.scratch_dir / f"{claim.job.id}-{claim.attempt}"
         try:
-            result, files = await self._work(run, nursery, scratch)
-            return await self._complete(run, result, files)
+            preset = self._preset(claim.job)
+            result, files = await self._work(run, chooser, scratch, preset)
+            return await self._complete(run, result, files, preset)
         except SURROUNDINGS:
             raise
+        except PresetUnknown as error:
+            return await self._settle_failure(run, error, step="looking up the preset")
         except AttemptFailed as failed:
             if not failed.error.permanent and await self.surroundings.is_full():
                 raise StorageFull("The disk is full.") from failed
@@ -163,17 +171,20 @@ class Attempts:
             await in_thread(scratch_folder.remove, scratch)
 
     async def _work(
-        self, run: Running, nursery: Nursery, scratch: Path
+        self, run: Running, chooser: Chooser, scratch: Path, preset: Preset
     ) -> tuple[dict[str, object], list[ResultFile]]:
         claim = run.claim
+        nursery = await chooser.choose(claim.job.content_type)
         output_dir = scratch / "output"
         await in_thread(output_dir.mkdir, parents=True, mode=0o700)
+        processor = await nursery.describe()
         order = Order(
             attempt_id=scratch.name,
             input_path=str(await self._input(claim.job, scratch)),
             output_dir=str(output_dir),
             content_type=claim.job.content_type,
             limits=self.limits,
+            options=self.presets.options(preset, processor.name),
         )
 
         partial_results = PartialResults(
@@ -203,6 +214,16 @@ class Attempts:
             file = files[checked.name] = result_file(claim, checked)
             await self.storage.store_file(checked.path, file.storage_key)
         return outcome.facts, [files[output.name] for output in outcome.outputs]
+
+    def _preset(self, job: Job) -> Preset:
+        """Raises PresetUnknown."""
+        preset = self.presets.get(job.preset)
+        if preset is None:
+            raise PresetUnknown(
+                f"The preset {job.preset} is not on this server any more. Put its file back and "
+                "restart the server, then try the job again; or process the file with another."
+            )
+        return preset
 
     async def _input(self, job: Job, scratch: Path) -> Path:
         """The original as a plain file: where it lies, or a copy of it."""
@@ -266,7 +287,7 @@ class Attempts:
         return await self.database.write(move())
 
     async def _complete(
-        self, run: Running, result: dict[str, object], files: list[ResultFile]
+        self, run: Running, result: dict[str, object], files: list[ResultFile], preset: Preset
     ) -> str:
         claim, run.settling = run.claim, True
         job = await self._settle(
@@ -276,6 +297,7 @@ class Attempts:
                 now=self.clock.now(),
                 result=result,
                 files=files,
+                preset_version=preset.version,
             )
         )
         return await self._settled(claim, job, "completed")

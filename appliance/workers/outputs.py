@@ -50,6 +50,7 @@ _LOOKS_LIKE: dict[str, Callable[[bytes], bool]] = {
     "image/png": lambda head: head[:8] == b"\x89PNG\r\n\x1a\n",
     "image/avif": lambda head: head[4:12] in (b"ftypavif", b"ftypavis"),
     "video/mp4": lambda head: head[4:8] == b"ftyp" and head[8:12] in _VIDEO_BRANDS,
+    "application/vnd.apple.mpegurl": lambda head: head[:8] == b"#EXTM3U\n",
     "text/vtt": lambda head: head[:6] == b"WEBVTT",
     "text/plain": lambda head: b"\0" not in head,
     "application/json": lambda head: b"\0" not in head,

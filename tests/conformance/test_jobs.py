@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 
 from appliance.database import dead_letters, job_reads, jobs, stored_files, turns, workers
 from appliance.database.dead_letters import Filter
 from appliance.database.protocol import Database, Statement, Transaction
 from appliance.errors import ApplianceError
-from appliance.jobs import Claim, Job, JobStatus, JobType
+from appliance.ids import new_id
+from appliance.jobs import LARGE_BYTES, Claim, Job, JobStatus, JobType
 from tests.records import FAULT, a_job, a_result
 
 NOW = 1_000_100.0
@@ -248,6 +250,58 @@ async def test_a_settled_job_cannot_be_moved(database: Database, final: str) -> 
     assert await database.write(jobs.claim(job.id, worker="w", now=NOW)) is None
     assert await failed(database, claim) is None
     assert await retried(database, claim) is None
+
+
+async def test_another_job_on_the_same_upload(database: Database) -> None:
+    job = await created(database, metadata={"album": "Rome"}, size_bytes=LARGE_BYTES + 1)
+    again = await database.write(
+        jobs.create_again(
+            new_id(),
+            of=job.id,
+            preset="thumbnail",
+            priority=7,
+            max_retries=1,
+            now=NOW,
+            actor="key:B",
+        )
+    )
+    assert again is not None
+    expected = msgspec.structs.replace(
+        job, id=again.id, preset="thumbnail", priority=7, max_retries=1, created_at=NOW
+    )
+    assert again == expected  # its original lies where it lay
+    offered = await database.read(turns.ready(again.type, limit=9, now=NOW))
+    assert offered == [again.id, job.id]
+    small = await database.read(turns.ready(again.type, limit=9, now=NOW, small_only=True))
+    assert small == []
+    (received,) = await database.read(job_reads.history(again.id))
+    assert (received.status, received.attempt) == (JobStatus.PENDING, 0)
+    assert received.detail == f"from the original of {job.id}, asked for by key:B"
+
+
+async def test_there_is_no_other_job_of_one_that_is_gone(database: Database) -> None:
+    again = jobs.create_again(
+        new_id(), of=new_id(), preset="default", priority=5, max_retries=1, now=NOW, actor="key:B"
+    )
+    assert await database.write(again) is None
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_the_upload_goes_with_the_last_of_its_jobs(database: Database, first: int) -> None:
+    job = await created(database)
+    again = await database.write(
+        jobs.create_again(
+            new_id(), of=job.id, preset="default", priority=5, max_retries=1, now=NOW, actor="a"
+        )
+    )
+    assert again is not None
+    for one in (job, again):
+        await database.write(jobs.cancel(one.id, now=NOW, actor="a"))
+    both = [job.id, again.id]
+    for job_id, is_last in ((both.pop(first), False), (both.pop(), True)):
+        deleted = await database.write(stored_files.delete(job_id))
+        assert deleted is not None
+        assert (deleted.upload_id, deleted.upload_is_gone) == (job.id, is_last)
 
 
 async def test_ready_jobs_come_by_priority_then_age(database: Database) -> None:

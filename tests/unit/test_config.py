@@ -29,6 +29,7 @@ BAD: dict[str, str] = {
     "host": " ",
     "port": "70000",
     "data_dir": "",
+    "presets_dir": " ",
     "public_url": "files.example.org",
     "database_url": "mysql://db",
     "storage_url": "ftp://store",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import html
 import re
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -108,6 +109,19 @@ async def test_the_upload_page_shows_the_users_own_files_only(serve: Serve, join
     (chooser,) = [one for one in mine.named("input") if one.get("name") == "file"]
     assert ".jpg" in (chooser["accept"] or "")
     assert "multiple" in chooser
+
+
+async def test_the_presets_are_there_to_choose(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "presets/a-small.toml").write_text('version = 2\ndescription = "<Small>"\n')
+    served = await serve(presets_dir=str(tmp_path / "presets"))
+    shown = await page(served, "/")
+    (chooser,) = shown.named("select")
+    assert chooser["name"] == "preset"
+    options = {option["value"]: option["title"] for option in shown.named("option")}
+    assert list(options)[:2] == ["", "a-small"]  # what is chosen at first is the server's default
+    assert options["a-small"] == "<Small>"
+    assert "thumbnail" in options
 
 
 def opened(shown: Page) -> list[str | None]:

@@ -11,6 +11,14 @@ INSERT INTO jobs (id, upload_id, owner, status, type, preset, priority, turn, la
 VALUES (:id, :upload_id, :owner, 'PENDING', :type, :preset, :priority, :turn, :large, :max_retries,
         :created_at, :scan, :metadata);
 
+-- Another job on an upload that has one.
+-- name: insert_job_again!
+INSERT INTO jobs (id, upload_id, owner, status, type, preset, priority, turn, large, max_retries,
+                  created_at, scan, metadata)
+SELECT :id, upload_id, owner, 'PENDING', type, :preset, :priority, :turn, large, :max_retries,
+       :created_at, scan, metadata
+FROM jobs WHERE id = :of;
+
 -- Several at once: a pool claims as many as it has workers free. `ids` is a JSON list.
 
 -- name: claim_jobs
@@ -46,7 +54,7 @@ RETURNING owner;
 -- name: complete_job
 UPDATE jobs
 SET status = 'COMPLETED', worker = NULL, progress = 1, step = NULL, finished_at = :now,
-    error = NULL, result = :result, version = version + 1
+    error = NULL, result = :result, preset_version = :preset_version, version = version + 1
 WHERE id = :id AND status = 'PROCESSING' AND attempt = :attempt
 RETURNING owner;
 
