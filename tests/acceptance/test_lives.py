@@ -57,7 +57,7 @@ async def gone(pids: set[int]) -> None:
 
 
 async def test_kill_9_in_the_middle_of_a_video_job(server: Server) -> None:
-    video = media.mp4(20, 1280, 720)
+    video = media.long_film()
     job = await server.request("PUT", "/upload/long.mp4", data=io.BytesIO(video))
     job_id = job["jobId"]
     await server.until(job_id, lambda job: job["status"] == "PROCESSING" and job["progress"] > 0.05)
@@ -77,7 +77,7 @@ async def test_kill_9_in_the_middle_of_a_video_job(server: Server) -> None:
 
 async def test_kill_9_leaves_no_result_of_the_attempt_that_was_killed(server: Server) -> None:
     """A thumbnail is seen while the film is being transcoded, and goes with its attempt."""
-    video = media.mp4(20, 1280, 720)
+    video = media.long_film()
     job_id = (await server.request("PUT", "/upload/long.mp4", data=io.BytesIO(video)))["jobId"]
     job = await server.until(job_id, lambda job: job["files"])
     assert job["status"] == "PROCESSING"
@@ -162,7 +162,7 @@ async def test_sigterm_drains_and_ends_with_0(server: Server) -> None:
 async def test_a_long_job_is_handed_back_when_the_grace_is_over(new_server: NewServer) -> None:
     server = new_server(drain_s="0.5")
     await server.start()
-    job = await server.request("PUT", "/upload/long.mp4", data=io.BytesIO(media.mp4(20, 1280, 720)))
+    job = await server.request("PUT", "/upload/long.mp4", data=io.BytesIO(media.long_film()))
     await server.until(job["jobId"], lambda job: job["status"] == "PROCESSING")
     assert await server.end() == 0
     await server.start()
@@ -200,7 +200,7 @@ async def test_an_upload_under_way_at_sigterm_is_finished(server: Server) -> Non
 
 @pytest.mark.parametrize("victim", ["nursery", "child"])
 async def test_a_killed_media_process_costs_one_attempt(server: Server, victim: str) -> None:
-    job = await server.request("PUT", "/upload/long.mp4", data=io.BytesIO(media.mp4(20, 1280, 720)))
+    job = await server.request("PUT", "/upload/long.mp4", data=io.BytesIO(media.long_film()))
     await server.until(job["jobId"], lambda job: job["status"] == "PROCESSING" and job["step"])
     child = await _child_of(server)
     os.kill(child if victim == "child" else _parent(child), signal.SIGKILL)

@@ -85,7 +85,7 @@ async def test_a_dropped_video_plays_when_it_is_done(visitor: Visitor) -> None:
 
 async def test_a_film_has_its_picture_while_it_is_being_transcoded(visitor: Visitor) -> None:
     page = visitor.page
-    film = a_file("film.mp4", media.mp4(20, 1280, 720), "video/mp4")
+    film = a_file("film.mp4", media.long_film(), "video/mp4")
     await page.set_input_files("#choose", [film])
     working = page.locator('.card[data-status="PROCESSING"]')
     picture = working.locator('.picture-img[src$="/thumbnail.webp"]')
