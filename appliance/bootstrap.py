@@ -48,7 +48,9 @@ from appliance.web.in_flight import IN_FLIGHT
 from appliance.web.services import Services
 from appliance.workers.attempt import Attempts
 from appliance.workers.crew import Crew
+from appliance.workers.entry_points import BUILT_IN
 from appliance.workers.nursery import Nursery
+from appliance.workers.plugins import Plugins
 from appliance.workers.pool import Pool
 from appliance.workers.preset_check import preset_faults
 from appliance.workers.surroundings import Surroundings
@@ -220,6 +222,7 @@ async def _start_crew(
         presets=presets,
     )
     nurseries = _nurseries(config, scratch_dir)
+    plugins = Plugins.open(scratch_dir, sandbox=config.sandbox)
     crew = Crew(
         [
             Pool(
@@ -228,6 +231,7 @@ async def _start_crew(
                 largest=size.largest,
                 worker_id=worker_id,
                 nursery=nurseries[job_type],
+                plugins=plugins,
                 attempts=attempts,
                 queue=parts.queue,
                 database=parts.database,
@@ -245,10 +249,11 @@ async def _start_crew(
         clock=parts.clock,
         heartbeat_timeout_s=config.heartbeat_timeout_s,
         peak_bytes=attempts.peak_bytes,
+        plugins=plugins,
     )
     stack.push_async_callback(crew.drain, config.drain_s)
     await crew.warm()
-    faults = await _preset_faults(presets, nurseries)
+    faults = await _preset_faults(presets, nurseries, plugins)
     if faults:
         raise ConfigurationError(faults)
     await crew.start()
@@ -274,9 +279,16 @@ def _load_presets(config: Config) -> Presets:
     return preset_files.load(folder)
 
 
-async def _preset_faults(presets: Presets, nurseries: Mapping[JobType, Nursery]) -> list[str]:
+async def _preset_faults(
+    presets: Presets, nurseries: Mapping[JobType, Nursery], plugins: Plugins
+) -> list[str]:
+    if not presets.processors <= {*BUILT_IN.values()}:
+        await plugins.settled()
     return await preset_faults(
-        presets, [*nurseries.values()], complete=len(nurseries) == len(JobType)
+        presets,
+        [*nurseries.values(), *plugins.usable()],
+        unusable=plugins.unusable(),
+        complete=len(nurseries) == len(JobType),
     )
 
 
@@ -284,13 +296,16 @@ async def check_presets(config: Config) -> None:
     """As the start does, in nurseries of its own. Raises ConfigurationError, NurseryUnavailable."""
     presets = await asyncio.to_thread(_load_presets, config)
     nurseries = _nurseries(config, config.data_dir)  # where no attempt is made, nothing is written
+    plugins = Plugins.open(config.data_dir, sandbox=config.sandbox)
+    plugins.start()
     try:
         starts = [nursery.start() for nursery in nurseries.values()]
         for fault in await asyncio.gather(*starts, return_exceptions=True):
             if fault is not None:
                 raise fault
-        faults = await _preset_faults(presets, nurseries)
+        faults = await _preset_faults(presets, nurseries, plugins)
     finally:
+        await plugins.stop()
         await asyncio.gather(*(nursery.stop() for nursery in nurseries.values()))
     if faults:
         raise ConfigurationError(faults)

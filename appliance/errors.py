@@ -324,6 +324,12 @@ class EncryptedFile(ProcessingError):
     permanent = True
 
 
+class EmptyDocument(ProcessingError):
+    code = "empty_document"
+    title = "The document has no pages"
+    permanent = True
+
+
 class UnsupportedFile(ProcessingError):
     code = "unsupported_file"
     title = "The file uses a feature that is not supported"

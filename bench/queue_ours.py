@@ -84,6 +84,7 @@ class Parts:
 
 class NoNursery:
     pid = 1
+    said = None
 
     async def start(self) -> None: ...
 

@@ -119,6 +119,20 @@ def progress(job_id: str, *, attempt: int, fraction: float, step: str) -> Transa
     return rows[0]["owner"] if rows else None
 
 
+def publish(
+    job_id: str, *, attempt: int, position: int, file: ResultFile
+) -> Transaction[str | None]:
+    """Let a result be seen while its attempt goes on; returns the owner, None when the lease is
+    gone. `position` is the place among the results. Every move out of PROCESSING takes it back,
+    but `complete`, which lists it again."""
+    rows = yield Statement("publish_result", {"id": job_id, "attempt": attempt})
+    if not rows:
+        return None
+    yield _file(job_id, position, file)
+    owner: str = rows[0]["owner"]
+    return owner
+
+
 def complete(
     job_id: str,
     *,
@@ -128,7 +142,9 @@ def complete(
     files: Sequence[ResultFile],
     preset_version: int | None = None,
 ) -> Transaction[Job | None]:
-    """Settle: the results become visible and the job is COMPLETED, at once."""
+    """Settle: all results become visible and the job is COMPLETED, at once.
+
+    `files` are all of them, those that were published before as well."""
     rows = yield Statement(
         "complete_job",
         {
@@ -141,11 +157,9 @@ def complete(
     )
     if not rows:
         return None
+    yield _withdrawal(job_id)
     for position, file in enumerate(files):
-        yield Statement(
-            "insert_file",
-            {"job_id": job_id, "position": position, **msgspec.structs.asdict(file)},
-        )
+        yield _file(job_id, position, file)
     yield _end_attempt(job_id, attempt, now, "completed")
     yield _history(job_id, rows[0]["owner"], now, JobStatus.COMPLETED, attempt, None)
     return (yield from get(job_id))
@@ -174,6 +188,7 @@ def retry(
     )
     if not rows:
         return None
+    yield _withdrawal(job_id)
     yield _end_attempt(job_id, attempt, now, "retry", error, error_class, stderr_tail)
     yield _history(job_id, rows[0]["owner"], now, JobStatus.RETRYING, attempt, error.message)
     return (yield from get(job_id))
@@ -203,6 +218,7 @@ def fail(
         error_class=error_class,
         now=now,
     )
+    yield _withdrawal(job_id)
     yield _end_attempt(job_id, attempt, now, outcome, error, error_class, stderr_tail)
     yield _history(job_id, rows[0]["owner"], now, JobStatus.FAILED, attempt, error.message)
     return (yield from get(job_id))
@@ -215,6 +231,7 @@ def release(
     rows = yield Statement("release_job", {"id": job_id, "attempt": attempt})
     if not rows:
         return None
+    yield _withdrawal(job_id)
     yield _end_attempt(job_id, attempt, now, outcome)
     yield _history(job_id, rows[0]["owner"], now, JobStatus.PENDING, attempt, detail)
     return (yield from get(job_id))
@@ -250,6 +267,7 @@ def cancel(job_id: str, *, now: float, actor: str) -> Transaction[Job | None]:
     if not rows:
         return None
     attempt: int = rows[0]["attempt"]
+    yield _withdrawal(job_id)
     yield _end_attempt(job_id, attempt, now, "cancelled")
     detail = f"cancelled by {actor}"
     yield _history(job_id, rows[0]["owner"], now, JobStatus.CANCELLED, attempt, detail)
@@ -284,6 +302,17 @@ def _new_turn(job_id: str) -> Transaction[int]:
 
 
 # --- what every move writes -----------------------------------------------------------------
+
+
+def _file(job_id: str, position: int, file: ResultFile) -> Statement:
+    return Statement(
+        "insert_file", {"job_id": job_id, "position": position, **msgspec.structs.asdict(file)}
+    )
+
+
+def _withdrawal(job_id: str) -> Statement:
+    """What the attempt that ends has published; the stored files are its worker's to delete."""
+    return Statement("delete_job_files", {"id": job_id})
 
 
 def _history(

@@ -24,6 +24,18 @@ class Outage(msgspec.Struct, frozen=True):
     since: float
 
 
+class ProcessorState(msgspec.Struct, frozen=True):
+    """What a process tells of a processor that it has installed."""
+
+    name: str
+    version: str | None
+    """Of the processor, not of its package; None until it has described itself."""
+    content_types: tuple[str, ...]
+    ready: bool
+    fault: str | None = None
+    """Why it is not used, until the next start."""
+
+
 class PoolState(msgspec.Struct, frozen=True):
     """What a process tells of its workers of one type, for the pages and the metrics."""
 
@@ -38,6 +50,8 @@ class PoolState(msgspec.Struct, frozen=True):
     """The last word of the scaling rule."""
     decided_at: float | None = None
     outage: Outage | None = None
+    processors: tuple[ProcessorState, ...] = ()
+    """The pool's own, and all plug-ins of its process."""
 
 
 class Worker(msgspec.Struct, frozen=True):
@@ -135,7 +149,13 @@ def _together(one: PoolState, other: PoolState) -> PoolState:
         decision=latest.decision,
         decided_at=latest.decided_at,
         outage=min(outages, key=lambda outage: outage.since, default=None),
+        processors=one.processors,
     )
+
+
+def processors(pools: Sequence[PoolState]) -> list[ProcessorState]:
+    """Those of all pools, each once."""
+    return list({one.name: one for pool in pools for one in pool.processors}.values())
 
 
 def census() -> Transaction[tuple[list[Worker], list[Lease]]]:

@@ -47,6 +47,11 @@ class Presets:
     def get(self, name: str) -> Preset | None:
         return self._by_name.get(name)
 
+    @property
+    def processors(self) -> set[str]:
+        """The names of all for which there is a table."""
+        return {table for preset in self for table in preset.tables}
+
     def options(self, preset: Preset, processor: str) -> dict[str, Any]:
         """What the processor is asked for: option by option as the preset says it, else as
         `default` does. What neither says the processor knows."""

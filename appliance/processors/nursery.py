@@ -1,11 +1,13 @@
 """The nursery: a small process with its codecs loaded that forks a child for each attempt.
 
-    python -m appliance.processors.nursery IMAGE 5 prefer /data/scratch
+    python -m appliance.processors.nursery IMAGE appliance.processors.image:PROCESSOR 5 \
+        prefer /data/scratch
 
-The first argument is a job type or a `module:attribute` that holds a Processor, the second the
-number of the inherited control socket (SOCK_SEQPACKET, messages of `protocol`), the third how
-much the walls around children matter (APPLIANCE_SANDBOX), the fourth a folder in which they may
-be tried; that is done at every start, before the first order is taken. It is started
+The first argument is a label, for those who look at the list of processes; the second the
+`module:attribute` that holds a Processor, the third the number of the inherited control socket
+(SOCK_SEQPACKET, messages of `protocol`), the fourth how much the walls around children matter
+(APPLIANCE_SANDBOX), the fifth a folder in which they may be tried; that is done at every start,
+before the first order is taken. It is started
 by exec, so nothing of the server's own process is in it, and it stays single-threaded, so its
 forks are safe. It believes what the control socket says and never reads what a child writes:
 limits of time, the reports and the verdict are the business of `appliance.workers.nursery`.
@@ -50,13 +52,6 @@ from appliance.processors.protocol import (
 from appliance.processors.sandbox.trial import find_out
 from appliance.processors.sandbox.walls import Walls, prepare
 
-PROCESSORS = {
-    "IMAGE": "appliance.processors.image:PROCESSOR",
-    "PDF": "appliance.processors.pdf:PROCESSOR",
-    "VIDEO": "appliance.processors.video:PROCESSOR",
-    "ANY": "appliance.processors.any:PROCESSOR",
-}
-
 NICENESS = 10
 """Added to the server's own: media work yields the processor to the HTTP process."""
 
@@ -99,7 +94,7 @@ class Nursery:
         poll.register(self._control, select.POLLIN)
         poll.register(woken, select.POLLIN)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._send(Ready(os.getpid(), _described(self._processor), self._layers))
+            self._send(Ready(os.getpid(), described(self._processor), self._layers))
             while True:
                 ready = {fd for fd, _event in poll.poll()}
                 if woken.fileno() in ready:
@@ -216,12 +211,15 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _described(processor: Processor[Any]) -> Description:
-    return Description(processor.name, processor.version, processor.content_types)
+def described(processor: Processor[Any]) -> Description:
+    """Raises msgspec.ValidationError, which says what is wrong with it."""
+    said = {name: getattr(processor, name) for name in Description.__struct_fields__}
+    return msgspec.convert(said, Description)
 
 
-def load(name: str) -> Processor[Any]:
-    module, _, attribute = PROCESSORS.get(name, name).partition(":")
+def load(value: str) -> Processor[Any]:
+    """Import the processor at `module:attribute`; without an attribute, `PROCESSOR` of it."""
+    module, _, attribute = value.partition(":")
     processor: Processor[Any] = getattr(importlib.import_module(module), attribute or "PROCESSOR")
     return processor
 
@@ -236,7 +234,7 @@ def warm(processor: Processor[Any]) -> None:
     gc.freeze()  # no collection in a child touches, and so copies, the pages it shares with us
 
 
-def main(name: str, control_fd: str, sandbox: str, scratch_dir: str) -> None:
+def main(_label: str, value: str, control_fd: str, sandbox: str, scratch_dir: str) -> None:
     control = socket.socket(fileno=int(control_fd))
     control.set_inheritable(False)
     child.die_with_parent()
@@ -249,7 +247,8 @@ def main(name: str, control_fd: str, sandbox: str, scratch_dir: str) -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
     faulthandler.enable()  # to descriptor 2, which in a child is the attempt's own file
-    processor = load(name)
+    processor = load(value)
+    described(processor)  # what is wrong with it is told before it is warmed
     walls = prepare(sandbox, processor)
     warm(processor)
     walls, layers = find_out(walls, Path(scratch_dir))

@@ -16,9 +16,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 import msgspec
+
+PROCESSOR_NAME = r"[a-z][a-z0-9_-]{0,31}"
+ContentTypePattern = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(\*/\*|[a-z]+/\*|[a-z]+/[a-z0-9][a-z0-9.+-]*)$", min_length=3, max_length=100
+    ),
+]
 
 OptionsT = TypeVar("OptionsT", bound=msgspec.Struct)
 """The options of one processor."""
@@ -79,13 +87,15 @@ class Kill(msgspec.Struct, frozen=True, tag="kill"):
 
 
 class Description(msgspec.Struct, frozen=True):
-    """What a processor says of itself."""
+    """What a processor says of itself; decoding it checks it."""
 
-    name: str
-    """Of its table in a preset."""
-    version: str
+    name: Annotated[str, msgspec.Meta(pattern=f"^{PROCESSOR_NAME}$")]
+    """Of its entry point, and of its table in a preset."""
+    version: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+!_-]{0,49}$")]
     """Changes when the same file and options would give other results."""
-    content_types: tuple[str, ...]
+    content_types: Annotated[
+        tuple[ContentTypePattern, ...], msgspec.Meta(min_length=1, max_length=100)
+    ]
     """Which files it takes, as the server recognises them; `text/*` and `*/*` are patterns."""
 
 

@@ -59,7 +59,7 @@ async def _strike_nursery(server: Server) -> tuple[Strike, str]:
     told_before = server.log_bytes()
     at, began = time.time(), time.monotonic()
     kill(nursery.pid, parent_pid=nursery.parent_pid)
-    while not server.has_told("nursery_ready", since=told_before, job_type=nursery.job_type):
+    while not server.has_told("nursery_ready", since=told_before, nursery=nursery.job_type):
         server.hold_alive()
         if time.monotonic() - began > NURSERY_S:
             raise ConfigurationError(

@@ -13,12 +13,12 @@ from urllib.parse import quote
 from aiohttp import web
 
 from appliance.database import job_reads
-from appliance.errors import NotFound, RangeNotSatisfiable
+from appliance.errors import NotFound, ObjectMissing, RangeNotSatisfiable
 from appliance.ids import is_id
 from appliance.jobs import Job, ResultFile
 from appliance.web import bodies
 from appliance.web.representation import is_known
-from appliance.web.services import services, user
+from appliance.web.services import Services, services, user
 
 ORIGINAL = "original"
 
@@ -69,13 +69,27 @@ async def get_file(request: web.Request) -> web.StreamResponse:
         return response
     pieces = shared.storage.read(file.storage_key, start=start, length=end - start)
     async with aclosing(pieces):
-        first = await anext(pieces, b"")  # a missing object is told before the head goes out
+        try:
+            first = await anext(pieces, b"")  # a missing object is told before the head goes out
+        except ObjectMissing:
+            await _check_listed(shared, job_id, name)
+            raise
         await response.prepare(request)
         await bodies.send(request, response, first)
         async for piece in pieces:
             await bodies.send(request, response, piece)
     await response.write_eof()
     return response
+
+
+async def _check_listed(shared: Services, job_id: str, name: str) -> None:
+    """Raises NotFound when the file has just gone with its job, or with the attempt that made it:
+    then it is not missing."""
+    job = await shared.database.read(job_reads.get(job_id))
+    if job is None:
+        raise NotFound("There is no such job, or it is not yours.")
+    if name != ORIGINAL:
+        _result(job, name)
 
 
 def _original(job: Job) -> ResultFile:

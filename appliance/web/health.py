@@ -9,7 +9,7 @@ import structlog
 from aiohttp import web
 
 from appliance.database import figures, stored_files, workers
-from appliance.database.workers import PoolState
+from appliance.database.workers import PoolState, ProcessorState
 from appliance.errors import ApplianceError
 from appliance.jobs import JobStatus
 from appliance.web.representation import json_response
@@ -58,6 +58,7 @@ async def check_parts(shared: Services) -> dict[str, dict[str, Any]]:
     except ApplianceError as error:
         parts["storage"] = _part(False, error.detail, needed=True)
     parts["workers"] = _workers(pools)
+    parts["processors"] = _processors(workers.processors(pools))
     return parts
 
 
@@ -68,6 +69,13 @@ def _workers(pools: Sequence[PoolState]) -> dict[str, Any]:
         if pool.outage is not None or not pool.ready
     ]
     return _part(not held_up, " ".join(held_up) or f"{len(pools)} pools")
+
+
+def _processors(found: Sequence[ProcessorState]) -> dict[str, Any]:
+    """Those that are not used, and why; else all, each with its version."""
+    faults = [one.fault or f"{one.name} is down." for one in found if one.fault or not one.ready]
+    named = [f"{one.name} {one.version}" for one in found if one.version is not None]
+    return _part(not faults, " ".join(faults) or ", ".join(named) or "none")
 
 
 def _part(ok: bool, detail: str, *, needed: bool = False) -> dict[str, Any]:

@@ -26,7 +26,7 @@ async def cancel_job(request: web.Request) -> web.StreamResponse:
     job = await services(request).acts.cancel(
         request.match_info["job_id"], actor=user(request).owner, audited=await _is_anothers(request)
     )
-    return forms.answer(request, asked, job_document(job))
+    return forms.answer(request, asked, job_document(job, user(request).owner))
 
 
 async def retry_job(request: web.Request) -> web.StreamResponse:
@@ -35,7 +35,7 @@ async def retry_job(request: web.Request) -> web.StreamResponse:
     job = await services(request).acts.retry(
         request.match_info["job_id"], actor=user(request).owner, audited=await _is_anothers(request)
     )
-    return forms.answer(request, asked, job_document(job))
+    return forms.answer(request, asked, job_document(job, user(request).owner))
 
 
 class Wanted(msgspec.Struct, forbid_unknown_fields=True):
@@ -59,7 +59,7 @@ async def process_job(request: web.Request) -> web.StreamResponse:
         idempotency_key=idempotency_key(request),
     )
     job = await services(request).reruns.begin(rerun)
-    document = job_document(job)
+    document = job_document(job, user(request).owner)
     response = forms.answer(request, asked, document, status=202)
     if response.status == 202:
         response.headers["Location"] = document["statusUrl"]

@@ -18,6 +18,9 @@ from appliance.presets.preset import Preset
 
 encode = msgspec.json.encode
 
+PERSONAL = "personal"
+"""The one key of `result` that is not for everybody who may see the job."""
+
 
 def json_response(
     document: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
@@ -35,8 +38,17 @@ def is_known(if_none_match: str | None, etag: str) -> bool:
     return etag in known or known == ["*"]
 
 
-def job_document(job: Job) -> dict[str, Any]:
-    """The job as POST /upload and GET /status give it."""
+def has_personal_facts(job: Job) -> bool:
+    return PERSONAL in job.result
+
+
+def job_document(job: Job, reader: str) -> dict[str, Any]:
+    """The job as POST /upload and GET /status give it to `reader` (`key:<id>`).
+
+    Facts under `personal` (the camera, the day a picture was taken) are for the owner alone."""
+    result = job.result
+    if reader != job.owner and has_personal_facts(job):
+        result = {name: fact for name, fact in result.items() if name != PERSONAL}
     return {
         "jobId": job.id,
         "status": job.status,
@@ -60,7 +72,7 @@ def job_document(job: Job) -> dict[str, Any]:
         "scan": job.scan,
         "error": None if job.error is None else error_document(job.error),
         "metadata": job.metadata,
-        "result": job.result,
+        "result": result,
         "files": [file_document(job.id, file) for file in job.files],
         "statusUrl": f"/status/{job.id}",
     }
@@ -93,7 +105,7 @@ def file_document(job_id: str, file: ResultFile) -> dict[str, Any]:
 
 def job_summary(job: Job) -> dict[str, Any]:
     """The job as a list gives it."""
-    document = job_document(job)
+    document = job_document(job, job.owner)
     for name in ("sha256", "metadata", "result", "scan"):
         del document[name]
     return document

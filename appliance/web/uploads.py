@@ -108,7 +108,7 @@ def _answer(request: web.Request, taken: Taken) -> web.Response:
     if wants_page(request):
         return web.Response(status=303, headers={"Location": "/"})
     status = 200 if taken.how == "known" else 202
-    documents = [job_document(job) for job in taken.jobs]
+    documents = [job_document(job, user(request).owner) for job in taken.jobs]
     if len(documents) > 1:
         return json_response({"jobs": documents}, status=status)
     headers = {"Location": documents[0]["statusUrl"]}

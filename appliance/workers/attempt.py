@@ -3,6 +3,8 @@
     input ─► scratch ─► child ─► scratch ─► checked ─► stored under a key with the attempt in it
     ─► ONE transaction: results, state, history
 
+Small results of a child that goes on are taken and shown before that (`partial_results`).
+
 Whatever happens in between, the attempt ends in exactly one settling write, which names the
 attempt; when the lease is gone it touches nothing and what the attempt stored is deleted.
 """
@@ -37,20 +39,22 @@ from appliance.metrics import Metrics
 from appliance.notify.announcer import Announcer
 from appliance.presets.files import load
 from appliance.presets.preset import Preset, Presets
-from appliance.processors.protocol import Limits, Order, Progress, Report
+from appliance.processors.protocol import Limits, Order, Output, Progress
 from appliance.retry import delay_s
 from appliance.storage.protocol import Storage
 from appliance.threads import in_thread, until_done
 from appliance.workers import scratch_folder
-from appliance.workers.nursery import Nursery
 from appliance.workers.outcome import AttemptFailed, Outcome
 from appliance.workers.outputs import Bounds, check_outputs
+from appliance.workers.partial_results import PartialResults, result_file, results_prefix
+from appliance.workers.plugins import Chooser
 from appliance.workers.surroundings import SURROUNDINGS, SURROUNDINGS_ERRNOS, Surroundings
 
 log = structlog.get_logger()
 
 WATCH_OUTPUT_S = 0.5
-"""Between two looks at how much a child has written."""
+"""Between two looks at what a child has written. Work that is over sooner shows its results at its
+end, all in one transaction."""
 
 SETTLE_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Between the tries of a settling write; together less than a drain's default grace."""
@@ -99,7 +103,7 @@ class Attempts:
     peak_bytes: dict[str, int] = field(default_factory=dict)
     """The largest memory of an attempt of each type lately; it fades."""
 
-    async def run(self, run: Running, nursery: Nursery) -> None:
+    async def run(self, run: Running, chooser: Chooser) -> None:
         """Bring the attempt to its settling. Raises SurroundingsFault after handing it back.
 
         When cancelled, the child is killed and the job handed back before the cancellation
@@ -109,7 +113,7 @@ class Attempts:
         began = self.clock.monotonic()
         outcome = "handed_back"
         try:
-            outcome = await self._run(run, nursery)
+            outcome = await self._run(run, chooser)
         except asyncio.CancelledError:
             outcome = await self._hand_back(run, "its worker stopped")
             raise
@@ -130,12 +134,12 @@ class Attempts:
                 took_s=round(took_s, 3),
             )
 
-    async def _run(self, run: Running, nursery: Nursery) -> str:
+    async def _run(self, run: Running, chooser: Chooser) -> str:
         claim = run.claim
         scratch = self.scratch_dir / f"{claim.job.id}-{claim.attempt}"
         try:
             preset = self._preset(claim.job)
-            result, files = await self._work(run, nursery, scratch, preset)
+            result, files = await self._work(run, chooser, scratch, preset)
             return await self._complete(run, result, files, preset)
         except SURROUNDINGS:
             raise
@@ -167,9 +171,10 @@ class Attempts:
             await in_thread(scratch_folder.remove, scratch)
 
     async def _work(
-        self, run: Running, nursery: Nursery, scratch: Path, preset: Preset
+        self, run: Running, chooser: Chooser, scratch: Path, preset: Preset
     ) -> tuple[dict[str, object], list[ResultFile]]:
         claim = run.claim
+        nursery = await chooser.choose(claim.job.content_type)
         output_dir = scratch / "output"
         await in_thread(output_dir.mkdir, parents=True, mode=0o700)
         processor = await nursery.describe()
@@ -182,30 +187,33 @@ class Attempts:
             options=self.presets.options(preset, processor.name),
         )
 
-        def on_report(report: Report) -> None:
+        partial_results = PartialResults(
+            claim,
+            output_dir,
+            self.bounds,
+            database=self.database,
+            storage=self.storage,
+            announcer=self.announcer,
+        )
+
+        def on_report(report: Progress | Output) -> None:
             if isinstance(report, Progress):
                 run.note(report.fraction, report.step)
+            else:
+                partial_results.hear(report)
 
-        outcome = await self._watched(output_dir, nursery.run(order, on_report=on_report))
+        outcome = await self._watched(
+            output_dir, nursery.run(order, on_report=on_report), partial_results
+        )
         self._note_peak(claim.job.type, outcome.peak_memory_bytes)
         run.note(1.0, "storing results")
-        checked = await in_thread(check_outputs, output_dir, outcome.outputs, self.bounds)
-        files = []
-        for file in checked:
-            key = f"{self._prefix(claim)}/{file.name}"
-            await self.storage.store_file(file.path, key)
-            files.append(
-                ResultFile(
-                    name=file.name,
-                    content_type=file.content_type,
-                    size_bytes=file.size_bytes,
-                    sha256=file.sha256,
-                    storage_key=key,
-                    width_px=file.width_px,
-                    height_px=file.height_px,
-                )
-            )
-        return outcome.facts, files
+        files = dict(partial_results.taken)
+        for checked in await in_thread(
+            check_outputs, output_dir, outcome.outputs, self.bounds, taken=files.values()
+        ):
+            file = files[checked.name] = result_file(claim, checked)
+            await self.storage.store_file(checked.path, file.storage_key)
+        return outcome.facts, [files[output.name] for output in outcome.outputs]
 
     def _preset(self, job: Job) -> Preset:
         """Raises PresetUnknown."""
@@ -230,14 +238,22 @@ class Attempts:
                 await in_thread(copy.write, piece)
         return path
 
-    async def _watched(self, output_dir: Path, work: Coroutine[Any, Any, Outcome]) -> Outcome:
-        """The outcome of `work`, which is stopped when its results outgrow their bound.
+    async def _watched(
+        self,
+        output_dir: Path,
+        work: Coroutine[Any, Any, Outcome],
+        partial_results: PartialResults,
+    ) -> Outcome:
+        """The outcome of `work`, whose results are taken as they come. It is stopped when they
+        outgrow their bound, or when one may not be kept.
 
-        A resource limit holds each file, not all of them together. Raises LimitExceeded.
+        A resource limit holds each file, not all of them together. Raises LimitExceeded,
+        OutputRefused, StorageFull, StorageUnavailable.
         """
         running = asyncio.ensure_future(work)
+        pause_s = WATCH_OUTPUT_S
         try:
-            while not (await asyncio.wait((running,), timeout=WATCH_OUTPUT_S))[0]:
+            while not (await asyncio.wait((running,), timeout=pause_s))[0]:
                 if (
                     await in_thread(scratch_folder.size_bytes, output_dir)
                     > self.bounds.max_total_bytes
@@ -246,6 +262,7 @@ class Attempts:
                         "The results of the work on this file would take more than "
                         f"{self.bounds.max_total_bytes:,} bytes."
                     )
+                pause_s = 0 if await partial_results.take_next() else WATCH_OUTPUT_S
             return running.result()
         finally:
             if not running.done():
@@ -367,14 +384,10 @@ class Attempts:
         return outcome
 
     async def _discard_results(self, claim: Claim, job: Job | None) -> None:
-        prefix = self._prefix(claim)
+        prefix = results_prefix(claim)
         if job is not None and any(file.storage_key.startswith(f"{prefix}/") for file in job.files):
             return  # they are the job's visible results
         try:
             await self.storage.delete(prefix)
         except ApplianceError as error:
             log.warning("results_left_to_pruner", prefix=prefix, reason=error.detail)
-
-    def _prefix(self, claim: Claim) -> str:
-        """Where the attempt's results go: other attempts never write there."""
-        return f"processed/{claim.job.id}/{claim.attempt}"

@@ -21,6 +21,7 @@ from appliance.jobs import JobStatus
 from appliance.notify.announcer import Announcer
 from appliance.workers import scaling
 from appliance.workers.attempt import Running
+from appliance.workers.plugins import Plugins
 from appliance.workers.pool import Pool
 from appliance.workers.scaling import FIRST_PEAK_BYTES, Room
 
@@ -45,9 +46,11 @@ class Crew:
         clock: Clock,
         heartbeat_timeout_s: float,
         peak_bytes: Mapping[str, int],
+        plugins: Plugins | None = None,
     ) -> None:
         """`peak_bytes`: the memory that attempts of a type take (`Attempts.peak_bytes`)."""
         self.pools = pools
+        self._plugins = plugins or Plugins()
         self._peak_bytes = peak_bytes
         self._told_pools: list[PoolState] = []
         self._worker_id = worker_id
@@ -59,10 +62,11 @@ class Crew:
         self._loops: list[asyncio.Task[None]] = []
 
     async def warm(self) -> None:
-        """Return when every nursery is warm.
+        """Return when the nursery of every pool is warm. Plug-ins are not waited for.
 
         Raises NurseryUnavailable; `drain` then stops those that did start.
         """
+        self._plugins.start()
         warmed = await asyncio.gather(*(pool.warm() for pool in self.pools), return_exceptions=True)
         for fault in warmed:
             if fault is not None:
@@ -89,6 +93,7 @@ class Crew:
         Once drained, it is a no-op.
         """
         await asyncio.gather(*(pool.drain(grace_s) for pool in self.pools))
+        await self._plugins.stop()
         for loop in self._loops:
             loop.cancel()
         if self._loops:

@@ -28,7 +28,9 @@ from appliance.errors import (
     ProcessingError,
     SandboxUnavailable,
 )
+from appliance.jobs import JobType
 from appliance.processors.protocol import REQUIRED_LAYERS, Description, Exited, Order, Ready
+from appliance.workers.entry_points import built_in
 from appliance.workers.outcome import (
     STDERR_TAIL_CHARACTERS,
     Outcome,
@@ -47,22 +49,23 @@ log = structlog.get_logger()
 
 
 class Nursery:
-    """Forks children for attempts of one job type, as many at a time as `run` is called."""
+    """Forks children for attempts of one processor, as many at a time as `run` is called."""
 
     def __init__(
         self,
-        job_type: str,
+        name: str,
         *,
         scratch_dir: Path,
         processor: str | None = None,
         sandbox: str = "prefer",
         ready_timeout_s: float = 30.0,
     ) -> None:
-        """`scratch_dir` holds the children's stderr, in files without a name.
-        `processor` is a `module:attribute` to take instead of the job type's own. `sandbox` is
-        APPLIANCE_SANDBOX: `require`, `prefer` or `off`."""
-        self.job_type = job_type
-        self._name = processor or job_type
+        """`name` is a job type, or that of a plug-in. `scratch_dir` holds the children's stderr,
+        in files without a name. `processor` is the `module:attribute` of a Processor; a job type
+        has one of its own. `sandbox` is APPLIANCE_SANDBOX: `require`, `prefer` or `off`. Raises
+        ConfigurationError when the processor is not installed."""
+        self.name = name
+        self._processor = processor or built_in(JobType(name))
         self._scratch_dir = scratch_dir
         self._sandbox = sandbox
         self._ready_timeout_s = ready_timeout_s
@@ -70,7 +73,10 @@ class Nursery:
         """Of the present program; another one as soon as that is lost."""
         self._program: Program | None = None
         """The present or last one, ready or not."""
+        self._said: Ready | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._lost_at = 0.0
+        """When the last program was lost, on the loop's clock."""
 
     @property
     def pid(self) -> int | None:
@@ -81,8 +87,17 @@ class Nursery:
 
     @property
     def said(self) -> Ready | None:
-        """What the nursery says of its processor and its sandbox; None before the first start."""
-        return None if self._program is None else self._program.said
+        """What the nursery says of its processor and its sandbox, or said when it was up last;
+        None before the first start."""
+        return self._said
+
+    async def is_up(self, *, within_s: float) -> bool:
+        """Whether it takes orders; waits for that until `within_s` after it was lost."""
+        ready = self._ready
+        if ready is not None and not ready.done():
+            rest_s = self._lost_at + within_s - asyncio.get_running_loop().time()
+            await asyncio.wait((ready,), timeout=max(0.0, rest_s))
+        return self.pid is not None
 
     async def describe(self) -> Description:
         """The processor of the program that is ready. Raises NurseryUnavailable."""
@@ -167,6 +182,7 @@ class Nursery:
     def _forget(self) -> None:
         """What is ready is from now on the next program, not the present one."""
         if self._ready is None or self._ready.done():
+            self._lost_at = asyncio.get_running_loop().time()
             self._ready = asyncio.get_running_loop().create_future()
 
     async def _launch(self) -> Program:
@@ -174,7 +190,8 @@ class Nursery:
         began = time.monotonic()
         try:
             program = self._program = await spawn(
-                self._name,
+                self.name,
+                self._processor,
                 self._forget,
                 sandbox=self._sandbox,
                 scratch_dir=self._scratch_dir.absolute(),
@@ -195,7 +212,7 @@ class Nursery:
         if program.lost.is_set():
             exit_code, stderr_tail = await program.post_mortem()
             raise NurseryUnavailable(
-                f"The {self.job_type} nursery did not get ready (exit code {exit_code}): "
+                f"The {self.name} nursery did not get ready (exit code {exit_code}): "
                 f"{stderr_tail.rpartition(chr(10))[2] or 'no word of it in time'}"
             )
         try:
@@ -205,10 +222,11 @@ class Nursery:
             await program.post_mortem()
             raise
         assert self._ready is not None
+        self._said = program.said
         self._ready.set_result(program)
         log.info(
             "nursery_ready",
-            job_type=self.job_type,
+            nursery=self.name,
             pid=program.process.pid,
             ready_ms=round((time.monotonic() - began) * 1000),
         )
@@ -225,7 +243,7 @@ class Nursery:
         say = log.warning if needed and self._sandbox == "prefer" else log.info
         say(
             "sandbox",
-            job_type=self.job_type,
+            nursery=self.name,
             holding=[name for name in layers if name not in missing],
             missing=missing,
         )
@@ -242,7 +260,7 @@ class Nursery:
                 backoff_s = FIRST_BACKOFF_S
             log.error(
                 "nursery_lost",
-                job_type=self.job_type,
+                nursery=self.name,
                 pid=program.process.pid,
                 exit_code=exit_code,
                 stderr_tail=stderr_tail,
@@ -261,7 +279,7 @@ class Nursery:
             except NurseryUnavailable as error:
                 log.error(
                     "nursery_not_ready",
-                    job_type=self.job_type,
+                    nursery=self.name,
                     reason=error.detail,
                     restart_in_s=backoff_s,
                 )

@@ -18,7 +18,7 @@ from appliance.clock import Clock
 from appliance.coordination.protocol import Coordination
 from appliance.database import jobs
 from appliance.database.protocol import Database
-from appliance.database.workers import PoolState
+from appliance.database.workers import PoolState, ProcessorState
 from appliance.errors import ApplianceError, NurseryUnavailable
 from appliance.jobs import LARGE_BYTES, Claim, JobType
 from appliance.notify.announcer import Announcer
@@ -26,6 +26,7 @@ from appliance.queue.protocol import Delivery, Queue
 from appliance.threads import see_through
 from appliance.workers.attempt import Attempts, Running, SurroundingsFault
 from appliance.workers.nursery import Nursery
+from appliance.workers.plugins import Chooser, Plugins
 from appliance.workers.scaling import Decision, Room, Scaler
 from appliance.workers.surroundings import Gate
 
@@ -47,6 +48,7 @@ class Pool:
         largest: int,
         worker_id: str,
         nursery: Nursery,
+        plugins: Plugins | None = None,
         attempts: Attempts,
         queue: Queue,
         database: Database,
@@ -54,11 +56,13 @@ class Pool:
         announcer: Announcer,
         clock: Clock,
     ) -> None:
+        """`nursery` is that of the built-in processor; a file that a plug-in takes goes there."""
         self.job_type = job_type
         self.smallest = smallest
         self.largest = largest
         self._worker_id = worker_id
         self._nursery = nursery
+        self._plugins = plugins or Plugins()
         self._attempts = attempts
         self._queue = queue
         self._database = database
@@ -93,7 +97,15 @@ class Pool:
             decision=self._decision,
             decided_at=self._decided_at,
             outage=self._gate.outage,
+            processors=(*self._own_state(), *self._plugins.states()),
         )
+
+    def _own_state(self) -> list[ProcessorState]:
+        if self._nursery.said is None:
+            return []
+        own = self._nursery.said.processor
+        up = self._nursery.pid is not None
+        return [ProcessorState(own.name, own.version, own.content_types, ready=up)]
 
     def attempts_under_way(self) -> list[Running]:
         return list(self._running.values())
@@ -190,6 +202,10 @@ class Pool:
             for waiting in (receiving, changed):
                 waiting.cancel()
 
+    def _is_a_plugin_s(self, fault: ApplianceError) -> bool:
+        """Then all other files can be worked on, and this one by who comes next."""
+        return isinstance(fault, NurseryUnavailable) and self._nursery.pid is not None
+
     async def _check_nursery(self) -> None:
         if self._nursery.pid is None:
             raise NurseryUnavailable(f"The process for {self.type} work does not come up.")
@@ -240,10 +256,12 @@ class Pool:
         try:
             async with lock:
                 await self._announcer.job_changed(claim.job)
-                await self._attempts.run(self._running[claim.job.id], self._nursery)
+                chooser = Chooser(self._nursery, self._plugins)
+                await self._attempts.run(self._running[claim.job.id], chooser)
                 await delivery.ack()
         except SurroundingsFault as handed_back:
-            self._gate.close(handed_back.fault)
+            if not self._is_a_plugin_s(handed_back.fault):
+                self._gate.close(handed_back.fault)
             await delivery.ack()
         except ApplianceError as error:  # the database failed; the rescuer finds the job
             self._gate.close(error)

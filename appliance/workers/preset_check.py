@@ -7,7 +7,7 @@ before any job is taken.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import structlog
 
@@ -19,12 +19,17 @@ log = structlog.get_logger()
 
 
 async def preset_faults(
-    presets: Presets, nurseries: Sequence[Nursery], *, complete: bool
+    presets: Presets,
+    nurseries: Sequence[Nursery],
+    *,
+    unusable: Container[str] = (),
+    complete: bool,
 ) -> list[str]:
     """What is wrong with the presets, each fault with its file, line and mend.
 
-    `complete`: every processor that is installed has one of the `nurseries`, so a table for any
-    other is a fault. Else such a table cannot be checked: some pool is switched off. Raises
+    Tables for the plug-ins that are `unusable` now are not checked, and no fault. `complete`:
+    every other processor that is installed has one of the `nurseries`, so a table for any other
+    is a fault. Else such a table cannot be checked: some pool is switched off. Raises
     NurseryUnavailable.
     """
     faults: list[str] = []
@@ -36,7 +41,7 @@ async def preset_faults(
             faults += await _faults_for(presets, nursery, processor)
     for preset in presets:
         for table in preset.tables.keys() - processors:
-            if complete:
+            if complete and table not in unusable:
                 faults.append(_no_processor(preset, table, processors))
             else:
                 log.info("preset_unchecked", preset=preset.name, table=table)

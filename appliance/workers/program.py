@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 
 from appliance.errors import ChildCrashed, ChildTimedOut, ProcessingError
 from appliance.processors.protocol import (
@@ -42,6 +43,8 @@ END_S = 5.0
 STOP_S = 6.0
 """From the end of the control socket until the program has ended, with all its children."""
 
+log = structlog.get_logger()
+
 _decoder = msgspec.json.Decoder(NurseryEvent)
 _encoder = msgspec.json.Encoder()
 
@@ -51,9 +54,9 @@ class ProgramLost(Exception):
 
 
 async def spawn(
-    name: str, on_lost: Callable[[], None], *, sandbox: str, scratch_dir: Path
+    label: str, processor: str, on_lost: Callable[[], None], *, sandbox: str, scratch_dir: Path
 ) -> Program:
-    """Exec the program for `name`, a job type or a `module:attribute`; it is not ready yet.
+    """Exec the program for `processor`, a `module:attribute`; it is not ready yet.
 
     `sandbox` is APPLIANCE_SANDBOX; in `scratch_dir` its walls are tried.
 
@@ -64,7 +67,7 @@ async def spawn(
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",  # what lies in the working directory is never imported
-            *("-m", "appliance.processors.nursery", name, str(theirs.fileno())),
+            *("-m", "appliance.processors.nursery", label, processor, str(theirs.fileno())),
             *(sandbox, str(scratch_dir)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
@@ -234,7 +237,12 @@ class Program:
             if not packet:
                 self.lose()
                 return
-            self._obey(_decoder.decode(packet))
+            try:
+                self._obey(_decoder.decode(packet))
+            except (msgspec.DecodeError, KeyError, asyncio.InvalidStateError) as error:
+                # It runs code of third parties: what makes no sense is the end of it.
+                log.error("nursery_misspoke", pid=self.process.pid, error=str(error))
+                self.lose()
 
     def _obey(self, event: NurseryEvent) -> None:
         match event:

@@ -83,6 +83,29 @@ async def test_a_dropped_video_plays_when_it_is_done(visitor: Visitor) -> None:
     )
 
 
+async def test_a_film_has_its_picture_while_it_is_being_transcoded(visitor: Visitor) -> None:
+    page = visitor.page
+    film = a_file("film.mp4", media.mp4(20, 1280, 720), "video/mp4")
+    await page.set_input_files("#choose", [film])
+    working = page.locator('.card[data-status="PROCESSING"]')
+    picture = working.locator('.picture-img[src$="/thumbnail.webp"]')
+    await expect(picture).to_be_visible(timeout=WAIT_MS)
+    await page.reload()  # the same, made by the server
+    await expect(picture).to_be_visible(timeout=WAIT_MS)
+    await working.locator(".picture").click()
+    poster = page.locator("#stage img")
+    await expect(poster).to_be_visible()
+    await poster.evaluate("image => image.decode()")
+    await page.keyboard.press("Escape")
+
+    # It goes with its attempt.
+    job_id = await working.get_attribute("data-job")
+    await visitor.served.json("POST", f"/jobs/{job_id}/cancel")
+    await expect(card(page, "film.mp4")).to_have_attribute("data-status", "CANCELLED")
+    await expect(card(page, "film.mp4").locator(".picture-img")).to_be_hidden()
+    assert await card(page, "film.mp4").locator(".picture").get_attribute("href") is None
+
+
 async def test_a_bad_file_says_what_is_wrong_and_the_others_go_on(visitor: Visitor) -> None:
     page = visitor.page
     await page.set_input_files(

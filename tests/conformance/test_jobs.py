@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
@@ -118,6 +119,89 @@ async def test_a_lost_lease_writes_nothing(database: Database) -> None:
         workers.beat("quick", node="n", running={job.id: quick.attempt}, now=NOW)
     )
     assert held == {job.id}
+
+
+# --- results that are seen while the work goes on -------------------------------------------
+
+
+async def published(database: Database, claim: Claim, *names: str) -> None:
+    for position, name in enumerate(names):
+        file = a_result(claim.job.id, claim.attempt, name)
+        owner = await database.write(
+            jobs.publish(claim.job.id, attempt=claim.attempt, position=position, file=file)
+        )
+        assert owner == claim.job.owner
+
+
+async def kept_keys(database: Database, job: Job) -> set[str]:
+    keys, _ = await database.read(stored_files.results_in_use([job.id]))
+    return keys
+
+
+async def test_a_published_result_is_seen_at_once(database: Database) -> None:
+    job = await created(database)
+    claim = await claimed(database, job)
+    await published(database, claim, "thumbnail.webp")
+    seen = await database.read(job_reads.get(job.id))
+    assert seen is not None
+    assert (seen.status, seen.files) == (JobStatus.PROCESSING, (a_result(job.id, 1),))
+    assert seen.version == claim.job.version + 1
+    listed = await database.read(job_reads.page(owner=job.owner, limit=10))
+    assert [one.files for one in listed] == [seen.files]
+
+
+async def test_what_was_published_is_listed_once_in_the_end(database: Database) -> None:
+    job = await created(database)
+    claim = await claimed(database, job)
+    await published(database, claim, "b.webp")
+    files = [a_result(job.id, 1, name) for name in ("c.webp", "b.webp", "a.webp")]
+    done = await database.write(jobs.complete(job.id, attempt=1, now=NOW, result={}, files=files))
+    assert done is not None
+    assert done.files == tuple(files)
+
+
+async def released(database: Database, claim: Claim) -> Job | None:
+    return await database.write(
+        jobs.release(
+            claim.job.id, attempt=claim.attempt, now=NOW, outcome="handed_back", detail="draining"
+        )
+    )
+
+
+async def cancelled(database: Database, claim: Claim) -> Job | None:
+    return await database.write(jobs.cancel(claim.job.id, now=NOW, actor="key:A"))
+
+
+@pytest.mark.parametrize("move", [failed, retried, released, cancelled])
+async def test_every_other_end_takes_back_what_was_published(
+    database: Database, move: Callable[[Database, Claim], Awaitable[Job | None]]
+) -> None:
+    other = await claimed(database, await created(database))
+    await published(database, other, "thumbnail.webp")
+    job = await created(database)
+    claim = await claimed(database, job)
+    await published(database, claim, "thumbnail.webp", "poster.webp")
+    settled = await move(database, claim)
+    assert settled is not None
+    assert settled.files == ()
+    assert await kept_keys(database, job) == set()
+    assert len(await kept_keys(database, other.job)) == 1
+
+
+async def test_nothing_is_published_without_the_lease(database: Database) -> None:
+    job = await created(database)
+    slow = await claimed(database, job)
+    late = jobs.publish(job.id, attempt=1, position=0, file=a_result(job.id, 1))
+    await released(database, slow)
+    assert await database.write(late) is None
+    quick = await claimed(database, job)
+    late = jobs.publish(job.id, attempt=1, position=0, file=a_result(job.id, 1))
+    assert await database.write(late) is None
+    assert await kept_keys(database, job) == set()
+    await database.write(jobs.complete(job.id, attempt=2, now=NOW, result={}, files=[]))
+    late = jobs.publish(job.id, attempt=quick.attempt, position=0, file=a_result(job.id, 2))
+    assert await database.write(late) is None
+    assert await kept_keys(database, job) == set()
 
 
 async def test_retries_count_and_end_in_a_dead_letter(database: Database) -> None:

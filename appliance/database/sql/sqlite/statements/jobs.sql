@@ -44,6 +44,13 @@ SET progress = :progress, step = :step, version = version + 1
 WHERE id = :id AND status = 'PROCESSING' AND attempt = :attempt
 RETURNING owner;
 
+-- A result is there while the work goes on: whoever watches the job has to look again.
+-- name: publish_result
+UPDATE jobs
+SET version = version + 1
+WHERE id = :id AND status = 'PROCESSING' AND attempt = :attempt
+RETURNING owner;
+
 -- name: complete_job
 UPDATE jobs
 SET status = 'COMPLETED', worker = NULL, progress = 1, step = NULL, finished_at = :now,
