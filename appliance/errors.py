@@ -262,6 +262,12 @@ class DatabaseCorrupt(DatabaseUnavailable):
     title = "The database file is damaged"
 
 
+class ScannerUnavailable(ApplianceError):
+    code = "scanner_unavailable"
+    status = 503
+    title = "The virus scanner does not answer"
+
+
 class ShuttingDown(ApplianceError):
     code = "shutting_down"
     status = 503
