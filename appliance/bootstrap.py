@@ -45,6 +45,7 @@ from appliance.workers.attempt import Attempts
 from appliance.workers.crew import Crew
 from appliance.workers.nursery import Nursery
 from appliance.workers.pool import Pool
+from appliance.workers.scanning import Scanning
 from appliance.workers.surroundings import Surroundings
 
 log = structlog.get_logger()
@@ -197,11 +198,13 @@ async def _start_crew(
         surroundings=Surroundings(
             database=parts.database,
             storage=parts.storage,
+            scanner=parts.scanner,
             scratch_dir=scratch_dir,
             reserve_bytes=config.reserve_bytes,
         ),
         scratch_dir=scratch_dir,
         limits=child_limits(config),
+        scanning=_scanning(parts, config),
     )
     crew = Crew(
         [
@@ -232,6 +235,18 @@ async def _start_crew(
     stack.push_async_callback(crew.drain, config.drain_s)
     await crew.start()
     return crew
+
+
+def _scanning(parts: Parts, config: Config) -> Scanning | None:
+    if parts.scanner is None:
+        return None
+    return Scanning(
+        scanner=parts.scanner,
+        required=config.scan == "require",
+        database=parts.database,
+        storage=parts.storage,
+        metrics=parts.metrics,
+    )
 
 
 def _services(parts: Parts, config: Config, url: str) -> Services:

@@ -1,4 +1,4 @@
-"""What people do to one job: POST /jobs/{jobId}/cancel and /retry, DELETE /jobs/{jobId}.
+"""What people do to one job: POST /jobs/{jobId}/cancel, /retry and /release, DELETE /jobs/{jobId}.
 
 Its owner may, and an admin. What an admin does to the job of somebody else is audited.
 """
@@ -27,6 +27,15 @@ async def retry_job(request: web.Request) -> web.StreamResponse:
     asked = await forms.read_next(request)
     job = await services(request).acts.retry(
         request.match_info["job_id"], actor=user(request).owner, audited=await _is_anothers(request)
+    )
+    return forms.answer(request, asked, job_document(job))
+
+
+async def release_job(request: web.Request) -> web.StreamResponse:
+    """POST /jobs/{jobId}/release"""
+    asked = await forms.read_next(request)
+    job = await services(request).acts.release(
+        request.match_info["job_id"], actor=user(request).owner
     )
     return forms.answer(request, asked, job_document(job))
 

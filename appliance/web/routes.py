@@ -60,6 +60,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{_JOB}/files/{{name}}", files.get_file, Access.SIGNED_IN),
     Route("POST", f"{_JOB}/cancel", job_acts.cancel_job, Access.SIGNED_IN),
     Route("POST", f"{_JOB}/retry", job_acts.retry_job, Access.SIGNED_IN),
+    Route("POST", f"{_JOB}/release", job_acts.release_job, Access.ADMIN),
     Route("DELETE", _JOB, job_acts.delete_job, Access.SIGNED_IN),
     Route("POST", f"{_JOB}/delete", job_acts.delete_job_by_form, Access.SIGNED_IN),
     Route("GET", "/events", events.get_events, Access.SIGNED_IN),

@@ -25,7 +25,9 @@ from appliance.database.protocol import Database, Transaction
 from appliance.errors import (
     ApplianceError,
     DatabaseUnavailable,
+    InfectedFile,
     LimitExceeded,
+    NotScanned,
     ObjectMissing,
     OutputRefused,
     StorageFull,
@@ -42,6 +44,7 @@ from appliance.workers import scratch_folder
 from appliance.workers.nursery import Nursery
 from appliance.workers.outcome import AttemptFailed, Outcome
 from appliance.workers.outputs import Bounds, check_outputs
+from appliance.workers.scanning import Scanning
 from appliance.workers.surroundings import SURROUNDINGS, SURROUNDINGS_ERRNOS, Surroundings
 
 log = structlog.get_logger()
@@ -90,6 +93,7 @@ class Attempts:
     surroundings: Surroundings
     scratch_dir: Path
     limits: Limits
+    scanning: Scanning | None = None
     bounds: Bounds = field(default_factory=Bounds)
     peak_bytes: dict[str, int] = field(default_factory=dict)
     """The largest memory of an attempt of each type lately; it fades."""
@@ -143,6 +147,8 @@ class Attempts:
                 error_class=failed.error_class,
                 stderr_tail=failed.stderr_tail,
             )
+        except (InfectedFile, NotScanned) as error:
+            return await self._settle_failure(run, error, step="scanning for viruses")
         except (LimitExceeded, OutputRefused, ObjectMissing) as error:
             return await self._settle_failure(run, error, step="storing results")
         except Exception as error:
@@ -162,6 +168,9 @@ class Attempts:
         self, run: Running, nursery: Nursery, scratch: Path
     ) -> tuple[dict[str, object], list[ResultFile]]:
         claim = run.claim
+        if self.scanning is not None:
+            run.note(0.0, "scanning for viruses")
+            await self.scanning.check(claim)
         output_dir = scratch / "output"
         await in_thread(output_dir.mkdir, parents=True, mode=0o700)
         order = Order(
