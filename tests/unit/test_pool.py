@@ -179,7 +179,12 @@ async def new_works(tmp_path: Path) -> AsyncIterator[NewWorks]:
                 smallest=smallest,
                 largest=largest,
                 worker_id="w",
-                nursery=Nursery("IMAGE", scratch_dir=scratch, processor="tests.hostile_processor"),
+                nursery=Nursery(
+                    "IMAGE",
+                    scratch_dir=scratch,
+                    processor="tests.hostile_processor",
+                    sandbox="off",  # what the parent holds must hold without the child's walls
+                ),
                 attempts=attempts,
                 queue=queue,
                 database=database,
