@@ -53,6 +53,7 @@ from appliance.workers.nursery import Nursery
 from appliance.workers.plugins import Plugins
 from appliance.workers.pool import Pool
 from appliance.workers.preset_check import preset_faults
+from appliance.workers.scanning import Scanning
 from appliance.workers.surroundings import Surroundings
 
 log = structlog.get_logger()
@@ -214,12 +215,14 @@ async def _start_crew(
         surroundings=Surroundings(
             database=parts.database,
             storage=parts.storage,
+            scanner=parts.scanner,
             scratch_dir=scratch_dir,
             reserve_bytes=config.reserve_bytes,
         ),
         scratch_dir=scratch_dir,
         limits=child_limits(config),
         presets=presets,
+        scanning=_scanning(parts, config),
     )
     nurseries = _nurseries(config, scratch_dir)
     plugins = Plugins.open(scratch_dir, sandbox=config.sandbox)
@@ -309,6 +312,18 @@ async def check_presets(config: Config) -> None:
         await asyncio.gather(*(nursery.stop() for nursery in nurseries.values()))
     if faults:
         raise ConfigurationError(faults)
+
+
+def _scanning(parts: Parts, config: Config) -> Scanning | None:
+    if parts.scanner is None:
+        return None
+    return Scanning(
+        scanner=parts.scanner,
+        required=config.scan == "require",
+        database=parts.database,
+        storage=parts.storage,
+        metrics=parts.metrics,
+    )
 
 
 def _services(parts: Parts, presets: Presets, url: str) -> Services:

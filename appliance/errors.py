@@ -208,6 +208,12 @@ class NotFound(ApplianceError):
     title = "There is nothing here, or it is not yours"
 
 
+class Quarantined(ApplianceError):
+    code = "quarantined"
+    status = 403
+    title = "The virus scanner found something in the file; it is locked away"
+
+
 class MethodNotAllowed(ApplianceError):
     code = "method_not_allowed"
     status = 405
@@ -268,6 +274,12 @@ class DatabaseCorrupt(DatabaseUnavailable):
     title = "The database file is damaged"
 
 
+class ScannerUnavailable(ApplianceError):
+    code = "scanner_unavailable"
+    status = 503
+    title = "The virus scanner does not answer"
+
+
 class ShuttingDown(ApplianceError):
     code = "shutting_down"
     status = 503
@@ -315,6 +327,20 @@ class ProcessingError(ApplianceError):
 class CorruptFile(ProcessingError):
     code = "corrupt_file"
     title = "The file is damaged"
+    permanent = True
+
+
+class InfectedFile(ProcessingError):
+    code = "infected_file"
+    title = "The virus scanner found something in the file"
+    permanent = True
+
+
+class NotScanned(ProcessingError):
+    """Where only what was found clean is worked on."""
+
+    code = "not_scanned"
+    title = "The file cannot be scanned for viruses"
     permanent = True
 
 

@@ -16,7 +16,7 @@ from appliance.database import dead_letters, turns
 from appliance.database.job_reads import by_ids, get
 from appliance.database.protocol import Statement, Transaction
 from appliance.database.records import as_json
-from appliance.jobs import LARGE_BYTES, Claim, Job, JobError, JobStatus, ResultFile
+from appliance.jobs import LARGE_BYTES, Claim, Job, JobError, JobStatus, ResultFile, Scan
 
 CLOCK_SKEW_S = 5.0
 """How far the clocks of two servers may differ before one is taken to have been set back."""
@@ -131,6 +131,12 @@ def publish(
     yield _file(job_id, position, file)
     owner: str = rows[0]["owner"]
     return owner
+
+
+def record_scan(job_id: str, *, attempt: int, scan: Scan) -> Transaction[bool]:
+    """Keep the verdict on the original; False when the lease is gone."""
+    rows = yield Statement("record_scan", {"id": job_id, "attempt": attempt, "scan": as_json(scan)})
+    return bool(rows)
 
 
 def complete(
@@ -291,6 +297,12 @@ def redrive(
     detail = f"tried again by {actor}"
     yield _history(job_id, rows[0]["owner"], now, JobStatus.PENDING, rows[0]["attempt"], detail)
     return (yield from get(job_id))
+
+
+def release_scan(job_id: str, *, actor: str) -> Transaction[bool]:
+    """Unlock what the scanner found infected; False when there is nothing locked away."""
+    rows = yield Statement("release_scan", {"id": job_id, "actor": actor})
+    return bool(rows)
 
 
 def _new_turn(job_id: str) -> Transaction[int]:

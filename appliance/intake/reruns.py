@@ -15,7 +15,7 @@ import structlog
 from appliance.clock import Clock
 from appliance.database import audit, job_reads, jobs, ownership
 from appliance.database.protocol import Database, Transaction
-from appliance.errors import NotFound, ObjectMissing, OriginalGone
+from appliance.errors import NotFound, ObjectMissing, OriginalGone, Quarantined
 from appliance.ids import new_id
 from appliance.intake.admission import Admission
 from appliance.intake.receiver import earlier_jobs
@@ -64,7 +64,8 @@ class Reruns:
         whatever state that is.
 
         With the `idempotency_key` of an earlier request of this `actor` for the same it is that
-        one's. Raises NotFound, OriginalGone, StorageFull, QuotaExceeded, IdempotencyConflict.
+        one's. Raises NotFound, Quarantined, OriginalGone, StorageFull, QuotaExceeded,
+        IdempotencyConflict.
         """
         earlier = await self._database.read(_earlier(asked))
         if earlier is not None:  # looked for first: the original may be gone since
@@ -121,10 +122,15 @@ class Reruns:
         return job, True
 
     async def _check(self, job_id: str) -> None:
-        """Whether there is an original to work on, and room for results."""
+        """Whether there is an original that may be worked on, and room for results."""
         job = await self._database.read(job_reads.get(job_id))
         if job is None:
             raise NotFound("There is no such job, or it is not yours.")
+        if job.scan.locks_away:
+            raise Quarantined(
+                f"The virus scanner found {job.scan.reason} in this file; nothing is made of it. "
+                "Whoever runs this server can release it."
+            )
         try:
             await self._storage.size(job.storage_key)
         except ObjectMissing as error:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from appliance.database import job_reads
-from appliance.errors import NotFound, ObjectMissing, RangeNotSatisfiable
+from appliance.errors import NotFound, ObjectMissing, Quarantined, RangeNotSatisfiable
 from appliance.ids import is_id
 from appliance.jobs import Job, ResultFile
 from appliance.web import bodies
@@ -38,6 +38,11 @@ async def get_file(request: web.Request) -> web.StreamResponse:
     scope = user(request).scope
     if job is None or (scope is not None and job.owner != scope):
         raise NotFound("There is no such job, or it is not yours.")
+    if job.scan.locks_away and not user(request).is_admin:
+        raise Quarantined(
+            f"The virus scanner found {job.scan.reason} in this file. Whoever runs this server can "
+            "release it."
+        )
     file = _original(job) if name == ORIGINAL else _result(job, name)
 
     headers = {
@@ -111,7 +116,11 @@ def _result(job: Job, name: str) -> ResultFile:
 
 def _disposition(request: web.Request, job: Job, file: ResultFile, name: str) -> str:
     """RFC 6266, with the name in ASCII for old clients and in UTF-8 (RFC 8187) for the others."""
-    inline = file.content_type in _SHOWN_INLINE and request.query.get("download") != "1"
+    inline = (
+        file.content_type in _SHOWN_INLINE
+        and request.query.get("download") != "1"
+        and not job.scan.locks_away
+    )
     shown = file.name
     if name != ORIGINAL:
         shown = f"{job.filename.rpartition('.')[0] or job.filename}-{file.name}"

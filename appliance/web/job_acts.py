@@ -1,4 +1,4 @@
-"""What people do to one job: POST /jobs/{jobId}/cancel, /retry and /process, DELETE /jobs/{jobId}.
+"""What people do to one job: POST /jobs/{jobId}/cancel, /retry, /process and /release, and DELETE.
 
 Its owner may, and an admin. What an admin does to the job of somebody else is audited.
 """
@@ -64,6 +64,15 @@ async def process_job(request: web.Request) -> web.StreamResponse:
     if response.status == 202:
         response.headers["Location"] = document["statusUrl"]
     return response
+
+
+async def release_job(request: web.Request) -> web.StreamResponse:
+    """POST /jobs/{jobId}/release"""
+    asked = await forms.read_next(request)
+    job = await services(request).acts.release(
+        request.match_info["job_id"], actor=user(request).owner
+    )
+    return forms.answer(request, asked, job_document(job, user(request).owner))
 
 
 async def delete_job(request: web.Request) -> web.StreamResponse:

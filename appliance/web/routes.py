@@ -62,6 +62,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", f"{_JOB}/cancel", job_acts.cancel_job, Access.SIGNED_IN),
     Route("POST", f"{_JOB}/retry", job_acts.retry_job, Access.SIGNED_IN),
     Route("POST", f"{_JOB}/process", job_acts.process_job, Access.SIGNED_IN),
+    Route("POST", f"{_JOB}/release", job_acts.release_job, Access.ADMIN),
     Route("DELETE", _JOB, job_acts.delete_job, Access.SIGNED_IN),
     Route("POST", f"{_JOB}/delete", job_acts.delete_job_by_form, Access.SIGNED_IN),
     Route("GET", "/presets", presets.list_presets, Access.SIGNED_IN),

@@ -27,7 +27,9 @@ from appliance.database.protocol import Database, Transaction
 from appliance.errors import (
     ApplianceError,
     DatabaseUnavailable,
+    InfectedFile,
     LimitExceeded,
+    NotScanned,
     ObjectMissing,
     OutputRefused,
     PresetUnknown,
@@ -48,6 +50,7 @@ from appliance.workers.outcome import AttemptFailed, Outcome
 from appliance.workers.outputs import Bounds, check_outputs
 from appliance.workers.partial_results import PartialResults, result_file, results_prefix
 from appliance.workers.plugins import Chooser
+from appliance.workers.scanning import Scanning
 from appliance.workers.surroundings import SURROUNDINGS, SURROUNDINGS_ERRNOS, Surroundings
 
 log = structlog.get_logger()
@@ -97,6 +100,7 @@ class Attempts:
     surroundings: Surroundings
     scratch_dir: Path
     limits: Limits
+    scanning: Scanning | None = None
     bounds: Bounds = field(default_factory=Bounds)
     presets: Presets = field(default_factory=load)
     """Those that are shipped, where nobody says otherwise."""
@@ -155,6 +159,8 @@ class Attempts:
                 error_class=failed.error_class,
                 stderr_tail=failed.stderr_tail,
             )
+        except (InfectedFile, NotScanned) as error:
+            return await self._settle_failure(run, error, step="scanning for viruses")
         except (LimitExceeded, OutputRefused, ObjectMissing) as error:
             return await self._settle_failure(run, error, step="storing results")
         except Exception as error:
@@ -174,6 +180,9 @@ class Attempts:
         self, run: Running, chooser: Chooser, scratch: Path, preset: Preset
     ) -> tuple[dict[str, object], list[ResultFile]]:
         claim = run.claim
+        if self.scanning is not None:
+            run.note(0.0, "scanning for viruses")
+            await self.scanning.check(claim)
         nursery = await chooser.choose(claim.job.content_type)
         output_dir = scratch / "output"
         await in_thread(output_dir.mkdir, parents=True, mode=0o700)

@@ -6,11 +6,25 @@ import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests import media
 from tests.acceptance.conftest import Server
 from tests.acceptance.test_command import appliance
+
+TINY = """
+version = 1
+
+[[image.results]]
+name = "tiny"
+width = 48
+format = "png"
+
+[pdf]
+pages = 1
+"""
 
 
 def write(data_dir: Path, name: str, text: str) -> Path:
@@ -42,6 +56,39 @@ async def test_a_user_s_preset_is_listed_and_makes_its_results(
     )
     again = await server.finished(again["jobId"])
     assert (again["status"], again["preset"], again["presetVersion"]) == ("COMPLETED", "default", 1)
+
+
+async def made(server: Server, name: str, data: bytes, preset: str) -> dict[str, Any]:
+    """The results of a new job, by name."""
+    job = await server.request("POST", f"/upload?filename={name}&preset={preset}", data=data)
+    job = await server.finished(job["jobId"])
+    assert job["status"] == "COMPLETED", job["error"]
+    return {file["name"]: file for file in job["files"]}
+
+
+async def test_a_user_s_options_make_other_results(
+    new_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    write(tmp_path / "data", "tiny.toml", TINY)
+    server = new_server()
+    await server.start()
+    (picture,) = (await made(server, "a.jpg", media.jpeg(640, 480), "tiny")).values()
+    assert (picture["name"], picture["contentType"]) == ("tiny.png", "image/png")
+    assert (picture["width"], picture["height"]) == (48, 36)
+    pages = await made(server, "a.pdf", media.pdf(3, "Words"), "tiny")
+    assert {"page-1.webp", "text.txt"} <= pages.keys()  # what is not said is as ever
+    assert "page-2.webp" not in pages
+
+
+async def test_the_preset_thumbnail_makes_thumbnails(new_server: Callable[..., Server]) -> None:
+    server = new_server()
+    await server.start()
+    for name, data, expected in (
+        ("a.jpg", media.jpeg(640, 480), {"thumbnail.webp"}),
+        ("a.pdf", media.pdf(3, "Words"), {"thumbnail.webp"}),
+        ("a.mp4", media.mp4(1), {"poster.webp", "thumbnail.webp"}),
+    ):
+        assert set(await made(server, name, data, "thumbnail")) == expected, name
 
 
 async def test_a_preset_that_is_removed_fails_its_jobs_until_it_is_back(

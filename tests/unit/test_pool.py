@@ -162,7 +162,11 @@ async def new_works(tmp_path: Path) -> AsyncIterator[NewWorks]:
                 metrics=Metrics(),
                 clock=clock,
                 surroundings=Surroundings(
-                    database=database, storage=storage, scratch_dir=scratch, reserve_bytes=1000
+                    scanner=None,
+                    database=database,
+                    storage=storage,
+                    scratch_dir=scratch,
+                    reserve_bytes=1000,
                 ),
                 scratch_dir=scratch,
                 limits=Limits(

@@ -10,7 +10,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from appliance.errors import CorruptFile, EmptyDocument, EncryptedFile, LimitExceeded, UnsupportedFile
+from appliance.errors import (
+    CorruptFile,
+    EmptyDocument,
+    EncryptedFile,
+    LimitExceeded,
+    UnsupportedFile,
+)
 from appliance.processors import limits
 from appliance.processors.pdf import PROCESSOR
 from appliance.processors.pdf_metadata import rfc3339

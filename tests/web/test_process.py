@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from appliance.database import ownership, stored_files
+from appliance.database import jobs, ownership, stored_files
 from appliance.ids import new_id
-from appliance.jobs import JobStatus
+from appliance.jobs import JobStatus, Scan
 from tests.conftest import Serve, Served
 from tests.web.browser import signed_in
 from tests.web.conftest import Join
@@ -177,6 +177,23 @@ async def test_above_the_quota_nothing_more_is_made(serve: Serve, tmp_path: Path
         f"/jobs/{job['jobId']}/process", json={"preset": "default"}
     ) as response:
         await refused(response, 413, "quota_exceeded")
+
+
+async def test_of_what_is_locked_away_nothing_is_made(serve: Serve, join: Join) -> None:
+    served = await serve()
+    ada = await join(served)
+    job_id = (await upload(served, by=ada.http))["jobId"]
+    await claim(served, job_id)
+    shared = services_of(served)
+    infected = Scan(verdict="infected", reason="Eicar-Test")
+    assert await shared.database.write(jobs.record_scan(job_id, attempt=1, scan=infected))
+    for person in (ada.http, served.admin):
+        async with person.post(f"/jobs/{job_id}/process", json={"preset": "default"}) as response:
+            document = await refused(response, 403, "quarantined")
+        assert "Eicar-Test" in document["detail"]
+    assert await shared.database.write(jobs.release_scan(job_id, actor="key:B"))
+    job = await process(served, job_id)
+    assert job["scan"]["releasedBy"] == "key:B"
 
 
 async def test_without_its_original_nothing_can_be_made(serve: Serve) -> None:

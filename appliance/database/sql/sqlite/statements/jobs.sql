@@ -51,6 +51,20 @@ SET version = version + 1
 WHERE id = :id AND status = 'PROCESSING' AND attempt = :attempt
 RETURNING owner;
 
+-- name: record_scan
+UPDATE jobs
+SET scan = :scan, version = version + 1
+WHERE id = :id AND status = 'PROCESSING' AND attempt = :attempt
+RETURNING owner;
+
+-- An admin takes what the scanner found for harmless.
+-- name: release_scan
+UPDATE jobs
+SET scan = json_set(scan, '$.releasedBy', :actor), version = version + 1
+WHERE id = :id AND json_extract(scan, '$.verdict') = 'infected'
+  AND json_extract(scan, '$.releasedBy') IS NULL
+RETURNING id;
+
 -- name: complete_job
 UPDATE jobs
 SET status = 'COMPLETED', worker = NULL, progress = 1, step = NULL, finished_at = :now,
