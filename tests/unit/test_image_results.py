@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from io import BytesIO
 from pathlib import Path
@@ -20,6 +21,7 @@ from appliance.processors.images.geometry import place, sufficient, window
 from appliance.processors.images.options import ImageOptions, ImageResult
 from appliance.processors.images.similarity import ssim
 from tests import media
+from tests import telling_pictures as telling
 from tests.processing import Outcome, process
 
 R, G, B, Y = media.CORNERS
@@ -538,3 +540,44 @@ def test_an_animation_of_too_many_pixels_is_refused(tmp_path: Path, monkeypatch)
 def test_a_truncated_animation_is_corrupt(content_type, format, tmp_path: Path) -> None:
     with pytest.raises(CorruptFile):
         run(media.truncated(moving(format), 0.7), content_type, tmp_path, animation="keep")
+
+
+# --- the docs ----------------------------------------------------------------------------
+
+PAGE = Path("docs/presets/image.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("options", [ImageOptions, ImageResult])
+def test_every_option_is_documented(options: type[msgspec.Struct]) -> None:
+    for field in msgspec.structs.fields(options):
+        if field.name == "results":
+            assert "[[image.results]]" in PAGE
+            continue
+        [row] = [
+            line
+            for line in PAGE.splitlines()
+            if line.startswith("|") and f"`{field.name}`" in line.split("|")[1]
+        ]
+        choices = re.findall(r"Literal\[(.*?)\]", str(field.type))
+        for choice in re.findall(r"'([\w-]+)'", " ".join(choices)):
+            assert f"`{choice}`" in row, (field.name, choice)
+        default = row.split("|")[3].strip()
+        if isinstance(field.default, bool):
+            assert default == f"`{str(field.default).lower()}`"
+        elif isinstance(field.default, str):
+            assert default == f"`{field.default}`"
+
+
+def test_the_preset_of_the_docs_works(tmp_path: Path) -> None:
+    example = tomllib.loads(re.findall(r"```toml\n(.*?)```", PAGE, re.S)[0])
+    outcome = run(media.jpeg(1000, 800), "image/jpeg", tmp_path, **example["image"])
+    assert outcome.outputs == {
+        "card.webp": ("image/webp", 800, 450),
+        "print.jpg": ("image/jpeg", 1000, 800),
+    }
+
+
+def test_facts_are_documented(tmp_path: Path) -> None:
+    facts = run(telling.jpeg(), "image/jpeg", tmp_path).facts
+    for name in (*facts, *facts["personal"], *facts["personal"]["location"]):
+        assert f"`{name}`" in PAGE, name
