@@ -204,6 +204,6 @@ def _plays(footage: Footage) -> bool:
 def _is_framed(packet: bytes, length_bytes: int) -> bool:
     """Whether the units in the packet, each after its length, fill it exactly (ISO 14496-15)."""
     at = 0
-    while at + length_bytes < len(packet):
+    while at + length_bytes <= len(packet):
         at += length_bytes + int.from_bytes(packet[at : at + length_bytes], "big")
     return at == len(packet)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -38,9 +37,9 @@ def renditions(
 
 
 def fitted(size_px: tuple[int, int], height_px: int) -> tuple[int, int]:
-    """The largest even size of the same shape in a box of 16 to 9, lying or standing, with a
-    short edge of `height_px`; never larger than it was. H.264 in 4:2:0 needs even sizes."""
+    """The even size of nearly the same shape in a box of 16 to 9, lying or standing, with a short
+    edge of `height_px`; never larger than it was. H.264 in 4:2:0 needs even sizes."""
     long, short = max(size_px), min(size_px)
-    scale = min(1.0, math.ceil(height_px * 16 / 9) / long, height_px / short)
-    width, height = (max(2, int(edge * scale + 0.01) // 2 * 2) for edge in size_px)
+    scale = min(1.0, height_px * 16 / 9 / long, height_px / short)
+    width, height = (max(2, min(round(edge * scale / 2), edge // 2) * 2) for edge in size_px)
     return width, height

@@ -171,12 +171,14 @@ class _Due:
     """Leaves out frames where there are more in a second than a film may have."""
 
     def __init__(self) -> None:
-        self._next_s = float("-inf")
+        self._next_s: float | None = None
 
     def is_due(self, at_s: float | None) -> bool:
         interval_s = 1 / limits.MAX_FILM_FRAME_RATE
         if at_s is None:
             return True
+        if self._next_s is None:
+            self._next_s = at_s
         if at_s < self._next_s - interval_s / 4:  # clocks in milliseconds are that uneven
             return False
         self._next_s = max(self._next_s + interval_s, at_s)

@@ -31,7 +31,7 @@ from appliance.processors.sound import AAC_BLOCK, SAMPLE_RATE, SoundTrack
 from appliance.processors.storyboard import Storyboard
 from appliance.processors.transcode import Quality, Transcode
 
-Height = Annotated[int, msgspec.Meta(ge=144, le=2160)]
+Height = Annotated[int, msgspec.Meta(ge=144, le=2160, multiple_of=2)]
 """720 stands for what everybody calls 720p: the short edge is at most 720, the long one 1280."""
 
 

@@ -248,7 +248,7 @@ def test_a_turned_video_is_upright_in_every_size(tmp_path: Path) -> None:
         "video-360p.mp4": (360, 640),
         "video-240p.mp4": (240, 426),
     }
-    r, g, b, y = media.CORNERS
+    r, g, b, _ = media.CORNERS
     for frame in shown.values():
         picture = frame.to_image()
         for at, want in (((0.06, 0.06), b), ((0.94, 0.06), r), ((0.94, 0.94), g)):
@@ -352,7 +352,7 @@ def test_the_preview_shows_several_moments(tmp_path: Path) -> None:
     assert outcome.outputs["preview.webp"] == ("image/webp", 160, 90)
     with Image.open(outcome.path("preview.webp")) as shown:
         assert shown.is_animated
-        assert 28 <= shown.n_frames <= 33 or shown.n_frames >= 4  # alike frames are one
+        assert shown.n_frames >= 4, 'frames that are alike become one, of each scene one is left'
         greys = []
         for number in range(shown.n_frames):
             shown.seek(number)
