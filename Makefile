@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 # -qq: errors only, not the warnings about every index that lacks a package.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test torture torture-uploads seeded-faults check fmt bench screenshots wheel lock clean
+.PHONY: help run test torture torture-uploads seeded-faults fuzz check fmt bench screenshots wheel lock sbom audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -16,8 +16,9 @@ help: ## list the targets
 run: $(VENV)/.installed ## start the appliance on 127.0.0.1:8080, with ./data
 	@exec $(BIN)/appliance serve $(ARGS)
 
+# Most tests wait for a server, a browser or a disk: four at a time take half as long on two cores.
 test: $(VENV)/.installed-dev ## run the tests; those that miss a service are skipped, and named
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile $(ARGS)
 
 # The long form of the torture suite; half an hour. KILLS=200 is shorter.
 KILLS ?= 1000
@@ -32,12 +33,18 @@ torture-uploads: export APPLIANCE_TEST_TRANSFERS ?= 500
 torture-uploads: $(VENV)/.installed-dev ## cut 500 uploads at random bytes, and look whether all arrive
 	$(BIN)/python -m pytest -s tests/acceptance/test_cut_uploads.py $(ARGS)
 
-check: $(VENV)/.installed-dev ## lint, format, types, layers, lock files
+FILES ?= 10000
+fuzz: export APPLIANCE_TEST_FUZZ := $(FILES)
+fuzz: $(VENV)/.installed-dev ## damage 10,000 files of every kind, and see that each ends well
+	$(BIN)/python -m pytest tests/fuzz $(ARGS)
+
+check: $(VENV)/.installed-dev ## lint, format, types, layers, lock files, known holes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_locks.py
+	@$(MAKE) --no-print-directory audit
 
 fmt: $(VENV)/.installed-dev ## format the code and mend what the linter can
 	$(BIN)/ruff format .
@@ -66,6 +73,16 @@ lock: $(VENV)/uv/bin/uv ## bring the lock files up to date with pyproject.toml
 	$(COMPILE) pyproject.toml --all-extras --constraint requirements-dev.lock --output-file requirements-image.lock
 	$(COMPILE) pyproject.toml --constraint requirements-dev.lock --output-file requirements.lock
 	$(COMPILE) --group build --constraint requirements-dev.lock --output-file requirements-build.lock
+	$(COMPILE) --group supply --constraint requirements-dev.lock --output-file requirements-supply.lock
+
+# What the image installs, by name, version and hash; for whoever has to know what runs with them.
+sbom: $(VENV)/supply/.installed ## write the bill of materials (CycloneDX) to dist/sbom.json
+	@mkdir -p dist
+	$(VENV)/supply/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application \
+	  --output-reproducible --output-format JSON --output-file dist/sbom.json requirements-image.lock
+
+audit: $(VENV)/supply/.installed ## look for known holes in what is pinned; needs the network
+	@$(BIN)/python scripts/audit $(VENV)/supply/bin/pip-audit requirements-dev.lock
 
 clean: ## remove what these targets made; ./data stays
 	@test ! -d .services || scripts/services stop
@@ -88,6 +105,11 @@ $(VENV)/.installed-dev: requirements-dev.lock $(SETTINGS) | $(BIN)/python
 	@$(PIP) install -qq --require-hashes -r requirements-dev.lock
 	@$(PIP) install --quiet --no-deps --no-build-isolation --no-index --editable .
 	@touch $(VENV)/.installed $@
+
+$(VENV)/supply/.installed: requirements-supply.lock | $(BIN)/python
+	@$(BIN)/python -m venv $(VENV)/supply
+	@$(VENV)/supply/bin/python -m pip --disable-pip-version-check install -qq --require-hashes -r requirements-supply.lock
+	@touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

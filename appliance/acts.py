@@ -20,7 +20,7 @@ from appliance.database.redrives import Redrive
 from appliance.database.stored_files import DeletedJob
 from appliance.errors import IllegalMove, NotFound
 from appliance.ids import new_id
-from appliance.jobs import Job
+from appliance.jobs import Job, JobStatus
 from appliance.notify.announcer import Announcer
 from appliance.queue.protocol import Queue
 from appliance.storage.protocol import Storage
@@ -69,6 +69,31 @@ class Acts:
             refusal="It cannot be tried again.",
         )
         await self._begin(job)
+        return job
+
+    async def release(self, job_id: str, *, actor: str) -> Job:
+        """Take what the scanner found in a job's file for harmless, and work on it. Audited.
+
+        Raises NotFound, IllegalMove when nothing of it is locked away.
+        """
+        now = self.clock.now()
+
+        def acting() -> Transaction[tuple[bool, Job | None]]:
+            job = yield from job_reads.get(job_id)
+            if job is None or not (yield from jobs.release_scan(job_id, actor=actor)):
+                return False, job
+            yield from jobs.redrive(job_id, now=now, actor=actor)
+            detail = {"found": job.scan.reason}
+            yield from self._audit(actor, "job.release", job_id, jobs=1, detail=detail)
+            return True, (yield from job_reads.get(job_id))
+
+        released, job = await self.database.write(acting())
+        if job is None:
+            raise NotFound("There is no such job.")
+        if not released:
+            raise illegal(job, "Nothing of it is locked away.")
+        if job.status is JobStatus.PENDING:
+            await self._begin(job)
         return job
 
     async def _move(

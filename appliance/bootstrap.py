@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 from aiohttp import web
@@ -23,6 +25,7 @@ from appliance.database import workers
 from appliance.errors import ConfigurationError
 from appliance.ids import new_id
 from appliance.intake.receiver import Receiver
+from appliance.intake.reruns import Reruns
 from appliance.jobs import JobType
 from appliance.maintenance.inspector import Inspector
 from appliance.maintenance.pruner import Pruner
@@ -36,6 +39,8 @@ from appliance.maintenance.teller import Teller
 from appliance.maintenance.watch import Watch
 from appliance.notify.operators import Messenger
 from appliance.parts import Parts, open_messenger, open_parts
+from appliance.presets import files as preset_files
+from appliance.presets.preset import Presets
 from appliance.processors.protocol import Limits
 from appliance.web.app import create_app
 from appliance.web.connections import Runner
@@ -43,9 +48,12 @@ from appliance.web.in_flight import IN_FLIGHT
 from appliance.web.services import Services
 from appliance.workers.attempt import Attempts
 from appliance.workers.crew import Crew
+from appliance.workers.entry_points import BUILT_IN
 from appliance.workers.nursery import Nursery
 from appliance.workers.plugins import Plugins
 from appliance.workers.pool import Pool
+from appliance.workers.preset_check import preset_faults
+from appliance.workers.scanning import Scanning
 from appliance.workers.surroundings import Surroundings
 
 log = structlog.get_logger()
@@ -79,6 +87,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     stack.enter_context(data_dir.locked(config.data_dir))
     listening = stack.enter_context(listen(config))
     messenger = await open_messenger(config)
+    presets = await asyncio.to_thread(_load_presets, config)
     parts = await open_parts(stack, config)
     node = data_dir.node_id(config.data_dir)
     worker_id = f"{node}:{new_id()}" if with_workers else None
@@ -86,7 +95,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     crew = None
     if worker_id is not None:
         await _take_back(parts, rescuer, worker_id, node)
-        crew = await _start_crew(stack, parts, config, worker_id, node)
+        crew = await _start_crew(stack, parts, config, presets, worker_id, node)
     if parts.uploads is not None:
         await parts.uploads.recover()
     url = config.url
@@ -104,7 +113,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
         configured=config.admin_key,
         now=parts.clock.now(),
     )
-    services = _services(parts, config, url)
+    services = _services(parts, presets, url)
     await _start_web(stack, services, config, listening, crew)
     signin_url = f"{url}/signin?token={signin_token}" if signin_token else None
     return Appliance(url=url, signin_url=signin_url, services=services)
@@ -185,9 +194,17 @@ async def _take_back(parts: Parts, rescuer: Rescuer, worker_id: str, node: str) 
 
 
 async def _start_crew(
-    stack: AsyncExitStack, parts: Parts, config: Config, worker_id: str, node: str
+    stack: AsyncExitStack,
+    parts: Parts,
+    config: Config,
+    presets: Presets,
+    worker_id: str,
+    node: str,
 ) -> Crew:
-    """Warm the nurseries and take jobs."""
+    """Warm the nurseries, have them look through the presets, and take jobs.
+
+    Raises ConfigurationError, NurseryUnavailable.
+    """
     scratch_dir = data_dir.empty_scratch(config.data_dir)
     attempts = Attempts(
         database=parts.database,
@@ -198,13 +215,17 @@ async def _start_crew(
         surroundings=Surroundings(
             database=parts.database,
             storage=parts.storage,
+            scanner=parts.scanner,
             scratch_dir=scratch_dir,
             reserve_bytes=config.reserve_bytes,
         ),
         scratch_dir=scratch_dir,
         limits=child_limits(config),
+        presets=presets,
+        scanning=_scanning(parts, config),
     )
-    plugins = Plugins.open(scratch_dir)
+    nurseries = _nurseries(config, scratch_dir)
+    plugins = Plugins.open(scratch_dir, sandbox=config.sandbox)
     crew = Crew(
         [
             Pool(
@@ -212,7 +233,7 @@ async def _start_crew(
                 smallest=size.smallest,
                 largest=size.largest,
                 worker_id=worker_id,
-                nursery=Nursery(job_type.value, scratch_dir=scratch_dir),
+                nursery=nurseries[job_type],
                 plugins=plugins,
                 attempts=attempts,
                 queue=parts.queue,
@@ -222,7 +243,7 @@ async def _start_crew(
                 clock=parts.clock,
             )
             for job_type, size in pool_sizes(config).items()
-            if size.largest
+            if job_type in nurseries
         ],
         worker_id=worker_id,
         node=node,
@@ -234,11 +255,78 @@ async def _start_crew(
         plugins=plugins,
     )
     stack.push_async_callback(crew.drain, config.drain_s)
+    await crew.warm()
+    faults = await _preset_faults(presets, nurseries, plugins)
+    if faults:
+        raise ConfigurationError(faults)
     await crew.start()
     return crew
 
 
-def _services(parts: Parts, config: Config, url: str) -> Services:
+def _nurseries(config: Config, scratch_dir: Path) -> dict[JobType, Nursery]:
+    """Of the pools that are switched on."""
+    return {
+        job_type: Nursery(job_type.value, scratch_dir=scratch_dir, sandbox=config.sandbox)
+        for job_type, size in pool_sizes(config).items()
+        if size.largest
+    }
+
+
+def _load_presets(config: Config) -> Presets:
+    """Raises ConfigurationError."""
+    folder = config.presets_dir
+    if folder != config.data_dir / "presets" and not folder.is_dir():
+        raise ConfigurationError(
+            [f"APPLIANCE_PRESETS_DIR: there is no folder {folder}; make it, or leave it unset."]
+        )
+    return preset_files.load(folder)
+
+
+async def _preset_faults(
+    presets: Presets, nurseries: Mapping[JobType, Nursery], plugins: Plugins
+) -> list[str]:
+    if not presets.processors <= {*BUILT_IN.values()}:
+        await plugins.settled()
+    return await preset_faults(
+        presets,
+        [*nurseries.values(), *plugins.usable()],
+        unusable=plugins.unusable(),
+        complete=len(nurseries) == len(JobType),
+    )
+
+
+async def check_presets(config: Config) -> None:
+    """As the start does, in nurseries of its own. Raises ConfigurationError, NurseryUnavailable."""
+    presets = await asyncio.to_thread(_load_presets, config)
+    nurseries = _nurseries(config, config.data_dir)  # where no attempt is made, nothing is written
+    plugins = Plugins.open(config.data_dir, sandbox=config.sandbox)
+    plugins.start()
+    try:
+        starts = [nursery.start() for nursery in nurseries.values()]
+        for fault in await asyncio.gather(*starts, return_exceptions=True):
+            if fault is not None:
+                raise fault
+        faults = await _preset_faults(presets, nurseries, plugins)
+    finally:
+        await plugins.stop()
+        await asyncio.gather(*(nursery.stop() for nursery in nurseries.values()))
+    if faults:
+        raise ConfigurationError(faults)
+
+
+def _scanning(parts: Parts, config: Config) -> Scanning | None:
+    if parts.scanner is None:
+        return None
+    return Scanning(
+        scanner=parts.scanner,
+        required=config.scan == "require",
+        database=parts.database,
+        storage=parts.storage,
+        metrics=parts.metrics,
+    )
+
+
+def _services(parts: Parts, presets: Presets, url: str) -> Services:
     return Services(
         database=parts.database,
         storage=parts.storage,
@@ -253,6 +341,15 @@ def _services(parts: Parts, config: Config, url: str) -> Services:
             announcer=parts.announcer,
             clock=parts.clock,
         ),
+        reruns=Reruns(
+            parts.admission,
+            storage=parts.storage,
+            database=parts.database,
+            queue=parts.queue,
+            announcer=parts.announcer,
+            clock=parts.clock,
+        ),
+        presets=presets,
         uploads=parts.uploads,
         metrics=parts.metrics,
         clock=parts.clock,

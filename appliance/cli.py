@@ -14,13 +14,22 @@ import uvloop
 
 import appliance
 from appliance import log
-from appliance.commands import check, dead_letters, download, keys, serve, status, upload
+from appliance.commands import (
+    check,
+    dead_letters,
+    download,
+    keys,
+    process,
+    serve,
+    status,
+    upload,
+)
 from appliance.commands.command import EXIT_FAULT
 from appliance.config import load, load_client
 from appliance.errors import ApplianceError, ConfigurationError
 from appliance.selftest import command as selftest
 
-COMMANDS = (serve, check, selftest, keys, dead_letters, upload, status, download)
+COMMANDS = (serve, check, selftest, keys, dead_letters, upload, status, process, download)
 """In the order of `--help`; each module has `add_to`."""
 
 EXIT_INTERRUPTED = 130

@@ -42,6 +42,7 @@ class Config:
     host: str
     port: int
     data_dir: Path
+    presets_dir: Path
     public_url: str | None
     database_url: str
     storage_url: str
@@ -65,6 +66,10 @@ class Config:
     job_timeout_s: float
     job_idle_timeout_s: float
     job_memory_bytes: int
+    sandbox: str
+    clamd_url: str | None
+    scan: str
+    scan_max_bytes: int
     notify_urls: tuple[str, ...] | None = field(repr=False)
     log_format: str
     log_level: str
@@ -176,6 +181,16 @@ def parse_notify_urls(text: str) -> tuple[str, ...]:
     return urls
 
 
+def parse_clamd_url(text: str) -> str:
+    parts = urlsplit(text.strip())
+    if parts.scheme == "unix" and not parts.netloc and parts.path.startswith("/"):
+        return text.strip()
+    if parts.scheme == "tcp" and parts.hostname and not parts.path:
+        _ = parts.port  # raises ValueError for one beyond 65535
+        return text.strip()
+    raise ValueError("give tcp://host:3310 or unix:///run/clamav/clamd.ctl")
+
+
 def one_of(*words: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text.strip().lower() not in words:
@@ -225,6 +240,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("host", parse_text, "127.0.0.1", "Address to listen on."),
     Setting("port", parse_port, "8080", "Port to listen on."),
     Setting("data_dir", parse_path, "./data", "Everything that the embedded default keeps."),
+    Setting(
+        "presets_dir",
+        parse_text,
+        "<data>/presets",
+        "Where presets of your own are, as TOML files; read at the start.",
+    ),
     Setting(
         "public_url",
         parse_public_url,
@@ -329,6 +350,33 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("job_memory_bytes", parse_bytes, "2GiB", "Most memory that one attempt may use."),
     Setting(
+        "sandbox",
+        one_of("require", "prefer", "off"),
+        "prefer",
+        "Walls around the processes that open files: `require` does not start without them, "
+        "`prefer` warns, `off` leaves only the limits on memory, time and size.",
+    ),
+    Setting(
+        "clamd_url",
+        parse_clamd_url,
+        None,
+        "ClamAV's daemon, `tcp://host:3310` or `unix:///path`. Unset: files are marked as not "
+        "scanned.",
+    ),
+    Setting(
+        "scan",
+        one_of("require", "prefer", "off"),
+        "prefer",
+        "`require`: only what the scanner finds clean is worked on. `prefer`: what it cannot scan "
+        "is worked on too, and marked. `off`: nothing is scanned.",
+    ),
+    Setting(
+        "scan_max_bytes",
+        parse_bytes,
+        "100MB",
+        "Larger files are not sent to the scanner; not above the MaxFileSize of clamd.conf.",
+    ),
+    Setting(
         "notify_urls",
         parse_notify_urls,
         None,
@@ -384,6 +432,8 @@ def load(
         raise ConfigurationError(faults)
     for name in ("database_url", "storage_url"):
         values[name] = values[name].replace("<data>", quote(str(values["data_dir"])))
+    presets_dir = values["presets_dir"].replace("<data>", str(values["data_dir"]))
+    values["presets_dir"] = parse_path(presets_dir)
     return Config(**values)
 
 
@@ -409,6 +459,8 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         )
     if values["job_memory_bytes"] < 64 * 1024**2:
         faults.append("APPLIANCE_JOB_MEMORY_BYTES: media work needs at least 64MiB.")
+    if values["scan"] == "require" and values["clamd_url"] is None:
+        faults.append("APPLIANCE_SCAN: require needs a scanner; set APPLIANCE_CLAMD_URL.")
     if values["max_upload_bytes"] < 1:
         faults.append("APPLIANCE_MAX_UPLOAD_BYTES: must be at least 1.")
     return faults

@@ -208,6 +208,12 @@ class NotFound(ApplianceError):
     title = "There is nothing here, or it is not yours"
 
 
+class Quarantined(ApplianceError):
+    code = "quarantined"
+    status = 403
+    title = "The virus scanner found something in the file; it is locked away"
+
+
 class MethodNotAllowed(ApplianceError):
     code = "method_not_allowed"
     status = 405
@@ -227,6 +233,12 @@ class IllegalMove(ApplianceError):
     code = "illegal_move"
     status = 409
     title = "The job is in a state that does not allow this"
+
+
+class OriginalGone(ApplianceError):
+    code = "original_gone"
+    status = 409
+    title = "The original is gone from the server"
 
 
 class RangeNotSatisfiable(ApplianceError):
@@ -262,6 +274,12 @@ class DatabaseCorrupt(DatabaseUnavailable):
     title = "The database file is damaged"
 
 
+class ScannerUnavailable(ApplianceError):
+    code = "scanner_unavailable"
+    status = 503
+    title = "The virus scanner does not answer"
+
+
 class ShuttingDown(ApplianceError):
     code = "shutting_down"
     status = 503
@@ -274,6 +292,19 @@ class NurseryUnavailable(ApplianceError):
     code = "nursery_unavailable"
     status = 503
     title = "The process that starts media work does not come up"
+
+
+class SandboxUnavailable(NurseryUnavailable):
+    """Walls around children are missing that must be there; `faults` has each, with its mend."""
+
+    def __init__(self, missing: dict[str, str]) -> None:
+        """`missing`: names of layers, each with why it does not hold."""
+        self.faults = [
+            f"APPLIANCE_SANDBOX: the layer {name} does not hold: {why}. Mend that "
+            "(docs/sandbox.md), or set `prefer` to go on without it."
+            for name, why in missing.items()
+        ]
+        super().__init__(" ".join(self.faults))
 
 
 class ObjectMissing(ApplianceError):
@@ -299,9 +330,29 @@ class CorruptFile(ProcessingError):
     permanent = True
 
 
+class InfectedFile(ProcessingError):
+    code = "infected_file"
+    title = "The virus scanner found something in the file"
+    permanent = True
+
+
+class NotScanned(ProcessingError):
+    """Where only what was found clean is worked on."""
+
+    code = "not_scanned"
+    title = "The file cannot be scanned for viruses"
+    permanent = True
+
+
 class EncryptedFile(ProcessingError):
     code = "encrypted_file"
     title = "The file is password-protected"
+    permanent = True
+
+
+class EmptyDocument(ProcessingError):
+    code = "empty_document"
+    title = "The document has no pages"
     permanent = True
 
 
@@ -336,6 +387,19 @@ class OutputRefused(ProcessingError):
     code = "output_refused"
     title = "The work on the file left a result that may not be kept"
     permanent = True
+
+
+class PresetUnknown(ProcessingError):
+    """It was there when the job came in."""
+
+    code = "preset_unknown"
+    title = "The job's preset is not there any more"
+    permanent = True
+
+
+class SandboxFailed(ProcessingError):
+    code = "sandbox_failed"
+    title = "The walls around the work on the file could not be raised, so it was not opened"
 
 
 class WorkerLost(ProcessingError):

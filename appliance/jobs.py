@@ -78,11 +78,20 @@ class JobType(StrEnum):
     ANY = "ANY"
 
 
-class Scan(msgspec.Struct, frozen=True, omit_defaults=True):
+class Scan(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     verdict: str
-    """`clean`, `infected`, `not_scanned` or `scanner_unavailable`."""
+    """`clean`, `infected`, `not_scanned` or `scanner_unavailable` (so far: it is asked again)."""
     reason: str | None = None
+    """What was found, or why it was not scanned."""
     engine: str | None = None
+    """With the version of its signatures."""
+    released_by: str | None = None
+    """The admin who took an infected file for harmless."""
+
+    @property
+    def locks_away(self) -> bool:
+        """Nobody but an admin may have the bytes, and nothing works on them."""
+        return self.verdict == "infected" and self.released_by is None
 
 
 class JobError(msgspec.Struct, frozen=True):
@@ -144,6 +153,8 @@ class Job(msgspec.Struct, frozen=True):
     metadata: dict[str, Any]
     result: dict[str, Any]
     files: tuple[ResultFile, ...] = ()
+    preset_version: int | None = None
+    """Which version of the preset made the results."""
 
 
 class Attempt(msgspec.Struct, frozen=True):

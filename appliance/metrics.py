@@ -52,6 +52,9 @@ class Metrics:
             buckets=_ATTEMPT_BUCKETS_S,
             registry=registry,
         )
+        self.scans = Counter(
+            "appliance_scans", "Scans for viruses ended.", ["verdict"], registry=registry
+        )
         self.rescued = Counter(
             "appliance_jobs_rescued", "Jobs taken back from lost workers.", registry=registry
         )

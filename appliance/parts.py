@@ -27,10 +27,13 @@ from appliance.notify.apprise import AppriseMessenger
 from appliance.notify.operators import Messenger
 from appliance.queue.protocol import Queue
 from appliance.queue.table import TableQueue
+from appliance.scanning.clamd import ClamdScanner
+from appliance.scanning.protocol import Scanner
 from appliance.storage.local import LocalStorage
 from appliance.storage.protocol import Storage
 
 NO_SCANNER = Scan(verdict="not_scanned", reason="no scanner is set")
+NOT_YET_SCANNED = Scan(verdict="not_scanned", reason="not yet")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Parts:
     storage: Storage
     coordination: Coordination
     queue: Queue
+    scanner: Scanner | None
+    """None: files are not scanned."""
     announcer: Announcer
     acts: Acts
     admission: Admission
@@ -56,6 +61,7 @@ async def open_parts(stack: AsyncExitStack, config: Config) -> Parts:
     storage = await asyncio.to_thread(open_storage, config)
     coordination = MemoryCoordination(clock)
     queue = TableQueue(database, clock)
+    scanner = open_scanner(config)
     announcer = Announcer(coordination)
     admission = Admission(
         storage=storage,
@@ -70,7 +76,7 @@ async def open_parts(stack: AsyncExitStack, config: Config) -> Parts:
             max_open_uploads=config.max_open_uploads,
             upload_expiry_s=config.upload_expiry_s,
         ),
-        scan=NO_SCANNER,
+        scan=NO_SCANNER if scanner is None else NOT_YET_SCANNED,
     )
     uploads = None
     if storage.partials is not None:
@@ -90,6 +96,7 @@ async def open_parts(stack: AsyncExitStack, config: Config) -> Parts:
         storage=storage,
         coordination=coordination,
         queue=queue,
+        scanner=scanner,
         announcer=announcer,
         acts=Acts(database, storage, queue, announcer, clock),
         admission=admission,
@@ -125,6 +132,12 @@ async def beside(config: Config) -> AsyncIterator[tuple[Database, Acts]]:
         )
     finally:
         await database.close()
+
+
+def open_scanner(config: Config) -> Scanner | None:
+    if config.clamd_url is None or config.scan == "off":
+        return None
+    return ClamdScanner(config.clamd_url, max_bytes=config.scan_max_bytes)
 
 
 def open_storage(config: Config) -> Storage:

@@ -120,7 +120,8 @@ async def throughput(parts: Parts) -> None:
         order = json.loads(line)
         work = NoWork(parts)
         pool = parts.pool(order["consumers"], nursery=NoNursery(), attempts=work)
-        await pool.start()
+        await pool.warm()
+        pool.start()
         left = iter(range(order["jobs"]))
 
         async def produce() -> None:
@@ -151,7 +152,8 @@ async def latency(parts: Parts) -> None:
             limits=LIMITS,
         ),
     )
-    await pool.start()
+    await pool.warm()
+    pool.start()
     while line := await asyncio.to_thread(sys.stdin.readline):
         start_ms, end_ms = [], []
         for _ in range(json.loads(line)["jobs"]):

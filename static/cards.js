@@ -105,16 +105,38 @@ function preview(card, file) {
   img.src = URL.createObjectURL(file);
 }
 
+/** What the picture leads to: results, also those of work that goes on. */
+function setOpens(card, url, name) {
+  const picture = part(card, ".picture");
+  if (url) {
+    picture.href = url;
+    picture.setAttribute("aria-label", `Open ${name}`);
+  } else {
+    picture.removeAttribute("href");
+    picture.removeAttribute("aria-label");
+  }
+}
+
 function setPicture(card, url) {
   const img = part(card, ".picture-img");
-  if (!url || img.getAttribute("src") === url) return;
+  if (img.dataset.wanted === (url ?? "") || img.getAttribute("src") === url) return;
+  img.dataset.wanted = url ?? "";
+  if (!url) {
+    if (img.src && !img.src.startsWith("blob:")) { // its attempt failed, and took it along
+      img.removeAttribute("src");
+      img.hidden = true;
+    }
+    return;
+  }
   const loader = new Image(); // the preview stays until the thumbnail can take its place
   loader.onload = () => {
+    if (img.dataset.wanted !== url) return; // gone since
     if (img.src.startsWith("blob:")) URL.revokeObjectURL(img.src);
     img.onload = img.onerror = null;
     img.src = url;
     img.hidden = false;
   };
+  loader.onerror = () => { if (img.dataset.wanted === url) img.dataset.wanted = ""; };
   loader.src = url;
 }
 
@@ -146,16 +168,12 @@ export function showJob(card, job, canRetry = false) {
   const acts = { COMPLETED: ["copy", "download"], FAILED: canRetry && !job.error?.permanent ? ["retry"] : [], CANCELLED: canRetry ? ["retry"] : [] };
   setFoot(card, acts[job.status] ?? null);
   setSide(card);
-  setFiles(card, done ? job.files ?? [] : []);
+  setFiles(card, job.files ?? []);
   const original = `/jobs/${job.jobId}/files/original`;
   part(card, "[data-act=download]").href = `${original}?download=1`;
   part(card, "[data-act=copy]").dataset.copy = (done && picks.opens?.url) || original;
-  const picture = part(card, ".picture");
-  if (done && picks.opens) {
-    picture.href = picks.opens.url;
-    picture.setAttribute("aria-label", `Open ${job.filename}`);
-    setPicture(card, picks.thumb?.url);
-  }
+  setOpens(card, picks.opens?.url, job.filename);
+  setPicture(card, picks.thumb?.url);
   part(card, ".picture-play").hidden = !(done && picks.video);
 }
 

@@ -36,7 +36,8 @@ export class Leftovers {
   #add(note, offset) {
     const line = template.content.firstElementChild.cloneNode(true);
     setName(line.querySelector(".name"), note.name);
-    const here = `${bytes(offset)} of ${bytes(note.size)} are here. Choose the file again to go on.`;
+    const as = note.preset ? `, with the preset ${note.preset},` : "";
+    const here = `${bytes(offset)} of ${bytes(note.size)} are here. Choose the file again${as} to go on.`;
     line.querySelector(".unfinished-says").textContent = here;
     const button = line.querySelector("button");
     button.setAttribute("aria-label", `Remove ${note.name}`);

@@ -46,10 +46,10 @@ export async function transfer(item, { signal, onsent }) {
 
 /** Not stopped by a signal: somebody has to learn the address, also to have it removed. */
 async function begin(item) {
-  const { file, note } = item;
+  const { file, note, preset } = item;
   item.id ??= randomId();
-  const there = await tus.create(file, item.id);
-  note.keep(there.address, file);
+  const there = await tus.create(file, item.id, preset);
+  note.keep(there.address, file, preset);
   item.isOurs = true;
   return there;
 }
@@ -71,10 +71,10 @@ async function find(item, signal) {
 }
 
 async function whole(item, { signal, onsent }) {
-  const { file } = item;
+  const { file, preset } = item;
   item.id ??= randomId();
   onsent(0);
-  const { body } = await request("POST", `/upload?filename=${encodeName(file.name)}`, {
+  const { body } = await request("POST", `/upload?filename=${encodeName(file.name)}&preset=${preset}`, {
     headers: { "Content-Type": file.type || "application/octet-stream", "Idempotency-Key": item.id },
     body: file, signal, onsent,
   });

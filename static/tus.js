@@ -17,9 +17,9 @@ function stateOf({ header }) {
 }
 
 /** Begins an upload of `file`: one for each `key`, however often the answer is lost. */
-export async function create(file, key) {
+export async function create(file, key, preset) {
   const headers = {
-    ...VERSION, "Idempotency-Key": key, "Upload-Length": file.size, "Upload-Metadata": metadata(file),
+    ...VERSION, "Idempotency-Key": key, "Upload-Length": file.size, "Upload-Metadata": metadata(file, preset),
   };
   return stateOf(await request("POST", "/files", { headers }));
 }
@@ -44,8 +44,9 @@ export async function why(address) {
   await request("PATCH", address, { headers: { ...VERSION, ...BYTES, "Upload-Offset": 0 } });
 }
 
-function metadata({ name, type }) {
+function metadata({ name, type }, preset) {
   const fields = [`filename ${base64(name)}`];
+  if (preset) fields.push(`preset ${base64(preset)}`);
   if (type) fields.push(`filetype ${base64(type)}`);
   return fields.join(",");
 }

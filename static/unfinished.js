@@ -16,8 +16,9 @@ export async function notes(owner) {
 }
 
 /** The note of a file that is to be uploaded, which may be there from an earlier visit. */
-export function noteOf(owner, { name, size, lastModified }) {
-  return new Note(`${PREFIX}${owner}|${name}|${size}|${lastModified}`);
+export function noteOf(owner, { name, size, lastModified }, preset) {
+  const other = preset ? `|${preset}` : ""; // asked for something else, it is another upload
+  return new Note(`${PREFIX}${owner}|${name}|${size}|${lastModified}${other}`);
 }
 
 class Note {
@@ -26,7 +27,7 @@ class Note {
 
   constructor(key) { Object.assign(this, { key, address: null }); }
 
-  /** With what is stored of it: address, name, size, isUnwanted. */
+  /** With what is stored of it: address, name, size, preset, isUnwanted. */
   read() { return Object.assign(this, this.#stored()); }
 
   #stored() {
@@ -57,9 +58,9 @@ class Note {
     held.delete(this.key);
   }
 
-  keep(address, { name, size }) {
+  keep(address, { name, size }, preset) {
     this.address = address;
-    if (this.#isShared) safely(() => localStorage.setItem(this.key, JSON.stringify({ address, name, size })));
+    if (this.#isShared) safely(() => localStorage.setItem(this.key, JSON.stringify({ address, name, size, preset })));
   }
 
   forget(address = this.address) {

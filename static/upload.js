@@ -24,7 +24,7 @@ const uploader = new Uploader(form.dataset.owner, changed);
 const leftovers = new Leftovers(form.dataset.owner);
 
 function take(files) {
-  const items = files.map((file) => uploader.add(file));
+  const items = files.map((file) => uploader.add(file, form.elements.preset?.value));
   for (const { note } of items) leftovers.drop(note.key); // its card tells the same
   const made = items.map((item) => {
     const card = makeCard();
@@ -138,6 +138,10 @@ now.addEventListener("click", ({ target }) => {
 });
 
 addEventListener("beforeunload", (event) => { if (uploader.inFlight) event.preventDefault(); });
+
+form.elements.preset?.addEventListener("change", ({ target }) => {
+  document.getElementById("preset-says").textContent = target.selectedOptions[0].title;
+});
 
 listenToIntake(form, take);
 listenToViewer();

@@ -1,6 +1,6 @@
 // Sends files, a few at a time, until each is a job, and tells how each is going. No DOM.
 //
-// An item is {file, note, state, sent, pace, problem, job}; its states:
+// An item is {file, preset, note, state, sent, pace, problem, job}; its states:
 //
 //   waiting → uploading → accepted | refused | failed
 //
@@ -34,8 +34,9 @@ export class Uploader {
   /** How many are on their way, or would be if they could. */
   get inFlight() { return new Set([...this.#queue, ...this.#running, ...this.#asleep.keys()]).size; }
 
-  add(file) {
-    const item = { file, note: noteOf(this.owner, file), id: null, sent: 0, tries: 0, problem: null, job: null };
+  /** `preset`: the name of one, or an empty text for the server's default. */
+  add(file, preset = "") {
+    const item = { file, preset, note: noteOf(this.owner, file, preset), id: null, sent: 0, tries: 0, problem: null, job: null };
     this.#wait(item);
     return item;
   }

@@ -1,4 +1,5 @@
-// The large view of a finished card: pictures, a PDF's first pages, a playing video.
+// The large view of a card with results: pictures, a PDF's first pages, a playing video; of one
+// that is being worked on, what is there so far.
 // It reads what it shows from the card's own links, so server-made cards need nothing more.
 
 import { setName } from "./cards.js";
@@ -8,7 +9,7 @@ const stage = document.getElementById("stage");
 const control = (name) => dialog.querySelector(`[data-view="${name}"]`);
 let shown = null;
 
-const viewable = () => [...document.querySelectorAll(".card[data-status=COMPLETED]:has(.picture[href])")];
+const viewable = () => [...document.querySelectorAll(".card:has(.picture[href])")];
 
 function filesOf(card) {
   return [...card.querySelectorAll(".files-list a")].map((link) => ({

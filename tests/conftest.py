@@ -103,3 +103,21 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     return _without_skip((yield))  # type: ignore[no-any-return]
+
+
+Report = Callable[[str], None]
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> Report:
+    """Say something at the end of the whole run, whether it went well or not."""
+    return lambda line: request.node.user_properties.append(("report", line))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests had to say. By way of their reports, which come from other processes too."""
+    for outcome in ("passed", "failed"):
+        for told in terminalreporter.getreports(outcome):
+            if told.when == "call":
+                for line in (text for name, text in told.user_properties if name == "report"):
+                    terminalreporter.write_line(line)

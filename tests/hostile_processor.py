@@ -48,6 +48,10 @@ def tell(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, A
     }
 
 
+def tell_options(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
+    return {"mood": task.options.mood, "noise": task.options.noise}
+
+
 def report_much(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     for number in range(1000):
         report.progress(number / 1000, "first" if number < 500 else "second")
@@ -211,6 +215,96 @@ def leave_links(task: Task[Options], output_dir: Path, report: Reporter) -> dict
     return {}
 
 
+def _early(output_dir: Path, report: Reporter) -> Path:
+    """A result that is there long before the work is over."""
+    path = output_dir / "early.txt"
+    path.write_text("early")
+    report.output("early.txt", "text/plain")
+    return path
+
+
+def _await_go(output_dir: Path) -> None:
+    """Return when the test has put `go` into the output folder."""
+    go = output_dir / "go"
+    while not go.exists():
+        time.sleep(0.005)
+    go.unlink()
+
+
+def show_early(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
+    _early(output_dir, report)
+    _await_go(output_dir)
+    (output_dir / "late.txt").write_text("late")
+    report.output("late.txt", "text/plain")
+    return {"words": 2}
+
+
+def show_early_and_fail(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
+    _early(output_dir, report)
+    _await_go(output_dir)
+    raise KeyError("a bug")
+
+
+def show_early_and_be_corrupt(
+    task: Task[Options], output_dir: Path, report: Reporter
+) -> dict[str, Any]:
+    _early(output_dir, report)
+    _await_go(output_dir)
+    raise CorruptFile("The film ends in the middle")
+
+
+def show_early_and_hang(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
+    _early(output_dir, report)
+    return hang(task, output_dir, report)
+
+
+def show_early_and_swap(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
+    path = _early(output_dir, report)
+    _await_go(output_dir)
+    path.write_bytes(b"swapped")
+    return {}
+
+
+def show_large_first(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
+    (output_dir / "large.txt").write_bytes(b"x" * 9_000_000)
+    report.output("large.txt", "text/plain")
+    return show_early(task, output_dir, report)
+
+
+def show_link(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
+    (output_dir / "early.txt").symlink_to("/etc/passwd")
+    report.output("early.txt", "text/plain")
+    return hang(task, output_dir, report)
+
+
+def show_hard_link(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
+    _early(output_dir, report).rename(output_dir / "other")
+    (output_dir / "early.txt").hardlink_to(output_dir / "other")
+    return hang(task, output_dir, report)
+
+
+def show_pipe(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
+    os.mkfifo(output_dir / "early.txt")
+    report.output("early.txt", "text/plain")
+    return hang(task, output_dir, report)
+
+
+def show_twice(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
+    _early(output_dir, report)
+    _early(output_dir, report)
+    return hang(task, output_dir, report)
+
+
+def show_lie(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
+    """A picture of 50,000 pixels each way, said to be a thumbnail."""
+    size = (50_000).to_bytes(4, "big")
+    (output_dir / "early.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR" + size + size + b"\x08\x02\x00\x00\x00"
+    )
+    report.output("early.png", "image/png", width_px=320, height_px=320)
+    return hang(task, output_dir, report)
+
+
 def kill_nursery(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     report.progress(0.1, f"pid {os.getpid()}")
     os.kill(os.getppid(), signal.SIGKILL)
@@ -228,8 +322,11 @@ def be_killed(task: Task[Options], output_dir: Path, report: Reporter) -> dict[s
     raise AssertionError
 
 
-class Options(msgspec.Struct):
-    """None."""
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a preset may say in its table `[hostile]`."""
+
+    mood: str = "foul"
+    noise: int = 1
 
 
 class HostileProcessor:

@@ -387,6 +387,11 @@ def mp4(
     return video(seconds, width, height, audio=audio, container="mp4", **options)
 
 
+def long_film() -> bytes:
+    """To be met in the middle of its work: its codec is none that could be copied."""
+    return mp4(20, 1280, 720, codec="mpeg4")
+
+
 def _video_frame(n: int, rate: int, width: int, height: int, *, black: bool) -> av.VideoFrame:
     if black:
         return av.VideoFrame.from_image(Image.new("RGB", (width, height)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import secrets
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -60,6 +61,30 @@ async def read(
         document = answer.json()
         of(document)
         return dict(document)
+
+
+async def process(
+    connection: Connection, job_id: str, *, preset: str, priority: int, patience: Patience
+) -> dict[str, Any]:
+    """The document of a new job on the file of that one: one job, however often an answer is
+    lost."""
+    headers = {"Content-Type": "application/json", "Idempotency-Key": secrets.token_hex(16)}
+    asked = msgspec.json.encode({"preset": preset, "priority": priority})
+    while True:
+        try:
+            answer = await connection.request(
+                "POST", f"/jobs/{job_id}/process", headers=headers, body=_at_once(asked)
+            )
+        except MayPass as failure:
+            await patience.wait(failure)
+            continue
+        document = answer.json()
+        of(document)
+        return dict(document)
+
+
+async def _at_once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
 
 
 async def final(

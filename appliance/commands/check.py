@@ -7,7 +7,7 @@ import argparse
 from appliance import bootstrap, data_dir, parts
 from appliance.commands.command import Commands, opened_database
 from appliance.config import Config
-from appliance.errors import ApplianceError, ConfigurationError
+from appliance.errors import ApplianceError, ConfigurationError, ScannerUnavailable
 
 
 def add_to(commands: Commands) -> None:
@@ -27,6 +27,18 @@ async def run(config: Config, options: argparse.Namespace) -> int:
         await parts.open_messenger(config)
     except ConfigurationError as error:
         faults += error.faults
+    scanner = parts.open_scanner(config)
+    if scanner is not None:
+        try:
+            print(f"The virus scanner answers: {await scanner.check()}.")
+        except ScannerUnavailable as error:
+            faults.append(f"APPLIANCE_CLAMD_URL: {error.detail}")
+    try:
+        await bootstrap.check_presets(config)
+    except ConfigurationError as error:
+        faults += error.faults
+    except ApplianceError as error:
+        faults.append(error.detail)
     try:
         with data_dir.locked(config.data_dir):
             bootstrap.listen(config).close()

@@ -193,7 +193,7 @@ async def _show(config: Config, options: argparse.Namespace) -> int:
             "`appliance dead-letters list` shows what there is."
         )
     if options.json:
-        _print_json(story.document())
+        _print_json(story.document(""))
     else:
         _tell(story)
     return 0

@@ -16,7 +16,7 @@ from appliance.database import dead_letters, turns
 from appliance.database.job_reads import by_ids, get
 from appliance.database.protocol import Statement, Transaction
 from appliance.database.records import as_json
-from appliance.jobs import LARGE_BYTES, Claim, Job, JobError, JobStatus, ResultFile
+from appliance.jobs import LARGE_BYTES, Claim, Job, JobError, JobStatus, ResultFile, Scan
 
 CLOCK_SKEW_S = 5.0
 """How far the clocks of two servers may differ before one is taken to have been set back."""
@@ -62,6 +62,33 @@ def create(jobs: Sequence[Job]) -> Transaction[None]:
         yield _history(job.id, job.owner, job.created_at, JobStatus.PENDING, 0, "received")
 
 
+def create_again(
+    job_id: str, *, of: str, preset: str, priority: int, max_retries: int, now: float, actor: str
+) -> Transaction[Job | None]:
+    """Record a new job on the same upload as the job `of`: its owner's, its metadata, whatever
+    state that one is in. None when there is no such job any more."""
+    lanes = yield Statement("lane_of_job", {"id": of})
+    if not lanes:
+        return None
+    job_type, owner = lanes[0]["type"], lanes[0]["owner"]
+    turn = yield from turns.take(job_type, priority, owner)
+    yield Statement(
+        "insert_job_again",
+        {
+            "id": job_id,
+            "of": of,
+            "preset": preset,
+            "priority": priority,
+            "turn": turn,
+            "max_retries": max_retries,
+            "created_at": now,
+        },
+    )
+    detail = f"from the original of {of}, asked for by {actor}"
+    yield _history(job_id, owner, now, JobStatus.PENDING, 0, detail)
+    return (yield from get(job_id))
+
+
 # --- working ------------------------------------------------------------------------------
 
 
@@ -92,6 +119,26 @@ def progress(job_id: str, *, attempt: int, fraction: float, step: str) -> Transa
     return rows[0]["owner"] if rows else None
 
 
+def publish(
+    job_id: str, *, attempt: int, position: int, file: ResultFile
+) -> Transaction[str | None]:
+    """Let a result be seen while its attempt goes on; returns the owner, None when the lease is
+    gone. `position` is the place among the results. Every move out of PROCESSING takes it back,
+    but `complete`, which lists it again."""
+    rows = yield Statement("publish_result", {"id": job_id, "attempt": attempt})
+    if not rows:
+        return None
+    yield _file(job_id, position, file)
+    owner: str = rows[0]["owner"]
+    return owner
+
+
+def record_scan(job_id: str, *, attempt: int, scan: Scan) -> Transaction[bool]:
+    """Keep the verdict on the original; False when the lease is gone."""
+    rows = yield Statement("record_scan", {"id": job_id, "attempt": attempt, "scan": as_json(scan)})
+    return bool(rows)
+
+
 def complete(
     job_id: str,
     *,
@@ -99,18 +146,26 @@ def complete(
     now: float,
     result: Mapping[str, Any],
     files: Sequence[ResultFile],
+    preset_version: int | None = None,
 ) -> Transaction[Job | None]:
-    """Settle: the results become visible and the job is COMPLETED, at once."""
+    """Settle: all results become visible and the job is COMPLETED, at once.
+
+    `files` are all of them, those that were published before as well."""
     rows = yield Statement(
-        "complete_job", {"id": job_id, "attempt": attempt, "now": now, "result": as_json(result)}
+        "complete_job",
+        {
+            "id": job_id,
+            "attempt": attempt,
+            "now": now,
+            "result": as_json(result),
+            "preset_version": preset_version,
+        },
     )
     if not rows:
         return None
+    yield _withdrawal(job_id)
     for position, file in enumerate(files):
-        yield Statement(
-            "insert_file",
-            {"job_id": job_id, "position": position, **msgspec.structs.asdict(file)},
-        )
+        yield _file(job_id, position, file)
     yield _end_attempt(job_id, attempt, now, "completed")
     yield _history(job_id, rows[0]["owner"], now, JobStatus.COMPLETED, attempt, None)
     return (yield from get(job_id))
@@ -139,6 +194,7 @@ def retry(
     )
     if not rows:
         return None
+    yield _withdrawal(job_id)
     yield _end_attempt(job_id, attempt, now, "retry", error, error_class, stderr_tail)
     yield _history(job_id, rows[0]["owner"], now, JobStatus.RETRYING, attempt, error.message)
     return (yield from get(job_id))
@@ -168,6 +224,7 @@ def fail(
         error_class=error_class,
         now=now,
     )
+    yield _withdrawal(job_id)
     yield _end_attempt(job_id, attempt, now, outcome, error, error_class, stderr_tail)
     yield _history(job_id, rows[0]["owner"], now, JobStatus.FAILED, attempt, error.message)
     return (yield from get(job_id))
@@ -180,6 +237,7 @@ def release(
     rows = yield Statement("release_job", {"id": job_id, "attempt": attempt})
     if not rows:
         return None
+    yield _withdrawal(job_id)
     yield _end_attempt(job_id, attempt, now, outcome)
     yield _history(job_id, rows[0]["owner"], now, JobStatus.PENDING, attempt, detail)
     return (yield from get(job_id))
@@ -215,6 +273,7 @@ def cancel(job_id: str, *, now: float, actor: str) -> Transaction[Job | None]:
     if not rows:
         return None
     attempt: int = rows[0]["attempt"]
+    yield _withdrawal(job_id)
     yield _end_attempt(job_id, attempt, now, "cancelled")
     detail = f"cancelled by {actor}"
     yield _history(job_id, rows[0]["owner"], now, JobStatus.CANCELLED, attempt, detail)
@@ -240,6 +299,12 @@ def redrive(
     return (yield from get(job_id))
 
 
+def release_scan(job_id: str, *, actor: str) -> Transaction[bool]:
+    """Unlock what the scanner found infected; False when there is nothing locked away."""
+    rows = yield Statement("release_scan", {"id": job_id, "actor": actor})
+    return bool(rows)
+
+
 def _new_turn(job_id: str) -> Transaction[int]:
     rows = yield Statement("lane_of_job", {"id": job_id})
     if not rows:
@@ -249,6 +314,17 @@ def _new_turn(job_id: str) -> Transaction[int]:
 
 
 # --- what every move writes -----------------------------------------------------------------
+
+
+def _file(job_id: str, position: int, file: ResultFile) -> Statement:
+    return Statement(
+        "insert_file", {"job_id": job_id, "position": position, **msgspec.structs.asdict(file)}
+    )
+
+
+def _withdrawal(job_id: str) -> Statement:
+    """What the attempt that ends has published; the stored files are its worker's to delete."""
+    return Statement("delete_job_files", {"id": job_id})
 
 
 def _history(

@@ -31,13 +31,16 @@ def record(kind: type[R], row: Row) -> R:
     )
 
 
+_HAVING_FILES = (JobStatus.PROCESSING, JobStatus.COMPLETED)
+
+
 def with_files(rows: Sequence[Row]) -> Transaction[list[Job]]:
     """Rows of jobs joined with their uploads, as jobs with their results."""
-    # Only what is completed has any: claims and lists of what waits are spared the look.
-    done = [row["id"] for row in rows if row["status"] == JobStatus.COMPLETED]
+    # Only what is completed or in work has any: lists of what waits or failed are spared the look.
+    having = [row["id"] for row in rows if row["status"] in _HAVING_FILES]
     files: dict[str, list[ResultFile]] = defaultdict(list)
-    if done:
-        file_rows = yield Statement("files_of_jobs", {"job_ids": as_json(done)})
+    if having:
+        file_rows = yield Statement("files_of_jobs", {"job_ids": as_json(having)})
         for row in file_rows:
             files[row["job_id"]].append(record(ResultFile, row))
     return [_job(row, tuple(files[row["id"]])) for row in rows]

@@ -167,6 +167,8 @@ FILE_TYPES: tuple[FileType, ...] = (
     FileType("HEIC", "image/heic", (".heic", ".heif", ".hif"), JobType.IMAGE,
              _brand(b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"),
              ("image/heif", "image/heic-sequence", "image/heif-sequence")),
+    FileType("JPEG XL", "image/jxl", (".jxl",), JobType.ANY,
+             _starts(b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a")),
     FileType("PDF", "application/pdf", (".pdf",), JobType.PDF, _pdf, ("application/x-pdf",)),
     FileType("M4A", "audio/mp4", (".m4a", ".m4b"), JobType.ANY, _brand(b"M4A ", b"M4B "),
              ("audio/x-m4a", "audio/m4a")),

@@ -159,7 +159,7 @@ class Receiver:
         earlier = None
         if key is not None:
             content = _digest(contents, options)
-            earlier = await self._database.read(_earlier(owner, key, content))
+            earlier = await self._database.read(earlier_jobs(owner, key, content))
             if earlier is not None:
                 return Taken(earlier, "repeated")
         if repeatable.dedupe:
@@ -193,7 +193,7 @@ class Receiver:
         return await self._storage.receive()
 
 
-def _earlier(owner: str, key: str, content: str) -> Transaction[list[Job] | None]:
+def earlier_jobs(owner: str, key: str, content: str) -> Transaction[list[Job] | None]:
     """What an earlier request with this key has made. Raises IdempotencyConflict when it was
     another one."""
     remembered = yield from ownership.remembered(owner, key)
@@ -213,7 +213,7 @@ def _remember(
 ) -> Transaction[list[Job] | None]:
     """Note what has come of the key, or return what an earlier request has made. Raises
     IdempotencyConflict."""
-    earlier = yield from _earlier(owner, key, content)
+    earlier = yield from earlier_jobs(owner, key, content)
     if earlier is None:
         ids = [job.id for job in made]
         yield from ownership.remember(owner, key, content=content, job_ids=ids, now=now)

@@ -2,19 +2,17 @@
 
 `live` is called in the nursery's fork and never returns. It holds four descriptors: 0 and 1 are
 /dev/null, 2 is the attempt's file for stderr, 3 the pipe for reports; whatever else the nursery
-had open is closed. A resource limit that is hit becomes a report where the process is still
+had open is closed. Then it closes itself in (`sandbox.walls`) and only then opens the file. A
+resource limit that is hit becomes a report where the process is still
 able to make one, else the signal it died of tells the other side.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
-import resource
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -24,12 +22,11 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from appliance.errors import LimitExceeded, OutOfMemory, ProcessingError
+from appliance.errors import LimitExceeded, OutOfMemory, ProcessingError, SandboxFailed
 from appliance.processors.protocol import (
     MAX_REPORT_BYTES,
     Done,
     Failed,
-    Limits,
     Order,
     Output,
     Processor,
@@ -37,21 +34,19 @@ from appliance.processors.protocol import (
     Report,
     Task,
 )
+from appliance.processors.sandbox import kernel
+from appliance.processors.sandbox.walls import LayerFailed, Walls
 
 REPORTS_FD = 3
-MAX_DESCRIPTORS = 64
 PROGRESS_INTERVAL_S = 0.1
 """Progress within one step is told this often; a new step at once."""
 MAX_MESSAGE_CHARACTERS = 1000
-
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def live(
     order: Order,
     processor: Processor[Any],
+    walls: Walls,
     *,
     reports_fd: int,
     stderr_fd: int,
@@ -61,10 +56,7 @@ def live(
         _leave_the_nursery(reports_fd, stderr_fd, nursery_pid)
         tempfile.tempdir = order.output_dir
         os.umask(0o077)
-        _limit(order.limits)
-        # THE SANDBOX GOES HERE: no_new_privs, Landlock, seccomp, in this order. After this
-        # line nothing that the nursery or this module does needs more than the order names.
-        conclusion = _work(order, processor, PipeReporter(REPORTS_FD))
+        conclusion = _work(order, processor, walls, PipeReporter(REPORTS_FD))
         exit_code = 0 if isinstance(conclusion, Done) else 1
     except BaseException:  # noqa: BLE001  the top of a process: nothing may run on in the fork
         _print_traceback()
@@ -74,18 +66,12 @@ def live(
 
 def die_with_parent() -> None:
     """Be killed when the parent (precisely: the thread that forked us) ends."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent ends."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def _prctl(option: int, value: int) -> None:
-    if _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+    kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
 
 
 def _leave_the_nursery(reports_fd: int, stderr_fd: int, nursery_pid: int) -> None:
@@ -101,35 +87,20 @@ def _leave_the_nursery(reports_fd: int, stderr_fd: int, nursery_pid: int) -> Non
     os.dup2(stderr_fd, 2)
     os.dup2(reports_fd, REPORTS_FD, inheritable=False)
     # Not closerange, which may try a million one by one; no Path in a fresh fork, where its many
-    # objects are pages to copy: 1 ms for this listing, 1 ms for the one file in `_limit`.
+    # objects are pages to copy: 1 ms for this listing.
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
         if int(name) > REPORTS_FD:
             with contextlib.suppress(OSError):  # the listing's own is gone
                 os.close(int(name))
 
 
-def _limit(limits: Limits) -> None:
-    statm_fd = os.open("/proc/self/statm", os.O_RDONLY)
-    mapped_bytes = int(os.read(statm_fd, 100).split()[0]) * resource.getpagesize()
-    os.close(statm_fd)
-    _lower(resource.RLIMIT_AS, mapped_bytes + limits.memory_bytes)
-    # SIGXCPU at the soft limit says why; the hard one is for who ignores it.
-    _lower(resource.RLIMIT_CPU, limits.cpu_s, limits.cpu_s + 1)
-    _lower(resource.RLIMIT_FSIZE, limits.file_bytes)
-    _lower(resource.RLIMIT_CORE, 0)
-    _lower(resource.RLIMIT_NOFILE, MAX_DESCRIPTORS)
-
-
-def _lower(kind: int, soft: int, hard: int | None = None) -> None:
-    """Set a limit, but never above the one that the surroundings (a container) already set."""
-    present = resource.getrlimit(kind)[1]
-    ceiling = sys.maxsize if present == resource.RLIM_INFINITY else present
-    resource.setrlimit(kind, (min(soft, ceiling), min(soft if hard is None else hard, ceiling)))
-
-
-def _work(order: Order, processor: Processor[Any], reporter: PipeReporter) -> Done | Failed:
+def _work(
+    order: Order, processor: Processor[Any], walls: Walls, reporter: PipeReporter
+) -> Done | Failed:
     conclusion: Done | Failed
     try:
+        _close_in(walls, order)
+        # From here on nothing that the nursery or this module does needs more than the order names.
         task = Task(
             input_path=Path(order.input_path),
             output_dir=Path(order.output_dir),
@@ -148,6 +119,13 @@ def _work(order: Order, processor: Processor[Any], reporter: PipeReporter) -> Do
             _print_traceback()
     reporter.send(conclusion)  # outside of the handler: what the frames held is free again
     return conclusion
+
+
+def _close_in(walls: Walls, order: Order) -> None:
+    try:
+        walls.close_in(order.limits, input_path=order.input_path, output_dir=order.output_dir)
+    except LayerFailed as error:
+        raise SandboxFailed from error
 
 
 def _print_traceback() -> None:

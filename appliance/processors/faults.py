@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from appliance.errors import CorruptFile, ProcessingError
+
+_BY_OFFSETS = (errno.EINVAL, errno.EOVERFLOW)
+"""What seeking answers where a broken file sends its reader: before the start, beyond any end."""
 
 
 @contextmanager
@@ -22,7 +26,7 @@ def blaming_the_file(kind: str) -> Iterator[None]:
     except (ProcessingError, MemoryError):
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno not in (None, *_BY_OFFSETS):
             raise
         raise CorruptFile(
             f"This {kind} is damaged or incomplete. Check that it opens on your computer,"

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import av
 from av.filter import Graph
+from av.frame import Frame
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -62,6 +63,13 @@ def display_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
         aspect = Fraction(1)
     width, height = max(1, round(frame.width * aspect)), frame.height
     return (height, width) if rotation(frame) in (90, 270) else (width, height)
+
+
+def ticks(frame: Frame, clock: Fraction, otherwise: int) -> int:
+    """When a frame is shown, on another clock; `otherwise` for a frame that does not say."""
+    if frame.pts is None or frame.time_base is None:
+        return otherwise
+    return max(0, round(frame.pts * frame.time_base / clock))
 
 
 class Finisher:

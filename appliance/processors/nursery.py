@@ -1,10 +1,13 @@
 """The nursery: a small process with its codecs loaded that forks a child for each attempt.
 
-    python -m appliance.processors.nursery IMAGE appliance.processors.image:PROCESSOR 5
+    python -m appliance.processors.nursery IMAGE appliance.processors.image:PROCESSOR 5 \
+        prefer /data/scratch
 
 The first argument is a label, for those who look at the list of processes; the second the
 `module:attribute` that holds a Processor, the third the number of the inherited control socket
-(SOCK_SEQPACKET, messages of `protocol`). It is started
+(SOCK_SEQPACKET, messages of `protocol`), the fourth how much the walls around children matter
+(APPLIANCE_SANDBOX), the fifth a folder in which they may be tried; that is done at every start,
+before the first order is taken. It is started
 by exec, so nothing of the server's own process is in it, and it stays single-threaded, so its
 forks are safe. It believes what the control socket says and never reads what a child writes:
 limits of time, the reports and the verdict are the business of `appliance.workers.nursery`.
@@ -31,7 +34,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.processors import child
+from appliance.processors import child, options
 from appliance.processors.protocol import (
     MAX_CONTROL_BYTES,
     Check,
@@ -46,6 +49,8 @@ from appliance.processors.protocol import (
     Ready,
     Started,
 )
+from appliance.processors.sandbox.trial import find_out
+from appliance.processors.sandbox.walls import Walls, prepare
 
 NICENESS = 10
 """Added to the server's own: media work yields the processor to the HTTP process."""
@@ -61,9 +66,18 @@ _encoder = msgspec.json.Encoder()
 
 
 class Nursery:
-    def __init__(self, control: socket.socket, processor: Processor[Any]) -> None:
+    def __init__(
+        self,
+        control: socket.socket,
+        processor: Processor[Any],
+        walls: Walls,
+        layers: dict[str, str],
+    ) -> None:
+        """`layers` as `trial.find_out` found them."""
         self._control = control
         self._processor = processor
+        self._walls = walls
+        self._layers = layers
         self._running: dict[int, str] = {}
         """Attempt ids by the process id of the child, from fork to reaping."""
         self._ended: list[Exited] = []
@@ -80,7 +94,7 @@ class Nursery:
         poll.register(self._control, select.POLLIN)
         poll.register(woken, select.POLLIN)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._send(Ready(os.getpid(), described(self._processor)))
+            self._send(Ready(os.getpid(), described(self._processor), self._layers))
             while True:
                 ready = {fd for fd, _event in poll.poll()}
                 if woken.fileno() in ready:
@@ -110,8 +124,9 @@ class Nursery:
             case Order() as order:
                 reports_fd, stderr_fd = descriptors
                 self._start(order, reports_fd, stderr_fd)
-            case Check(preset=preset, options=options):
-                self._send(Checked(preset, _fault(options, self._processor.options)))
+            case Check(preset=preset, options=asked):
+                fault = options.fault_of(asked, self._processor.options)
+                self._send(Checked(preset, fault))
             case Kill(attempt_id=attempt_id):
                 for pid, running_id in self._running.items():
                     if running_id == attempt_id:
@@ -129,6 +144,7 @@ class Nursery:
             child.live(
                 order,
                 self._processor,
+                self._walls,
                 reports_fd=reports_fd,
                 stderr_fd=stderr_fd,
                 nursery_pid=nursery_pid,
@@ -201,14 +217,6 @@ def described(processor: Processor[Any]) -> Description:
     return msgspec.convert(said, Description)
 
 
-def _fault(options: dict[str, Any], known: type[msgspec.Struct]) -> str | None:
-    try:
-        msgspec.convert(options, known)
-    except msgspec.ValidationError as error:
-        return str(error)
-    return None
-
-
 def load(value: str) -> Processor[Any]:
     """Import the processor at `module:attribute`; without an attribute, `PROCESSOR` of it."""
     module, _, attribute = value.partition(":")
@@ -226,7 +234,7 @@ def warm(processor: Processor[Any]) -> None:
     gc.freeze()  # no collection in a child touches, and so copies, the pages it shares with us
 
 
-def main(_label: str, value: str, control_fd: str) -> None:
+def main(_label: str, value: str, control_fd: str, sandbox: str, scratch_dir: str) -> None:
     control = socket.socket(fileno=int(control_fd))
     control.set_inheritable(False)
     child.die_with_parent()
@@ -241,8 +249,10 @@ def main(_label: str, value: str, control_fd: str) -> None:
     faulthandler.enable()  # to descriptor 2, which in a child is the attempt's own file
     processor = load(value)
     described(processor)  # what is wrong with it is told before it is warmed
+    walls = prepare(sandbox, processor)
     warm(processor)
-    nursery = Nursery(control, processor)
+    walls, layers = find_out(walls, Path(scratch_dir))
+    nursery = Nursery(control, processor, walls, layers)
     nursery.serve()
     nursery.end()
 

@@ -39,13 +39,5 @@ def save_webp(picture: Image.Image, folder: Path, name: str, report: Reporter) -
     _report(picture, name, report)
 
 
-def copy_webp(
-    picture: Image.Image, folder: Path, written: str, name: str, report: Reporter
-) -> None:
-    """Write `picture` once more, as it is in `written`: cheaper than encoding it again."""
-    (folder / name).write_bytes((folder / written).read_bytes())
-    _report(picture, name, report)
-
-
 def _report(picture: Image.Image, name: str, report: Reporter) -> None:
     report.output(name, "image/webp", width_px=picture.width, height_px=picture.height)

@@ -37,6 +37,10 @@ MAX_CONTROL_BYTES = 64 * 1024
 MAX_REPORT_BYTES = 256 * 1024
 """The largest report line; a child that says more in one line is killed."""
 
+REQUIRED_LAYERS = ("limits", "capabilities", "no_new_privs", "landlock", "seccomp")
+"""The layers of the sandbox that APPLIANCE_SANDBOX=require asks for. The network namespace is not
+among them: it stands behind seccomp, which gives a child no socket."""
+
 
 class Limits(msgspec.Struct, frozen=True):
     """What one child may use. The child sets the resource limits on itself before it opens the

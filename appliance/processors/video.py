@@ -1,99 +1,63 @@
-"""Videos: a poster that tells something, and a copy that every browser plays.
+"""Videos: a poster that tells something, a storyboard, and films that every browser plays.
 
-FFmpeg (through PyAV) is held short: one demuxer, chosen by the file's type; decoders of a list;
-no protocol at all, as the file is read through Python and any other opening is refused.
-
-Limits: the first video and the first audio track only; no subtitles or chapters; a video that is
-turned by anything but quarter turns, or mirrored, is not straightened. A missing end of an MPEG
-stream, FLV or ASF file is not noticed, since these do not say how long they are.
+Limits: what `footage` says of tracks; a video that is turned by anything but quarter turns, or
+mirrored, is not straightened. A missing end of an MPEG stream, FLV or ASF file is not noticed,
+since these do not say how long they are.
 """
 
 from __future__ import annotations
 
-import errno
-import io
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from itertools import islice
+import tempfile
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, NoReturn
+from typing import Annotated, Any, BinaryIO, Literal
 
 import av
 import msgspec
-from av.audio.stream import AudioStream
-from av.container.input import InputContainer
-from av.stream import Disposition
+from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
-from PIL import Image
 
-from appliance.errors import CorruptFile, UnsupportedFile
-from appliance.processors import limits
+from appliance.errors import CorruptFile
+from appliance.processors import hls, preview, remux, storyboard
 from appliance.processors.containers import is_cut_off
 from appliance.processors.faults import blaming_the_file
-from appliance.processors.frames import Finisher, display_size, reading, rotation
+from appliance.processors.footage import DEMUXERS, Footage, demuxer_of, opened
+from appliance.processors.frames import HLG, PQ, display_size, rotation
 from appliance.processors.pace import Pace
-from appliance.processors.pictures import THUMBNAIL, fit, fitted, save_webp
+from appliance.processors.pictures import THUMBNAIL, fit, save_webp
+from appliance.processors.poster import poster
 from appliance.processors.protocol import Reporter, Task
-from appliance.processors.transcode import Transcode, fitted_720p
+from appliance.processors.renditions import Rendition, renditions
+from appliance.processors.sound import AAC_BLOCK, SAMPLE_RATE, SoundTrack
+from appliance.processors.storyboard import Storyboard
+from appliance.processors.transcode import Quality, Transcode
 
-DEMUXERS = {
-    "video/mp4": "mov",
-    "video/x-m4v": "mov",
-    "video/quicktime": "mov",
-    "video/3gpp": "mov",
-    "video/3gpp2": "mov",
-    "video/x-matroska": "matroska",
-    "video/matroska": "matroska",
-    "video/webm": "matroska",
-    "video/x-msvideo": "avi",
-    "video/vnd.avi": "avi",
-    "video/mpeg": "mpeg",
-    "video/mp2t": "mpegts",
-    "video/x-flv": "flv",
-    "video/x-ms-wmv": "asf",
-    "video/x-ms-asf": "asf",
-    "video/ogg": "ogg",
-}
-"""The one demuxer that a file of each type is given to (FFmpeg's names)."""
-
-DECODERS = {
-    *("h264", "hevc", "libdav1d", "av1", "vp8", "vp9", "vvc", "mpeg4", "mpeg2video", "mpeg1video"),
-    *("h263", "h263p", "flv", "mjpeg", "prores", "dnxhd", "dvvideo", "theora", "vc1", "cinepak"),
-    *("msmpeg4", "msmpeg4v2", "msmpeg4v1", "wmv1", "wmv2", "wmv3", "svq1", "svq3", "vp6", "vp6f"),
-    *("ffv1", "huffyuv", "rawvideo", "qtrle", "png", "libvpx", "libvpx-vp9"),
-}
-"""What cameras, phones and editors write. FFmpeg has 300 more, for the games and formats of
-thirty years, in which most of its holes are found."""
-
-AUDIO_DECODERS = {
-    *("aac", "aac_latm", "mp3", "mp3float", "mp2", "mp2float", "mp1", "mp1float", "ac3", "eac3"),
-    *("opus", "libopus", "vorbis", "flac", "alac", "wmav1", "wmav2", "wmapro", "dca", "truehd"),
-    *("amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb", "pcm_s16le", "pcm_s16be"),
-    *("pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_f32le", "pcm_u8", "pcm_mulaw", "pcm_alaw"),
-    *("adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "nellymoser", "speex", "pcm_bluray"),
-}
-
-POSTER_EDGE_PX = 1280
-
-POSTER_MOMENTS = (0.0, 0.1, 0.35, 0.6)
-"""Where to look for a poster, in shares of the duration."""
-
-DULL_BITS = 4.0
-SEARCHED_FRAMES, SEARCH_STRIDE = 250, 25
-"""Ten seconds at most, from one key frame to the next (x264's default), a look each second."""
+Height = Annotated[int, msgspec.Meta(ge=144, le=2160, multiple_of=2)]
+"""720 stands for what everybody calls 720p: the short edge is at most 720, the long one 1280."""
 
 
 class VideoOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a preset may say in its table `[video]`."""
+    """What a preset may say in its table `[video]`; docs/presets/video.md tells it to owners."""
+
+    poster_edge_px: Annotated[int, msgspec.Meta(ge=64, le=4096)] = 1280
+    thumbnail_edge_px: Annotated[int, msgspec.Meta(ge=16, le=1024)] = THUMBNAIL[1]
+    storyboard: bool = True
+    storyboard_tiles: Annotated[int, msgspec.Meta(ge=1, le=200)] = 100
+    storyboard_edge_px: Annotated[int, msgspec.Meta(ge=32, le=320)] = 160
+    preview: bool = False
+    preview_edge_px: Annotated[int, msgspec.Meta(ge=32, le=640)] = 320
+    mp4_heights: Annotated[tuple[Height, ...], msgspec.Meta(max_length=4)] = (720,)
+    hls_heights: Annotated[tuple[Height, ...], msgspec.Meta(max_length=6)] = ()
+    crf: Annotated[int, msgspec.Meta(ge=16, le=35)] = 23
+    audio_kbps: Annotated[int, msgspec.Meta(ge=32, le=320)] = 128
+    copy: Literal["auto", "never"] = "auto"
+    """Whether pictures that browsers play already are copied."""
 
 
 class VideoProcessor:
     """See `protocol.Processor`."""
 
     name = "video"
-    version = "1"
+    version = "2"
     content_types = tuple(DEMUXERS)
     options = VideoOptions
     reads: tuple[str, ...] = ()
@@ -104,205 +68,169 @@ class VideoProcessor:
 
     def process(self, task: Task[VideoOptions], report: Reporter) -> dict[str, Any]:
         """Facts: durationS, width, height (as shown), rotation (degrees clockwise that were
-        applied), frameRate, videoCodec, audioCodec, hasAudio, bitRate (bits per second),
-        damagedPackets.
+        applied), frameRate, videoCodec, videoProfile, pixelFormat, bitDepth, hdr (`hlg`, `pq`),
+        interlaced, hasAudio, audioCodec, audioChannels, audioSampleRate, bitRate (bits per
+        second), videoCopied, damagedPackets.
 
-        Results: `poster.webp` and `thumbnail.webp`, at once, then `video-720p.mp4`.
-        Raises CorruptFile, UnsupportedFile, LimitExceeded.
+        Results, as they come: `poster.webp`, `thumbnail.webp`; `storyboard.webp` and `.vtt`;
+        `preview.webp`; `video-720p.mp4`; `hls-720p.mp4` and `.m3u8` for each rendition and
+        `hls.m3u8` over them. Raises CorruptFile, UnsupportedFile, LimitExceeded.
         """
         with blaming_the_file("video"), task.input_path.open("rb") as file:
             report.progress(0.0, "reading")
-            demuxer = _demuxer(task.content_type)
+            demuxer = demuxer_of(task.content_type)
             if is_cut_off(file, demuxer):
                 raise CorruptFile("This video is incomplete: its end is missing. Upload it again.")
-            with _opened(file, demuxer) as source:
-                facts = _describe(source)
-                report.progress(0.01, "choosing a poster")
-                frame, poster = _poster(source)
-                facts |= _describe_frame(frame, _video(source))
-            _save_poster(poster, task.output_dir, report)
-            with _opened(file, demuxer) as source:
-                facts |= _transcode(source, frame, facts["durationS"], task.output_dir, report)
-            return facts
+            work = _Work(file, demuxer, task, report)
+            work.save_poster()
+            work.save_storyboard()
+            work.save_preview()
+            work.save_films()
+            return work.facts
 
 
-# --- opening -----------------------------------------------------------------------------
+class _Work:
+    """The steps at one file. Each opens it anew: a decoder keeps what the last one set."""
 
+    facts: dict[str, Any]
+    _frame: VideoFrame
+    """Some decoded one, for its properties."""
 
-def _demuxer(content_type: str) -> str:
-    try:
-        return DEMUXERS[content_type]
-    except KeyError:
-        raise UnsupportedFile(f"Videos of type {content_type} are not supported.") from None
+    def __init__(
+        self, file: BinaryIO, demuxer: str, task: Task[VideoOptions], report: Reporter
+    ) -> None:
+        self._file, self._demuxer = file, demuxer
+        self._folder, self._options, self._report = task.output_dir, task.options, report
+        self._unfilled: Storyboard | None = None
 
+    def save_poster(self) -> None:
+        with opened(self._file, self._demuxer) as footage:
+            self._report.progress(0.01, "choosing a poster")
+            found = poster(footage, self._options.poster_edge_px)
+            self._frame = found.frame
+            self._size_px = display_size(found.frame, footage.video)
+            self.facts = _described(footage, found.frame)
+        save_webp(found.picture, self._folder, "poster.webp", self._report)
+        thumbnail = fit(found.picture, self._options.thumbnail_edge_px)
+        save_webp(thumbnail, self._folder, THUMBNAIL[0], self._report)
 
-@contextmanager
-def _opened(file: BinaryIO, demuxer: str) -> Iterator[InputContainer]:
-    """The video with its streams found and held against the limits."""
-    file.seek(0)
-    options = {"protocol_whitelist": ""}
-    with reading():
-        source = av.open(_Seekable(file), "r", format=demuxer, options=options, io_open=_refuse)
-    with source:
-        limits.hold("video", len(source.streams), limits.MAX_VIDEO_STREAMS, "tracks")
-        limits.hold("video", _duration_s(source) or 0, limits.MAX_VIDEO_DURATION_S, "seconds")
-        video = _video(source)
-        limits.hold("video", video.width * video.height, limits.MAX_VIDEO_PIXELS, "pixels a frame")
-        video.codec_context.options = {"max_pixels": str(limits.MAX_VIDEO_PIXELS)}
-        yield source
+    def save_storyboard(self) -> None:
+        """At once where key frames are quickly found; else the transcode fills it on its way."""
+        options, duration_s = self._options, self.facts["durationS"]
+        if not options.storyboard or not duration_s:
+            return
+        board = Storyboard(
+            duration_s,
+            self._size_px,
+            tiles=options.storyboard_tiles,
+            edge_px=options.storyboard_edge_px,
+        )
+        with opened(self._file, self._demuxer) as footage:
+            if self._is_transcoded(footage) and not storyboard.is_quick(footage, board.count):
+                self._unfilled = board
+                return
+            storyboard.fill(board, footage, Pace(self._report, 0.02, 0.06))
+        board.save(self._folder, self._report)
 
+    def save_preview(self) -> None:
+        if not self._options.preview:
+            return
+        with opened(self._file, self._demuxer) as footage:
+            preview.save(
+                footage,
+                self._size_px,
+                edge_px=self._options.preview_edge_px,
+                folder=self._folder,
+                report=self._report,
+                pace=Pace(self._report, 0.06, 0.1),
+            )
 
-class _Seekable:
-    """The file as FFmpeg reads it. A broken file makes it seek to impossible places, which FFmpeg
-    copes with when told so in its own way; as an exception it would look like a broken disk."""
+    def save_films(self) -> None:
+        self.facts |= {"videoCopied": False, "damagedPackets": 0}
+        if not self._films:
+            return
+        with opened(self._file, self._demuxer) as footage:
+            copied = not self._is_transcoded(footage) and self._copy(footage)
+        if not copied:
+            with opened(self._file, self._demuxer) as footage:
+                self._transcode(footage)
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.read, self.tell, self._file = file.read, file.tell, file
+    @property
+    def _films(self) -> list[Rendition]:
+        options = self._options
+        return renditions(
+            self._size_px, mp4_heights=options.mp4_heights, hls_heights=options.hls_heights
+        )
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        try:
-            return self._file.seek(offset, whence)
-        except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno != errno.EINVAL:
-                raise
-            return -errno.EINVAL
+    def _is_transcoded(self, footage: Footage) -> bool:
+        """Whether films are asked for that no copy would do for."""
+        films = self._films
+        if len(films) == 1 and films[0].packing == "mp4" and self._options.copy == "auto":
+            return not remux.fits(footage, self._frame, films[0].size_px)
+        return bool(films)
 
+    def _copy(self, footage: Footage) -> bool:
+        film, name = self._films[0], f"{self._films[0].stem}.mp4"
+        pace = Pace(self._report, 0.1, 0.99)
+        kbps = self._options.audio_kbps
+        if not remux.copied(footage, self._folder / name, audio_kbps=kbps, pace=pace):
+            return False
+        self.facts["videoCopied"] = True
+        self._report_mp4(film)
+        return True
 
-def _refuse(url: str, flags: int, options: dict[str, str]) -> NoReturn:
-    """What FFmpeg calls when a file refers to another (playlists, references in QuickTime)."""
-    raise UnsupportedFile("This video refers to another file or address.")
+    def _transcode(self, footage: Footage) -> None:
+        films = self._films
+        quality = Quality(self._options.crf, self._options.audio_kbps)
+        transcode = Transcode(footage, films, quality, storyboard=self._unfilled)
+        reached = transcode.run(self._folder, Pace(self._report, 0.1, 0.99))
+        self.facts["durationS"] = self.facts["durationS"] or round(reached.end_s, 3)
+        self.facts["damagedPackets"] = reached.damaged_packets
+        if self._unfilled is not None:
+            self._unfilled.save(self._folder, self._report)
+        for film in films:
+            if film.packing == "mp4":
+                self._report_mp4(film)
+        if streamed := [film for film in films if film.packing == "hls"]:
+            hls.finish(
+                self._folder,
+                streamed,
+                frame_rate=footage.video.average_rate,
+                has_audio=footage.audio is not None,
+                report=self._report,
+            )
 
-
-def _video(source: InputContainer) -> VideoStream:
-    """The first video track that is no cover picture, if we decode its codec."""
-    for stream in source.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
-            break
-    else:
-        raise UnsupportedFile("This file has no moving picture, only sound or data.")
-    context = stream.codec_context
-    if context is None or context.codec.name not in DECODERS:
-        name = context.name if context else stream.codec_tag
-        raise UnsupportedFile(f"The video codec {name!r} is not supported. Convert it to H.264.")
-    return stream
-
-
-def _audio(source: InputContainer) -> AudioStream | None:
-    """The first audio track that we decode; without one the result is silent."""
-    for stream in source.streams.audio:
-        if stream.codec_context is not None and stream.codec_context.codec.name in AUDIO_DECODERS:
-            return stream
-    return None
+    def _report_mp4(self, film: Rendition) -> None:
+        width, height = film.size_px
+        self._report.output(f"{film.stem}.mp4", "video/mp4", width_px=width, height_px=height)
 
 
 # --- facts -------------------------------------------------------------------------------
 
 
-def _describe(source: InputContainer) -> dict[str, Any]:
-    video, audio = _video(source), _audio(source)
-    duration_s = _duration_s(source)
+def _described(footage: Footage, frame: VideoFrame) -> dict[str, Any]:
+    video, audio, container = footage.video, footage.audio, footage.container
+    width, height = display_size(frame, video)
+    duration_s = footage.duration_s
     rate = video.average_rate or video.guessed_rate
+    measured = round(container.size * 8 / duration_s) if duration_s else None
     return {
         "durationS": duration_s,
+        "width": width,
+        "height": height,
+        "rotation": rotation(frame),
         "frameRate": round(float(rate), 3) if rate else None,
         "videoCodec": video.codec_context.codec.canonical_name,
-        "audioCodec": audio.codec_context.codec.canonical_name if audio else None,
+        "videoProfile": video.codec_context.profile,
+        "pixelFormat": frame.format.name,
+        "bitDepth": frame.format.components[0].bits,
+        "hdr": {PQ: "pq", HLG: "hlg"}.get(int(frame.color_trc)),
+        "interlaced": frame.interlaced_frame,
         "hasAudio": audio is not None,
-        "bitRate": source.bit_rate or (round(source.size * 8 / duration_s) if duration_s else None),
-    }
-
-
-def _duration_s(source: InputContainer) -> float | None:
-    return round(source.duration / av.time_base, 3) if source.duration else None
-
-
-def _describe_frame(frame: VideoFrame, video: VideoStream) -> dict[str, Any]:
-    width, height = display_size(frame, video)
-    return {"width": width, "height": height, "rotation": rotation(frame)}
-
-
-# --- poster ------------------------------------------------------------------------------
-
-
-class _Candidate(NamedTuple):
-    frame: VideoFrame
-    picture: Image.Image
-    detail: float
-    """Entropy of the picture in bits: black has 0, a title on black 1, most scenes 6 to 7.5."""
-
-
-def _poster(source: InputContainer) -> tuple[VideoFrame, Image.Image]:
-    """Some decoded frame, for its properties, and the picture that shows most: of a few key
-    frames, and when these are dull (a film may have a single one, black), of its beginning."""
-    best = _best(source, _key_frames(source))
-    if best is None or best.detail < DULL_BITS:
-        best = max(
-            filter(None, (best, _best(source, _beginning(source)))),
-            key=lambda candidate: candidate.detail,
-            default=None,
-        )
-    if best is None:
-        raise CorruptFile("No picture of this video can be decoded.")
-    return best.frame, best.picture
-
-
-def _key_frames(source: InputContainer) -> Iterator[VideoFrame]:
-    """The first frame, and the key frames before the moments, as far as they can be found."""
-    for moment in POSTER_MOMENTS:
-        if moment and not source.duration:
-            return
-        with suppress(CorruptFile), reading():
-            if moment:
-                source.seek(int((source.duration or 0) * moment) + (source.start_time or 0))
-            yield from islice(source.decode(_video(source)), 1)
-
-
-def _beginning(source: InputContainer) -> Iterator[VideoFrame]:
-    with suppress(CorruptFile), reading():
-        source.seek(source.start_time or 0)
-        yield from islice(source.decode(_video(source)), 0, SEARCHED_FRAMES, SEARCH_STRIDE)
-
-
-def _best(source: InputContainer, frames: Iterator[VideoFrame]) -> _Candidate | None:
-    best, finisher = None, None
-    for frame in frames:
-        if finisher is None:
-            size_px = fitted(display_size(frame, _video(source)), POSTER_EDGE_PX)
-            finisher = Finisher(size_px, "rgb24", deinterlace=False)
-        for made in finisher.finish(frame):
-            picture: Image.Image = made.to_image()  # type: ignore[no-untyped-call]
-            detail = float(fit(picture, 160).convert("L").entropy())
-            if best is None or detail > best.detail:
-                best = _Candidate(frame, picture, detail)
-    return best
-
-
-def _save_poster(poster: Image.Image, output_dir: Path, report: Reporter) -> None:
-    save_webp(poster, output_dir, "poster.webp", report)
-    name, edge_px = THUMBNAIL
-    save_webp(fit(poster, edge_px), output_dir, name, report)
-
-
-# --- transcode ---------------------------------------------------------------------------
-
-
-def _transcode(
-    source: InputContainer,
-    frame: VideoFrame,
-    duration_s: float | None,
-    output_dir: Path,
-    report: Reporter,
-) -> dict[str, Any]:
-    video, name = _video(source), "video-720p.mp4"
-    width, height = fitted_720p(display_size(frame, video))
-    pace = Pace(report, 0.05, 0.99)
-    reached = Transcode(source, video, _audio(source)).run(
-        output_dir / name, (width, height), duration_s, pace
-    )
-    report.output(name, "video/mp4", width_px=width, height_px=height)
-    return {
-        "durationS": duration_s or round(reached.end_s, 3),
-        "damagedPackets": reached.damaged_packets,
+        "audioCodec": audio.codec_context.codec.canonical_name if audio else None,
+        "audioChannels": audio.codec_context.layout.nb_channels if audio else None,
+        "audioSampleRate": audio.codec_context.sample_rate if audio else None,
+        "bitRate": container.bit_rate or measured,
     }
 
 
@@ -310,17 +238,49 @@ def _transcode(
 
 
 def _warm() -> None:
-    out = io.BytesIO()
-    with av.open(out, "w", format="mp4") as target:
-        video = target.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+    """Every codec, filter and container that is written, once, in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, results = Path(folder, "source"), Path(folder, "results")
+        results.mkdir()
+        _write_clip(source)
+        options = VideoOptions(preview=True, mp4_heights=(720,), hls_heights=(720,))
+        task = Task(source, results, "video/mp4", options)
+        PROCESSOR.process(task, _Nobody())
+
+
+def _write_clip(target: Path) -> None:
+    with av.open(str(target), "w", format="mp4") as output:
+        video = output.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
         video.width = video.height = 64
         video.pix_fmt = "yuv420p"
-        for _ in range(3):
-            target.mux(video.encode(VideoFrame(64, 64, "yuv420p")))
-        target.mux(video.encode(None))
-    with _opened(out, "mov") as source:
-        _, poster = _poster(source)
-        poster.save(io.BytesIO(), "WEBP", method=0)
+        sound = SoundTrack(output, 64)
+        for n in range(30):
+            frame = VideoFrame(64, 64, "yuv420p")
+            for plane in frame.planes:
+                plane.update(bytes([n * 8 % 256]) * plane.buffer_size)
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+        block = AudioFrame("fltp", "stereo", AAC_BLOCK)
+        for channel in block.planes:
+            channel.update(bytes(channel.buffer_size))
+        block.sample_rate = SAMPLE_RATE
+        sound.write(block)
+        sound.finish()
+
+
+class _Nobody:
+    """A Reporter to whom it does not matter."""
+
+    def progress(self, fraction: float, step: str) -> None: ...
+
+    def output(
+        self,
+        name: str,
+        content_type: str,
+        *,
+        width_px: int | None = None,
+        height_px: int | None = None,
+    ) -> None: ...
 
 
 PROCESSOR = VideoProcessor()

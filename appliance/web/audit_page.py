@@ -27,6 +27,7 @@ _DONE = {
     "job.cancel": "Cancelled a job",
     "job.retry": "Tried a job again",
     "job.delete": "Deleted a job",
+    "job.process": "Processed a file again",
     "dead_letters.retry": "Tried dead letters again",
     "dead_letters.discard": "Discarded dead letters",
     "pause.set": "Paused",

@@ -103,7 +103,7 @@ async def get_dead_letter(request: web.Request) -> web.StreamResponse:
     story = await services(request).database.read(story_of(job_id)) if is_id(job_id) else None
     if story is None:
         raise NotFound(f"There is no dead letter of a job {filters.shown(job_id)}.")
-    return json_response(story.document())
+    return json_response(story.document(user(request).owner))
 
 
 class Story(msgspec.Struct, frozen=True):
@@ -116,11 +116,11 @@ class Story(msgspec.Struct, frozen=True):
     others: int
     """That failed alike."""
 
-    def document(self) -> dict[str, Any]:
+    def document(self, reader: str) -> dict[str, Any]:
         return {
             **dead_letter_document(self.letter),
             "others": self.others,
-            "job": job_document(self.job),
+            "job": job_document(self.job, reader),
             "attempts": [attempt_document(attempt) for attempt in self.attempts],
             "history": [history_document(entry) for entry in self.history],
         }

@@ -54,7 +54,7 @@ async def get_job_events(request: web.Request) -> web.StreamResponse:
 async def _stream(
     request: web.Request, topic: str, scope: str | None, *, job_id: str | None = None
 ) -> web.StreamResponse:
-    shared = services(request)
+    shared, reader = services(request), user(request).owner
     last_id = request.headers.get("Last-Event-ID") or request.query.get("after") or ""
     response = web.StreamResponse(
         headers={
@@ -73,14 +73,14 @@ async def _stream(
     await send(b"retry: 2000\n\n")
     async with shared.coordination.subscribe(topic) as changes:
         if job_id is not None:
-            if await _tell(send, shared, [job_id]):
+            if await _tell(send, shared, [job_id], reader):
                 return response
         elif last_id.isdecimal():
-            await _catch_up(send, shared, int(last_id[:18]), scope)
+            await _catch_up(send, shared, int(last_id[:18]), scope, reader)
         async for changed in _batches(changes, shared.stopping):
             if not changed:
                 await send(b":\n\n")
-            elif await _tell(send, shared, changed) and job_id is not None:
+            elif await _tell(send, shared, changed, reader) and job_id is not None:
                 return response
     return response
 
@@ -108,7 +108,9 @@ def _job_id(message: bytes) -> str:
     return msgspec.json.decode(message, type=JobChanged).job_id
 
 
-async def _catch_up(send: Send, shared: Services, after: int, scope: str | None) -> None:
+async def _catch_up(
+    send: Send, shared: Services, after: int, scope: str | None, reader: str
+) -> None:
     """Tell of every job that moved after the entry `after` of the history, page by page."""
     go_on: int | None = after
     while go_on is not None:
@@ -116,10 +118,10 @@ async def _catch_up(send: Send, shared: Services, after: int, scope: str | None)
             job_reads.changed_since(go_on, owner=scope, limit=CATCH_UP)
         )
         for history_id, job in missed:
-            await send(_event(history_id, encode(job_document(job))))
+            await send(_event(history_id, encode(job_document(job, reader))))
 
 
-async def _tell(send: Send, shared: Services, job_ids: list[str]) -> bool:
+async def _tell(send: Send, shared: Services, job_ids: list[str], reader: str) -> bool:
     """Send each job as it is now; returns whether the last of them is in a final state.
 
     Read from the database: a cached status may be of before the change, and no second event
@@ -130,7 +132,7 @@ async def _tell(send: Send, shared: Services, job_ids: list[str]) -> bool:
     for job_id in job_ids:
         job = await shared.database.read(job_reads.get(job_id))
         if job is not None:
-            await send(_event(history_id, encode(job_document(job))))
+            await send(_event(history_id, encode(job_document(job, reader))))
             final = job.status.is_final
     return final
 

@@ -13,12 +13,12 @@ from urllib.parse import quote
 from aiohttp import web
 
 from appliance.database import job_reads
-from appliance.errors import NotFound, RangeNotSatisfiable
+from appliance.errors import NotFound, ObjectMissing, Quarantined, RangeNotSatisfiable
 from appliance.ids import is_id
 from appliance.jobs import Job, ResultFile
 from appliance.web import bodies
 from appliance.web.representation import is_known
-from appliance.web.services import services, user
+from appliance.web.services import Services, services, user
 
 ORIGINAL = "original"
 
@@ -38,6 +38,11 @@ async def get_file(request: web.Request) -> web.StreamResponse:
     scope = user(request).scope
     if job is None or (scope is not None and job.owner != scope):
         raise NotFound("There is no such job, or it is not yours.")
+    if job.scan.locks_away and not user(request).is_admin:
+        raise Quarantined(
+            f"The virus scanner found {job.scan.reason} in this file. Whoever runs this server can "
+            "release it."
+        )
     file = _original(job) if name == ORIGINAL else _result(job, name)
 
     headers = {
@@ -69,13 +74,27 @@ async def get_file(request: web.Request) -> web.StreamResponse:
         return response
     pieces = shared.storage.read(file.storage_key, start=start, length=end - start)
     async with aclosing(pieces):
-        first = await anext(pieces, b"")  # a missing object is told before the head goes out
+        try:
+            first = await anext(pieces, b"")  # a missing object is told before the head goes out
+        except ObjectMissing:
+            await _check_listed(shared, job_id, name)
+            raise
         await response.prepare(request)
         await bodies.send(request, response, first)
         async for piece in pieces:
             await bodies.send(request, response, piece)
     await response.write_eof()
     return response
+
+
+async def _check_listed(shared: Services, job_id: str, name: str) -> None:
+    """Raises NotFound when the file has just gone with its job, or with the attempt that made it:
+    then it is not missing."""
+    job = await shared.database.read(job_reads.get(job_id))
+    if job is None:
+        raise NotFound("There is no such job, or it is not yours.")
+    if name != ORIGINAL:
+        _result(job, name)
 
 
 def _original(job: Job) -> ResultFile:
@@ -97,7 +116,11 @@ def _result(job: Job, name: str) -> ResultFile:
 
 def _disposition(request: web.Request, job: Job, file: ResultFile, name: str) -> str:
     """RFC 6266, with the name in ASCII for old clients and in UTF-8 (RFC 8187) for the others."""
-    inline = file.content_type in _SHOWN_INLINE and request.query.get("download") != "1"
+    inline = (
+        file.content_type in _SHOWN_INLINE
+        and request.query.get("download") != "1"
+        and not job.scan.locks_away
+    )
     shown = file.name
     if name != ORIGINAL:
         shown = f"{job.filename.rpartition('.')[0] or job.filename}-{file.name}"

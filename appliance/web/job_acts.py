@@ -1,13 +1,20 @@
-"""What people do to one job: POST /jobs/{jobId}/cancel and /retry, DELETE /jobs/{jobId}.
+"""What people do to one job: POST /jobs/{jobId}/cancel, /retry, /process and /release, and DELETE.
 
 Its owner may, and an admin. What an admin does to the job of somebody else is audited.
 """
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
 from aiohttp import web
 
+from appliance.intake.reruns import Rerun
+from appliance.jobs import DEFAULT_PRIORITY, HIGHEST_PRIORITY
 from appliance.web import forms
+from appliance.web.options import preset_name
+from appliance.web.repeats import idempotency_key
 from appliance.web.representation import job_document
 from appliance.web.services import services, user
 from appliance.web.status import visible_status
@@ -19,7 +26,7 @@ async def cancel_job(request: web.Request) -> web.StreamResponse:
     job = await services(request).acts.cancel(
         request.match_info["job_id"], actor=user(request).owner, audited=await _is_anothers(request)
     )
-    return forms.answer(request, asked, job_document(job))
+    return forms.answer(request, asked, job_document(job, user(request).owner))
 
 
 async def retry_job(request: web.Request) -> web.StreamResponse:
@@ -28,7 +35,44 @@ async def retry_job(request: web.Request) -> web.StreamResponse:
     job = await services(request).acts.retry(
         request.match_info["job_id"], actor=user(request).owner, audited=await _is_anothers(request)
     )
-    return forms.answer(request, asked, job_document(job))
+    return forms.answer(request, asked, job_document(job, user(request).owner))
+
+
+class Wanted(msgspec.Struct, forbid_unknown_fields=True):
+    """What is to be made of the file now."""
+
+    preset: str
+    priority: Annotated[int, msgspec.Meta(ge=0, le=HIGHEST_PRIORITY)] = DEFAULT_PRIORITY
+
+
+async def process_job(request: web.Request) -> web.StreamResponse:
+    """POST /jobs/{jobId}/process: a new job on the same original, with a preset."""
+    is_anothers = await _is_anothers(request)
+    asked = await forms.read(request)
+    wanted = asked.to(Wanted)
+    rerun = Rerun(
+        job_id=request.match_info["job_id"],
+        preset=preset_name(wanted.preset, services(request).presets),
+        priority=wanted.priority,
+        actor=user(request).owner,
+        audited=is_anothers,
+        idempotency_key=idempotency_key(request),
+    )
+    job = await services(request).reruns.begin(rerun)
+    document = job_document(job, user(request).owner)
+    response = forms.answer(request, asked, document, status=202)
+    if response.status == 202:
+        response.headers["Location"] = document["statusUrl"]
+    return response
+
+
+async def release_job(request: web.Request) -> web.StreamResponse:
+    """POST /jobs/{jobId}/release"""
+    asked = await forms.read_next(request)
+    job = await services(request).acts.release(
+        request.match_info["job_id"], actor=user(request).owner
+    )
+    return forms.answer(request, asked, job_document(job, user(request).owner))
 
 
 async def delete_job(request: web.Request) -> web.StreamResponse:

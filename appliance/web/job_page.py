@@ -5,6 +5,7 @@ It is for dead letters, and goes on when one is tried again or its review is ove
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -53,6 +54,7 @@ async def show_job(request: web.Request) -> web.StreamResponse:
     context = {
         "job": job,
         "possible": job.status.possible,
+        "presets": list(shared.presets),
         "who": found.names.get(job.owner, job.owner),
         "error": None
         if job.error is None
@@ -122,8 +124,9 @@ def _move(entry: HistoryEntry, names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _actor(detail: str | None) -> str | None:
-    """Who moved the job, where the history says so (`database.jobs.cancel`, `redrive`)."""
-    for what in ("cancelled by ", "tried again by "):
-        if detail is not None and detail.startswith(what):
-            return detail.removeprefix(what)
-    return None
+    """Who moved the job, where the history says so (`cancel`, `redrive` and `create_again` of
+    `database.jobs`)."""
+    found = re.fullmatch(
+        r"(?:cancelled|tried again|from the original of \w+, asked for) by (.+)", detail or ""
+    )
+    return found and found[1]

@@ -63,7 +63,7 @@ async def get_job(request: web.Request) -> web.StreamResponse:
     job, attempts, history = found
     return json_response(
         {
-            **job_document(job),
+            **job_document(job, user(request).owner),
             "attempts": [attempt_document(attempt) for attempt in attempts],
             "history": [history_document(entry) for entry in history],
         }

@@ -10,27 +10,34 @@ import msgspec
 
 from appliance.errors import BadRequest
 from appliance.jobs import DEFAULT_PRIORITY, HIGHEST_PRIORITY
+from appliance.presets.preset import DEFAULT, Presets
 from appliance.uploads import JobOptions
 from appliance.web.multipart import MAX_FIELD_BYTES
 
-PRESETS = frozenset({"default"})
-
 
 def job_options(
-    fields: Mapping[str, str], *, metadata: Mapping[str, Any] | None = None
+    fields: Mapping[str, str], presets: Presets, *, metadata: Mapping[str, Any] | None = None
 ) -> JobOptions:
     """`metadata` is what the job carries beside its own field `metadata`. Raises BadRequest."""
     priority = fields.get("priority", "").strip() or str(DEFAULT_PRIORITY)
     if not re.fullmatch(r"[0-9]", priority):
         raise BadRequest(f"priority is a digit from 0 to {HIGHEST_PRIORITY}.")
-    preset = fields.get("preset", "").strip() or "default"
-    if preset not in PRESETS:
-        raise BadRequest(f"There is no preset {preset!r}; there is: {', '.join(PRESETS)}.")
     return JobOptions(
-        preset=preset,
+        preset=preset_name(fields.get("preset", "").strip() or DEFAULT, presets),
         priority=int(priority),
         metadata={**(metadata or {}), **_metadata(fields)},
     )
+
+
+def preset_name(name: str, presets: Presets) -> str:
+    """Raises BadRequest for one that is not there."""
+    if presets.get(name) is None:
+        there_are = [preset.name for preset in presets]
+        raise BadRequest(
+            f"There is no preset {name!r} here. There are: {', '.join(there_are)}.",
+            presets=there_are,
+        )
+    return name
 
 
 def _metadata(fields: Mapping[str, str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from aiohttp import web
 from appliance.intake import filetypes
 from appliance.web.jobs import page_of_jobs
 from appliance.web.representation import job_document
-from appliance.web.services import services
+from appliance.web.services import services, user
 from appliance.web.templates import render_page
 
 RECENT = 24
@@ -26,7 +26,8 @@ async def show_upload_page(request: web.Request) -> web.StreamResponse:
         },
         "curl": f'curl -F file=@photo.jpg -H "Authorization: Bearer $KEY" '
         f"{services(request).public_url}/upload",
-        "jobs": [job_document(job) for job in page],
+        "presets": list(services(request).presets),
+        "jobs": [job_document(job, user(request).owner) for job in page],
         "more_url": f"/?cursor={cursor}" if cursor else None,
     }
     return render_page(request, "upload.html", context)

@@ -125,7 +125,8 @@ async def _create(request: web.Request) -> web.StreamResponse:
     if length == 0:
         raise EmptyFile("An upload has at least one byte. Check the file at your side.")
     announced, checksum = _announced(request, complete)
-    options, again = job_options(request.query), repeatable(request)
+    options = job_options(request.query, services(request).presets)
+    again = repeatable(request)
     known = await _known(request, announced, length, options, again)
     if known is not None:
         return known
@@ -173,7 +174,7 @@ async def _known(
     )
     if taken is None:
         return None
-    document = job_document(taken.jobs[0])
+    document = job_document(taken.jobs[0], user(request).owner)
     headers = {"Location": document["statusUrl"], **_completeness(request, True)}
     response = json_response(document, status=200, headers=headers)
     bodies.leave(request, response)
@@ -274,7 +275,7 @@ def _answer(request: web.Request, upload: Resumable, *, status: int) -> web.Resp
 def _job_answer(request: web.Request, appended: Appended, *, is_new: bool = True) -> web.Response:
     """What POST /upload would have answered had it come in one piece."""
     assert appended.job is not None
-    document = job_document(appended.job)
+    document = job_document(appended.job, user(request).owner)
     headers = {
         **_completeness(request, True),
         "Upload-Offset": str(appended.upload.offset_bytes),

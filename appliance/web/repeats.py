@@ -23,10 +23,11 @@ def repeatable(request: web.Request) -> Repeatable:
     dedupe = request.query.get("dedupe", "").strip() or "0"
     if dedupe not in ("0", "1"):
         raise BadRequest("dedupe is 1 or 0.")
-    return Repeatable(idempotency_key=_key(request), dedupe=dedupe == "1")
+    return Repeatable(idempotency_key=idempotency_key(request), dedupe=dedupe == "1")
 
 
-def _key(request: web.Request) -> str | None:
+def idempotency_key(request: web.Request) -> str | None:
+    """Raises BadRequest."""
     fields = request.headers.getall("Idempotency-Key", [])
     if not fields:
         return None

@@ -14,8 +14,12 @@ from appliance.database.dead_letters import DeadLetter, Group
 from appliance.database.pauses import Pause
 from appliance.database.redrives import Redrive
 from appliance.jobs import Attempt, HistoryEntry, Job, JobError, JobStatus, ResultFile
+from appliance.presets.preset import Preset
 
 encode = msgspec.json.encode
+
+PERSONAL = "personal"
+"""The one key of `result` that is not for everybody who may see the job."""
 
 
 def json_response(
@@ -34,8 +38,17 @@ def is_known(if_none_match: str | None, etag: str) -> bool:
     return etag in known or known == ["*"]
 
 
-def job_document(job: Job) -> dict[str, Any]:
-    """The job as POST /upload and GET /status give it."""
+def has_personal_facts(job: Job) -> bool:
+    return PERSONAL in job.result
+
+
+def job_document(job: Job, reader: str) -> dict[str, Any]:
+    """The job as POST /upload and GET /status give it to `reader` (`key:<id>`).
+
+    Facts under `personal` (the camera, the day a picture was taken) are for the owner alone."""
+    result = job.result
+    if reader != job.owner and has_personal_facts(job):
+        result = {name: fact for name, fact in result.items() if name != PERSONAL}
     return {
         "jobId": job.id,
         "status": job.status,
@@ -46,6 +59,7 @@ def job_document(job: Job) -> dict[str, Any]:
         "sha256": job.sha256,
         "owner": job.owner,
         "preset": job.preset,
+        "presetVersion": job.preset_version,
         "priority": job.priority,
         "attempt": _counted_attempt(job),
         "maxAttempts": job.max_retries + 1,
@@ -58,9 +72,18 @@ def job_document(job: Job) -> dict[str, Any]:
         "scan": job.scan,
         "error": None if job.error is None else error_document(job.error),
         "metadata": job.metadata,
-        "result": job.result,
+        "result": result,
         "files": [file_document(job.id, file) for file in job.files],
         "statusUrl": f"/status/{job.id}",
+    }
+
+
+def preset_document(preset: Preset) -> dict[str, Any]:
+    return {
+        "name": preset.name,
+        "version": preset.version,
+        "description": preset.description,
+        "processors": sorted(preset.tables),
     }
 
 
@@ -82,7 +105,7 @@ def file_document(job_id: str, file: ResultFile) -> dict[str, Any]:
 
 def job_summary(job: Job) -> dict[str, Any]:
     """The job as a list gives it."""
-    document = job_document(job)
+    document = job_document(job, job.owner)
     for name in ("sha256", "metadata", "result", "scan"):
         del document[name]
     return document

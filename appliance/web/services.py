@@ -16,10 +16,12 @@ from appliance.database.protocol import Database
 from appliance.errors import ResumptionUnsupported
 from appliance.intake.admission import Admission
 from appliance.intake.receiver import Receiver
+from appliance.intake.reruns import Reruns
 from appliance.intake.resumable import ResumableUploads
 from appliance.jobs import Job
 from appliance.keys import ApiKey, Role
 from appliance.metrics import Metrics
+from appliance.presets.preset import Presets
 from appliance.storage.protocol import Storage
 
 
@@ -31,6 +33,8 @@ class Services:
     acts: Acts
     admission: Admission
     receiver: Receiver
+    reruns: Reruns
+    presets: Presets
     uploads: ResumableUploads | None
     """None where the store cannot append."""
     metrics: Metrics

@@ -13,7 +13,12 @@ from appliance.errors import BadRequest, NotFound
 from appliance.events import job_topic, status_key
 from appliance.ids import is_id
 from appliance.jobs import JobStatus
-from appliance.web.representation import encode, is_known, job_document
+from appliance.web.representation import (
+    encode,
+    has_personal_facts,
+    is_known,
+    job_document,
+)
 from appliance.web.services import Services, services, user
 
 CACHE_S = 1.0
@@ -27,6 +32,14 @@ class CachedStatus(msgspec.Struct, array_like=True):
     status: JobStatus
     etag: str
     body: bytes
+    """For the owner."""
+    body_for_others: bytes | None = None
+    """Where there is something personal in the other."""
+
+    def told_to(self, reader: str) -> CachedStatus:
+        if reader == self.owner or self.body_for_others is None:
+            return self
+        return CachedStatus(self.owner, self.status, f'{self.etag[:-1]}-o"', self.body_for_others)
 
 
 _decoder = msgspec.msgpack.Decoder(CachedStatus)
@@ -54,7 +67,7 @@ async def visible_status(request: web.Request) -> CachedStatus:
     scope = user(request).scope
     if found is None or (scope is not None and found.owner != scope):
         raise NotFound("There is no such job, or it is not yours.")
-    return found
+    return found.told_to(user(request).owner)
 
 
 async def read_status(shared: Services, job_id: str) -> CachedStatus | None:
@@ -68,7 +81,8 @@ async def read_status(shared: Services, job_id: str) -> CachedStatus | None:
         owner=job.owner,
         status=job.status,
         etag=f'"{job.version}"',
-        body=encode(job_document(job)),
+        body=encode(job_document(job, job.owner)),
+        body_for_others=encode(job_document(job, "")) if has_personal_facts(job) else None,
     )
     await shared.coordination.set(status_key(job_id), _encoder.encode(status), ttl_s=CACHE_S)
     return status

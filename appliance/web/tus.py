@@ -95,7 +95,9 @@ async def create(request: web.Request) -> web.StreamResponse:
         content_type=metadata.get("filetype") or metadata.get("type"),
         sha256=bodies.declared_sha256(request.headers.get("Repr-Digest")),
     )
-    options = job_options(_option_fields(metadata), metadata=_foreign(metadata))
+    options = job_options(
+        _option_fields(metadata), services(request).presets, metadata=_foreign(metadata)
+    )
     concat = request.headers.get("Upload-Concat", "").strip()
     if concat.startswith("final"):
         joined = await uploads.join(

@@ -108,7 +108,7 @@ def _answer(request: web.Request, taken: Taken) -> web.Response:
     if wants_page(request):
         return web.Response(status=303, headers={"Location": "/"})
     status = 200 if taken.how == "known" else 202
-    documents = [job_document(job) for job in taken.jobs]
+    documents = [job_document(job, user(request).owner) for job in taken.jobs]
     if len(documents) > 1:
         return json_response({"jobs": documents}, status=status)
     headers = {"Location": documents[0]["statusUrl"]}
@@ -122,7 +122,8 @@ async def _receive_raw(request: web.Request, reception: Reception) -> Taken:
         size_bytes=request.content_length,
         sha256=_declared_sha256(request.headers),
     )
-    options, again = job_options(request.query), repeatable(request)
+    options = job_options(request.query, services(request).presets)
+    again = repeatable(request)
     known = await reception.known(announced, options, again)
     if known is not None:
         return known
@@ -150,7 +151,7 @@ async def _receive_multipart(request: web.Request, reception: Reception) -> Take
             )
     if reception.count == 0:
         raise NoFile("The form has no part named `file` with a file in it.")
-    return await reception.finish(job_options(fields), again)
+    return await reception.finish(job_options(fields, services(request).presets), again)
 
 
 async def _add_file(part: Part, reception: Reception) -> None:

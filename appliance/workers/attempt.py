@@ -3,6 +3,8 @@
     input ─► scratch ─► child ─► scratch ─► checked ─► stored under a key with the attempt in it
     ─► ONE transaction: results, state, history
 
+Small results of a child that goes on are taken and shown before that (`partial_results`).
+
 Whatever happens in between, the attempt ends in exactly one settling write, which names the
 attempt; when the lease is gone it touches nothing and what the attempt stored is deleted.
 """
@@ -25,29 +27,37 @@ from appliance.database.protocol import Database, Transaction
 from appliance.errors import (
     ApplianceError,
     DatabaseUnavailable,
+    InfectedFile,
     LimitExceeded,
+    NotScanned,
     ObjectMissing,
     OutputRefused,
+    PresetUnknown,
     StorageFull,
     StorageUnavailable,
 )
 from appliance.jobs import Claim, Job, JobError, JobStatus, ResultFile
 from appliance.metrics import Metrics
 from appliance.notify.announcer import Announcer
-from appliance.processors.protocol import Limits, Order, Progress, Report
+from appliance.presets.files import load
+from appliance.presets.preset import Preset, Presets
+from appliance.processors.protocol import Limits, Order, Output, Progress
 from appliance.retry import delay_s
 from appliance.storage.protocol import Storage
 from appliance.threads import in_thread, until_done
 from appliance.workers import scratch_folder
 from appliance.workers.outcome import AttemptFailed, Outcome
 from appliance.workers.outputs import Bounds, check_outputs
+from appliance.workers.partial_results import PartialResults, result_file, results_prefix
 from appliance.workers.plugins import Chooser
+from appliance.workers.scanning import Scanning
 from appliance.workers.surroundings import SURROUNDINGS, SURROUNDINGS_ERRNOS, Surroundings
 
 log = structlog.get_logger()
 
 WATCH_OUTPUT_S = 0.5
-"""Between two looks at how much a child has written."""
+"""Between two looks at what a child has written. Work that is over sooner shows its results at its
+end, all in one transaction."""
 
 SETTLE_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Between the tries of a settling write; together less than a drain's default grace."""
@@ -90,7 +100,10 @@ class Attempts:
     surroundings: Surroundings
     scratch_dir: Path
     limits: Limits
+    scanning: Scanning | None = None
     bounds: Bounds = field(default_factory=Bounds)
+    presets: Presets = field(default_factory=load)
+    """Those that are shipped, where nobody says otherwise."""
     peak_bytes: dict[str, int] = field(default_factory=dict)
     """The largest memory of an attempt of each type lately; it fades."""
 
@@ -129,10 +142,13 @@ class Attempts:
         claim = run.claim
         scratch = self.scratch_dir / f"{claim.job.id}-{claim.attempt}"
         try:
-            result, files = await self._work(run, chooser, scratch)
-            return await self._complete(run, result, files)
+            preset = self._preset(claim.job)
+            result, files = await self._work(run, chooser, scratch, preset)
+            return await self._complete(run, result, files, preset)
         except SURROUNDINGS:
             raise
+        except PresetUnknown as error:
+            return await self._settle_failure(run, error, step="looking up the preset")
         except AttemptFailed as failed:
             if not failed.error.permanent and await self.surroundings.is_full():
                 raise StorageFull("The disk is full.") from failed
@@ -143,6 +159,8 @@ class Attempts:
                 error_class=failed.error_class,
                 stderr_tail=failed.stderr_tail,
             )
+        except (InfectedFile, NotScanned) as error:
+            return await self._settle_failure(run, error, step="scanning for viruses")
         except (LimitExceeded, OutputRefused, ObjectMissing) as error:
             return await self._settle_failure(run, error, step="storing results")
         except Exception as error:
@@ -159,44 +177,62 @@ class Attempts:
             await in_thread(scratch_folder.remove, scratch)
 
     async def _work(
-        self, run: Running, chooser: Chooser, scratch: Path
+        self, run: Running, chooser: Chooser, scratch: Path, preset: Preset
     ) -> tuple[dict[str, object], list[ResultFile]]:
         claim = run.claim
+        if self.scanning is not None:
+            run.note(0.0, "scanning for viruses")
+            await self.scanning.check(claim)
         nursery = await chooser.choose(claim.job.content_type)
         output_dir = scratch / "output"
         await in_thread(output_dir.mkdir, parents=True, mode=0o700)
+        processor = await nursery.describe()
         order = Order(
             attempt_id=scratch.name,
             input_path=str(await self._input(claim.job, scratch)),
             output_dir=str(output_dir),
             content_type=claim.job.content_type,
             limits=self.limits,
+            options=self.presets.options(preset, processor.name),
         )
 
-        def on_report(report: Report) -> None:
+        partial_results = PartialResults(
+            claim,
+            output_dir,
+            self.bounds,
+            database=self.database,
+            storage=self.storage,
+            announcer=self.announcer,
+        )
+
+        def on_report(report: Progress | Output) -> None:
             if isinstance(report, Progress):
                 run.note(report.fraction, report.step)
+            else:
+                partial_results.hear(report)
 
-        outcome = await self._watched(output_dir, nursery.run(order, on_report=on_report))
+        outcome = await self._watched(
+            output_dir, nursery.run(order, on_report=on_report), partial_results
+        )
         self._note_peak(claim.job.type, outcome.peak_memory_bytes)
         run.note(1.0, "storing results")
-        checked = await in_thread(check_outputs, output_dir, outcome.outputs, self.bounds)
-        files = []
-        for file in checked:
-            key = f"{self._prefix(claim)}/{file.name}"
-            await self.storage.store_file(file.path, key)
-            files.append(
-                ResultFile(
-                    name=file.name,
-                    content_type=file.content_type,
-                    size_bytes=file.size_bytes,
-                    sha256=file.sha256,
-                    storage_key=key,
-                    width_px=file.width_px,
-                    height_px=file.height_px,
-                )
+        files = dict(partial_results.taken)
+        for checked in await in_thread(
+            check_outputs, output_dir, outcome.outputs, self.bounds, taken=files.values()
+        ):
+            file = files[checked.name] = result_file(claim, checked)
+            await self.storage.store_file(checked.path, file.storage_key)
+        return outcome.facts, [files[output.name] for output in outcome.outputs]
+
+    def _preset(self, job: Job) -> Preset:
+        """Raises PresetUnknown."""
+        preset = self.presets.get(job.preset)
+        if preset is None:
+            raise PresetUnknown(
+                f"The preset {job.preset} is not on this server any more. Put its file back and "
+                "restart the server, then try the job again; or process the file with another."
             )
-        return outcome.facts, files
+        return preset
 
     async def _input(self, job: Job, scratch: Path) -> Path:
         """The original as a plain file: where it lies, or a copy of it."""
@@ -211,14 +247,22 @@ class Attempts:
                 await in_thread(copy.write, piece)
         return path
 
-    async def _watched(self, output_dir: Path, work: Coroutine[Any, Any, Outcome]) -> Outcome:
-        """The outcome of `work`, which is stopped when its results outgrow their bound.
+    async def _watched(
+        self,
+        output_dir: Path,
+        work: Coroutine[Any, Any, Outcome],
+        partial_results: PartialResults,
+    ) -> Outcome:
+        """The outcome of `work`, whose results are taken as they come. It is stopped when they
+        outgrow their bound, or when one may not be kept.
 
-        A resource limit holds each file, not all of them together. Raises LimitExceeded.
+        A resource limit holds each file, not all of them together. Raises LimitExceeded,
+        OutputRefused, StorageFull, StorageUnavailable.
         """
         running = asyncio.ensure_future(work)
+        pause_s = WATCH_OUTPUT_S
         try:
-            while not (await asyncio.wait((running,), timeout=WATCH_OUTPUT_S))[0]:
+            while not (await asyncio.wait((running,), timeout=pause_s))[0]:
                 if (
                     await in_thread(scratch_folder.size_bytes, output_dir)
                     > self.bounds.max_total_bytes
@@ -227,6 +271,7 @@ class Attempts:
                         "The results of the work on this file would take more than "
                         f"{self.bounds.max_total_bytes:,} bytes."
                     )
+                pause_s = 0 if await partial_results.take_next() else WATCH_OUTPUT_S
             return running.result()
         finally:
             if not running.done():
@@ -251,7 +296,7 @@ class Attempts:
         return await self.database.write(move())
 
     async def _complete(
-        self, run: Running, result: dict[str, object], files: list[ResultFile]
+        self, run: Running, result: dict[str, object], files: list[ResultFile], preset: Preset
     ) -> str:
         claim, run.settling = run.claim, True
         job = await self._settle(
@@ -261,6 +306,7 @@ class Attempts:
                 now=self.clock.now(),
                 result=result,
                 files=files,
+                preset_version=preset.version,
             )
         )
         return await self._settled(claim, job, "completed")
@@ -347,14 +393,10 @@ class Attempts:
         return outcome
 
     async def _discard_results(self, claim: Claim, job: Job | None) -> None:
-        prefix = self._prefix(claim)
+        prefix = results_prefix(claim)
         if job is not None and any(file.storage_key.startswith(f"{prefix}/") for file in job.files):
             return  # they are the job's visible results
         try:
             await self.storage.delete(prefix)
         except ApplianceError as error:
             log.warning("results_left_to_pruner", prefix=prefix, reason=error.detail)
-
-    def _prefix(self, claim: Claim) -> str:
-        """Where the attempt's results go: other attempts never write there."""
-        return f"processed/{claim.job.id}/{claim.attempt}"

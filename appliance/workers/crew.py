@@ -61,19 +61,21 @@ class Crew:
         self._beat_s = heartbeat_timeout_s / BEATS_PER_TIMEOUT
         self._loops: list[asyncio.Task[None]] = []
 
-    async def start(self) -> None:
-        """Return when the nursery of every pool is warm and jobs are being taken. Plug-ins are
-        not waited for.
+    async def warm(self) -> None:
+        """Return when the nursery of every pool is warm. Plug-ins are not waited for.
 
         Raises NurseryUnavailable; `drain` then stops those that did start.
         """
         self._plugins.start()
-        started = await asyncio.gather(
-            *(pool.start() for pool in self.pools), return_exceptions=True
-        )
-        for fault in started:
+        warmed = await asyncio.gather(*(pool.warm() for pool in self.pools), return_exceptions=True)
+        for fault in warmed:
             if fault is not None:
                 raise fault
+
+    async def start(self) -> None:
+        """Take jobs; the nurseries are warm."""
+        for pool in self.pools:
+            pool.start()
         await self._beat()  # the pages know the pools from the first moment
         self._loops = [
             asyncio.create_task(self._every(interval_s, act), name=name)

@@ -22,9 +22,14 @@ from typing import Any
 
 import structlog
 
-from appliance.errors import NurseryUnavailable, ProcessingError
+from appliance.errors import (
+    ConfigurationError,
+    NurseryUnavailable,
+    ProcessingError,
+    SandboxUnavailable,
+)
 from appliance.jobs import JobType
-from appliance.processors.protocol import Exited, Order, Ready
+from appliance.processors.protocol import REQUIRED_LAYERS, Description, Exited, Order, Ready
 from appliance.workers.entry_points import built_in
 from appliance.workers.outcome import (
     STDERR_TAIL_CHARACTERS,
@@ -52,14 +57,17 @@ class Nursery:
         *,
         scratch_dir: Path,
         processor: str | None = None,
+        sandbox: str = "prefer",
         ready_timeout_s: float = 30.0,
     ) -> None:
         """`name` is a job type, or that of a plug-in. `scratch_dir` holds the children's stderr,
         in files without a name. `processor` is the `module:attribute` of a Processor; a job type
-        has one of its own. Raises ConfigurationError when that is not installed."""
+        has one of its own. `sandbox` is APPLIANCE_SANDBOX: `require`, `prefer` or `off`. Raises
+        ConfigurationError when the processor is not installed."""
         self.name = name
         self._processor = processor or built_in(JobType(name))
         self._scratch_dir = scratch_dir
+        self._sandbox = sandbox
         self._ready_timeout_s = ready_timeout_s
         self._ready: asyncio.Future[Program] | None = None
         """Of the present program; another one as soon as that is lost."""
@@ -91,6 +99,12 @@ class Nursery:
             await asyncio.wait((ready,), timeout=max(0.0, rest_s))
         return self.pid is not None
 
+    async def describe(self) -> Description:
+        """The processor of the program that is ready. Raises NurseryUnavailable."""
+        program = await self._get_ready()
+        assert program.said is not None
+        return program.said.processor
+
     async def check(self, preset: str, options: dict[str, Any]) -> str | None:
         """What is wrong with a preset's options for this processor, in words; None when they are
         good. Raises NurseryUnavailable."""
@@ -100,9 +114,13 @@ class Nursery:
                 return await program.check(preset, options)
 
     async def start(self) -> None:
-        """Return when the nursery is ready. Raises NurseryUnavailable when it does not get so."""
+        """Return when the nursery is ready. Raises NurseryUnavailable when it does not get so,
+        ConfigurationError when a wall is missing that APPLIANCE_SANDBOX requires."""
         self._forget()
-        program = await self._launch()
+        try:
+            program = await self._launch()
+        except SandboxUnavailable as error:
+            raise ConfigurationError(error.faults) from error
         self._keeper = asyncio.create_task(self._keep(program))
 
     async def stop(self) -> None:
@@ -171,7 +189,13 @@ class Nursery:
         """Start a program and return when it is ready. Raises NurseryUnavailable."""
         began = time.monotonic()
         try:
-            program = self._program = await spawn(self.name, self._processor, self._forget)
+            program = self._program = await spawn(
+                self.name,
+                self._processor,
+                self._forget,
+                sandbox=self._sandbox,
+                scratch_dir=self._scratch_dir.absolute(),
+            )
         except OSError as error:
             raise NurseryUnavailable(f"No process can be started: {error.strerror}") from error
         first = (program.ready.wait(), program.lost.wait())
@@ -191,6 +215,12 @@ class Nursery:
                 f"The {self.name} nursery did not get ready (exit code {exit_code}): "
                 f"{stderr_tail.rpartition(chr(10))[2] or 'no word of it in time'}"
             )
+        try:
+            self._look_at_walls(program)
+        except SandboxUnavailable:
+            program.lose()
+            await program.post_mortem()
+            raise
         assert self._ready is not None
         self._said = program.said
         self._ready.set_result(program)
@@ -201,6 +231,22 @@ class Nursery:
             ready_ms=round((time.monotonic() - began) * 1000),
         )
         return program
+
+    def _look_at_walls(self, program: Program) -> None:
+        """Tell which layers hold. Raises SandboxUnavailable when one is missing that must."""
+        assert program.said is not None
+        layers = program.said.layers
+        missing = {name: why for name, why in layers.items() if why}
+        needed = missing.keys() & set(REQUIRED_LAYERS)
+        if needed and self._sandbox == "require":
+            raise SandboxUnavailable({name: missing[name] for name in layers if name in needed})
+        say = log.warning if needed and self._sandbox == "prefer" else log.info
+        say(
+            "sandbox",
+            nursery=self.name,
+            holding=[name for name in layers if name not in missing],
+            missing=missing,
+        )
 
     async def _keep(self, program: Program) -> None:
         """Start the next program whenever one is lost, sooner after one that lived long."""

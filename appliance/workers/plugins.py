@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -72,7 +73,7 @@ class Plugins:
 
     @classmethod
     def open(
-        cls, scratch_dir: Path, *, make: Callable[..., Nursery] = Nursery, **options: float
+        cls, scratch_dir: Path, *, make: Callable[..., Nursery] = Nursery, **options: Any
     ) -> Plugins:
         """Those that are installed. `options` go to each nursery."""
         return cls(
@@ -108,6 +109,18 @@ class Plugins:
         """Return when every plug-in is ready or has a fault: within a nursery's time to get
         ready, 30 s."""
         await self._settled.wait()
+
+    def usable(self) -> list[Nursery]:
+        """Of those that have started."""
+        return [
+            plugin.nursery
+            for plugin in self._plugins
+            if plugin.nursery is not None and plugin.said is not None
+        ]
+
+    def unusable(self) -> set[str]:
+        """The names of those with a fault."""
+        return {plugin.installed.name for plugin in self._plugins if plugin.fault is not None}
 
     async def choose(self, content_type: str, own: Nursery) -> Nursery:
         """Who takes a file of that type; `own` is the nursery of the pool's built-in processor.

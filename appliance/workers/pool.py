@@ -110,9 +110,12 @@ class Pool:
     def attempts_under_way(self) -> list[Running]:
         return list(self._running.values())
 
-    async def start(self) -> None:
+    async def warm(self) -> None:
         """Return when the nursery is warm. Raises NurseryUnavailable."""
         await self._nursery.start()
+
+    def start(self) -> None:
+        """Take jobs; the nursery is warm."""
         self._taker = asyncio.create_task(self._take_jobs(), name=f"pool-{self.type}")
 
     async def stop_taking(self) -> None:

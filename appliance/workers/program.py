@@ -53,8 +53,12 @@ class ProgramLost(Exception):
     """The program was gone before it took the order."""
 
 
-async def spawn(label: str, processor: str, on_lost: Callable[[], None]) -> Program:
+async def spawn(
+    label: str, processor: str, on_lost: Callable[[], None], *, sandbox: str, scratch_dir: Path
+) -> Program:
     """Exec the program for `processor`, a `module:attribute`; it is not ready yet.
+
+    `sandbox` is APPLIANCE_SANDBOX; in `scratch_dir` its walls are tried.
 
     `on_lost` is called once, when it can take no more orders. Raises OSError.
     """
@@ -64,6 +68,7 @@ async def spawn(label: str, processor: str, on_lost: Callable[[], None]) -> Prog
             sys.executable,
             "-P",  # what lies in the working directory is never imported
             *("-m", "appliance.processors.nursery", label, processor, str(theirs.fileno())),
+            *(sandbox, str(scratch_dir)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,

@@ -27,16 +27,24 @@ from appliance.errors import (
     ApplianceError,
     DatabaseUnavailable,
     NurseryUnavailable,
+    ScannerUnavailable,
     StorageFull,
     StorageUnavailable,
 )
 from appliance.retry import LONGEST_HINT_S
+from appliance.scanning.protocol import Scanner
 from appliance.storage.protocol import Storage
 from appliance.threads import in_thread
 
 log = structlog.get_logger()
 
-SURROUNDINGS = (NurseryUnavailable, StorageFull, StorageUnavailable, DatabaseUnavailable)
+SURROUNDINGS = (
+    NurseryUnavailable,
+    StorageFull,
+    StorageUnavailable,
+    DatabaseUnavailable,
+    ScannerUnavailable,
+)
 """Faults that say nothing about the job: it is handed back, and no retry is counted."""
 
 SURROUNDINGS_ERRNOS = frozenset(
@@ -65,10 +73,17 @@ class Surroundings:
     """What all pools of the process stand on."""
 
     def __init__(
-        self, *, database: Database, storage: Storage, scratch_dir: Path, reserve_bytes: int
+        self,
+        *,
+        database: Database,
+        storage: Storage,
+        scanner: Scanner | None,
+        scratch_dir: Path,
+        reserve_bytes: int,
     ) -> None:
         self._database = database
         self._storage = storage
+        self._scanner = scanner
         self._scratch_dir = scratch_dir
         self._full_bytes = int(reserve_bytes * FULL_SHARE)
         self._room_bytes = int(reserve_bytes * ROOM_SHARE)
@@ -125,6 +140,8 @@ class Surroundings:
             await self._storage.check()
         if isinstance(fault, (StorageFull, DatabaseUnavailable)):
             await self._database.write(workers.probe())
+        if isinstance(fault, ScannerUnavailable) and self._scanner is not None:
+            await self._scanner.check()
 
 
 class Gate:

@@ -457,6 +457,38 @@ async def test_status_reads_a_job(server: Server, client: Client, job: Any) -> N
     assert "no such job" in done.err
 
 
+async def test_process_makes_a_new_job(server: Server, client: Client, job: Any) -> None:
+    done = await client.run(
+        "process", job["jobId"], "--preset", "thumbnail", "--priority", "7", "-q"
+    )
+    assert done.code == 0, done.err
+    made = await server.finished(done.out.strip())
+    assert (made["status"], made["preset"], made["priority"]) == ("COMPLETED", "thumbnail", 7)
+    assert made["sha256"] == job["sha256"]
+    done = await client.run("process", made["jobId"], "--preset", "default", "--wait", "--json")
+    (told,) = done.lines
+    assert (done.code, told["status"], told["preset"]) == (0, "COMPLETED", "default")
+    assert len({job["jobId"], made["jobId"], told["jobId"]}) == 3
+    done = await client.run("process", job["jobId"].lower(), "--preset", "default", "--wait")
+    assert re.fullmatch(r"[0-9A-Z]{26}  COMPLETED   photo\.jpg\n", done.out)
+
+
+async def test_process_tells_what_cannot_be_made(server: Server, client: Client, job: Any) -> None:
+    done = await client.run("process", job["jobId"], "--preset", "nosuch")
+    assert (done.code, done.out) == (2, "")
+    assert "There are: default, " in done.err
+    done = await client.run("process", "0" * 26, "--preset", "default")
+    assert done.code == 2
+    assert "no such job" in done.err
+    broken = await server.request("POST", "/upload?filename=a.pdf", data=b"%PDF-1.4\nbroken")
+    done = await client.run("process", broken["jobId"], "--preset", "default", "--wait", "--quiet")
+    assert done.code == 1
+    assert (
+        done.err.strip()
+        == f"appliance: {(await server.finished(done.out.strip()))['error']['message']}"
+    )
+
+
 async def test_download_brings_what_was_asked_for(server: Server, client: Client, job: Any) -> None:
     digests = {file["name"]: file["sha256"] for file in job["files"]}
     for arguments, expected in (

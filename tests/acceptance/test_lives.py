@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import io
 import os
 import random
 import signal
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -55,7 +57,7 @@ async def gone(pids: set[int]) -> None:
 
 
 async def test_kill_9_in_the_middle_of_a_video_job(server: Server) -> None:
-    video = media.mp4(20, 1280, 720)
+    video = media.long_film()
     job = await server.request("PUT", "/upload/long.mp4", data=io.BytesIO(video))
     job_id = job["jobId"]
     await server.until(job_id, lambda job: job["status"] == "PROCESSING" and job["progress"] > 0.05)
@@ -71,6 +73,34 @@ async def test_kill_9_in_the_middle_of_a_video_job(server: Server) -> None:
     assert [attempt["outcome"] for attempt in whole["attempts"]] == ["lost", "completed"]
     original = await server.bytes_of(f"/jobs/{job_id}/files/original")
     assert hashlib.sha256(original).hexdigest() == hashlib.sha256(video).hexdigest()
+
+
+async def test_kill_9_leaves_no_result_of_the_attempt_that_was_killed(server: Server) -> None:
+    """A thumbnail is seen while the film is being transcoded, and goes with its attempt."""
+    video = media.long_film()
+    job_id = (await server.request("PUT", "/upload/long.mp4", data=io.BytesIO(video)))["jobId"]
+    job = await server.until(job_id, lambda job: job["files"])
+    assert job["status"] == "PROCESSING"
+    assert job["files"][0]["name"] == "poster.webp"
+    assert await server.bytes_of(job["files"][0]["url"])
+    await server.end(signal.SIGKILL)
+    rows = _result_keys(server)
+    assert {key.split("/")[2] for key in rows} == {"1"}
+
+    await server.start()
+    job = await server.finished(job_id)
+    assert job["status"] == "COMPLETED", job["error"]
+    rows = _result_keys(server)
+    assert {key.split("/")[2] for key in rows} == {"2"}
+    assert len(rows) == len(job["files"])
+    for file in job["files"]:
+        content = await server.bytes_of(file["url"])
+        assert hashlib.sha256(content).hexdigest() == file["sha256"]
+
+
+def _result_keys(server: Server) -> list[str]:
+    with contextlib.closing(sqlite3.connect(server.data_dir / "appliance.db")) as rows:
+        return [row[0] for row in rows.execute("SELECT storage_key FROM files")]
 
 
 async def test_kill_9_under_uploads_loses_nothing_acknowledged(new_server: NewServer) -> None:
@@ -132,7 +162,7 @@ async def test_sigterm_drains_and_ends_with_0(server: Server) -> None:
 async def test_a_long_job_is_handed_back_when_the_grace_is_over(new_server: NewServer) -> None:
     server = new_server(drain_s="0.5")
     await server.start()
-    job = await server.request("PUT", "/upload/long.mp4", data=io.BytesIO(media.mp4(20, 1280, 720)))
+    job = await server.request("PUT", "/upload/long.mp4", data=io.BytesIO(media.long_film()))
     await server.until(job["jobId"], lambda job: job["status"] == "PROCESSING")
     assert await server.end() == 0
     await server.start()
@@ -170,7 +200,7 @@ async def test_an_upload_under_way_at_sigterm_is_finished(server: Server) -> Non
 
 @pytest.mark.parametrize("victim", ["nursery", "child"])
 async def test_a_killed_media_process_costs_one_attempt(server: Server, victim: str) -> None:
-    job = await server.request("PUT", "/upload/long.mp4", data=io.BytesIO(media.mp4(20, 1280, 720)))
+    job = await server.request("PUT", "/upload/long.mp4", data=io.BytesIO(media.long_film()))
     await server.until(job["jobId"], lambda job: job["status"] == "PROCESSING" and job["step"])
     child = await _child_of(server)
     os.kill(child if victim == "child" else _parent(child), signal.SIGKILL)

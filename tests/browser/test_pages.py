@@ -83,6 +83,29 @@ async def test_a_dropped_video_plays_when_it_is_done(visitor: Visitor) -> None:
     )
 
 
+async def test_a_film_has_its_picture_while_it_is_being_transcoded(visitor: Visitor) -> None:
+    page = visitor.page
+    film = a_file("film.mp4", media.long_film(), "video/mp4")
+    await page.set_input_files("#choose", [film])
+    working = page.locator('.card[data-status="PROCESSING"]')
+    picture = working.locator('.picture-img[src$="/thumbnail.webp"]')
+    await expect(picture).to_be_visible(timeout=WAIT_MS)
+    await page.reload()  # the same, made by the server
+    await expect(picture).to_be_visible(timeout=WAIT_MS)
+    await working.locator(".picture").click()
+    poster = page.locator("#stage img")
+    await expect(poster).to_be_visible()
+    await poster.evaluate("image => image.decode()")
+    await page.keyboard.press("Escape")
+
+    # It goes with its attempt.
+    job_id = await working.get_attribute("data-job")
+    await visitor.served.json("POST", f"/jobs/{job_id}/cancel")
+    await expect(card(page, "film.mp4")).to_have_attribute("data-status", "CANCELLED")
+    await expect(card(page, "film.mp4").locator(".picture-img")).to_be_hidden()
+    assert await card(page, "film.mp4").locator(".picture").get_attribute("href") is None
+
+
 async def test_a_bad_file_says_what_is_wrong_and_the_others_go_on(visitor: Visitor) -> None:
     page = visitor.page
     await page.set_input_files(
@@ -122,14 +145,39 @@ async def test_hostile_names_are_only_text(visitor: Visitor) -> None:
     assert dialogs == []
 
 
+async def test_the_chosen_preset_is_that_of_the_jobs(visitor: Visitor) -> None:
+    """Of a small file, sent whole, and of one that is sent in pieces."""
+    page = visitor.page
+    says = page.locator("#preset-says")
+    await expect(says).to_contain_text("Previews for the web")
+    await page.get_by_label("Preset").select_option("thumbnail")
+    await expect(says).to_have_text("Only a thumbnail, fast")
+    large = b"A line of a larger text.\n" * 20_000
+    await page.set_input_files(
+        "#choose", [a_file("a.txt", b"words", "text/plain"), a_file("b.txt", large, "text/plain")]
+    )
+    for name in ("a.txt", "b.txt"):
+        await expect(card(page, name)).to_have_attribute(
+            "data-status", "COMPLETED", timeout=WAIT_MS
+        )
+    made = (await visitor.served.json("GET", "/jobs"))["jobs"]
+    assert {job["filename"]: job["preset"] for job in made} == {
+        "a.txt": "thumbnail",
+        "b.txt": "thumbnail",
+    }
+
+
 async def test_without_javascript_the_form_still_uploads(serve: Serve, browser: Browser) -> None:
     visitor = await signed_in(await serve(workers=True), browser, java_script_enabled=False)
     page = visitor.page
     await page.set_input_files("#choose", [a_file("cat.jpg", media.jpeg(320, 240), "image/jpeg")])
+    await page.get_by_label("Preset").select_option("thumbnail")
     await page.get_by_role("button", name="Upload").click()
     await page.wait_for_url(f"{visitor.served.url}/")
     while not await page.locator('.card[data-status="COMPLETED"]').count():
         await page.reload()
+    (job,) = (await visitor.served.json("GET", "/jobs"))["jobs"]
+    assert job["preset"] == "thumbnail"
     await visitor.context.close()
 
 

@@ -50,6 +50,21 @@ async def test_one_then_all_of_a_group(reviewer: Visitor) -> None:
         assert (await served.json("GET", f"/status/{job_id}"))["status"] == "PENDING"
 
 
+async def test_a_file_is_processed_again_with_another_preset(reviewer: Visitor) -> None:
+    page, served = reviewer.page, reviewer.served
+    job_id = await failed(served)
+    await page.goto(f"{served.url}{LETTERS}/{job_id}")
+    await page.locator("summary", has_text="Process again").click()
+    await page.get_by_label("Preset").select_option("thumbnail")
+    await page.get_by_role("button", name="Process again").click()
+    await page.wait_for_url(f"{served.url}/dashboard")
+    made = (await served.json("GET", "/jobs"))["jobs"]
+    assert [(job["preset"], job["status"]) for job in made] == [
+        ("thumbnail", "PENDING"),
+        ("default", "FAILED"),
+    ]
+
+
 async def test_waves_are_seen_to_stop_by_themselves(reviewer: Visitor) -> None:
     page, served = reviewer.page, reviewer.served
     ids = [await failed(served, name=f"{n}.txt") for n in range(13)]
@@ -120,7 +135,7 @@ async def test_the_story_of_one_and_its_end(reviewer: Visitor) -> None:
     await claim(served, job_id)
     await fail(served, job_id, attempt=2)
     await expect(page.locator(".attempt")).to_have_count(2)  # live
-    await page.locator(".letter-acts summary").click()
+    await page.locator(".letter-acts .confirm summary").click()
     await page.get_by_role("button", name="Delete for good").click()
     await page.wait_for_url(f"{served.url}{LETTERS}")
     await expect(page.locator("#summary")).to_have_text("Nothing waits for review.")
@@ -225,7 +240,7 @@ async def test_without_scripts(serve: Serve, browser: Browser, width: int) -> No
     await page.goto(f"{served.url}{LETTERS}/{first}")
     await page.get_by_role("button", name="Cancel").click()
     await expect(page.locator("#summary")).to_contain_text("Cancelled")
-    await page.locator(".letter-acts summary").click()
+    await page.locator(".letter-acts .confirm summary").click()
     await page.get_by_role("button", name="Delete for good").click()
     await page.wait_for_url(f"{served.url}{LETTERS}")
     await visitor.context.close()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 
-from appliance.database import dead_letters, job_reads, jobs, turns, workers
+from appliance.database import dead_letters, job_reads, jobs, stored_files, turns, workers
 from appliance.database.dead_letters import Filter
 from appliance.database.protocol import Database, Statement, Transaction
 from appliance.errors import ApplianceError
-from appliance.jobs import Claim, Job, JobStatus, JobType
+from appliance.ids import new_id
+from appliance.jobs import LARGE_BYTES, Claim, Job, JobStatus, JobType
 from tests.records import FAULT, a_job, a_result
 
 NOW = 1_000_100.0
@@ -118,6 +121,89 @@ async def test_a_lost_lease_writes_nothing(database: Database) -> None:
     assert held == {job.id}
 
 
+# --- results that are seen while the work goes on -------------------------------------------
+
+
+async def published(database: Database, claim: Claim, *names: str) -> None:
+    for position, name in enumerate(names):
+        file = a_result(claim.job.id, claim.attempt, name)
+        owner = await database.write(
+            jobs.publish(claim.job.id, attempt=claim.attempt, position=position, file=file)
+        )
+        assert owner == claim.job.owner
+
+
+async def kept_keys(database: Database, job: Job) -> set[str]:
+    keys, _ = await database.read(stored_files.results_in_use([job.id]))
+    return keys
+
+
+async def test_a_published_result_is_seen_at_once(database: Database) -> None:
+    job = await created(database)
+    claim = await claimed(database, job)
+    await published(database, claim, "thumbnail.webp")
+    seen = await database.read(job_reads.get(job.id))
+    assert seen is not None
+    assert (seen.status, seen.files) == (JobStatus.PROCESSING, (a_result(job.id, 1),))
+    assert seen.version == claim.job.version + 1
+    listed = await database.read(job_reads.page(owner=job.owner, limit=10))
+    assert [one.files for one in listed] == [seen.files]
+
+
+async def test_what_was_published_is_listed_once_in_the_end(database: Database) -> None:
+    job = await created(database)
+    claim = await claimed(database, job)
+    await published(database, claim, "b.webp")
+    files = [a_result(job.id, 1, name) for name in ("c.webp", "b.webp", "a.webp")]
+    done = await database.write(jobs.complete(job.id, attempt=1, now=NOW, result={}, files=files))
+    assert done is not None
+    assert done.files == tuple(files)
+
+
+async def released(database: Database, claim: Claim) -> Job | None:
+    return await database.write(
+        jobs.release(
+            claim.job.id, attempt=claim.attempt, now=NOW, outcome="handed_back", detail="draining"
+        )
+    )
+
+
+async def cancelled(database: Database, claim: Claim) -> Job | None:
+    return await database.write(jobs.cancel(claim.job.id, now=NOW, actor="key:A"))
+
+
+@pytest.mark.parametrize("move", [failed, retried, released, cancelled])
+async def test_every_other_end_takes_back_what_was_published(
+    database: Database, move: Callable[[Database, Claim], Awaitable[Job | None]]
+) -> None:
+    other = await claimed(database, await created(database))
+    await published(database, other, "thumbnail.webp")
+    job = await created(database)
+    claim = await claimed(database, job)
+    await published(database, claim, "thumbnail.webp", "poster.webp")
+    settled = await move(database, claim)
+    assert settled is not None
+    assert settled.files == ()
+    assert await kept_keys(database, job) == set()
+    assert len(await kept_keys(database, other.job)) == 1
+
+
+async def test_nothing_is_published_without_the_lease(database: Database) -> None:
+    job = await created(database)
+    slow = await claimed(database, job)
+    late = jobs.publish(job.id, attempt=1, position=0, file=a_result(job.id, 1))
+    await released(database, slow)
+    assert await database.write(late) is None
+    quick = await claimed(database, job)
+    late = jobs.publish(job.id, attempt=1, position=0, file=a_result(job.id, 1))
+    assert await database.write(late) is None
+    assert await kept_keys(database, job) == set()
+    await database.write(jobs.complete(job.id, attempt=2, now=NOW, result={}, files=[]))
+    late = jobs.publish(job.id, attempt=quick.attempt, position=0, file=a_result(job.id, 2))
+    assert await database.write(late) is None
+    assert await kept_keys(database, job) == set()
+
+
 async def test_retries_count_and_end_in_a_dead_letter(database: Database) -> None:
     job = await created(database)
     for retry in (1, 2, 3):
@@ -164,6 +250,58 @@ async def test_a_settled_job_cannot_be_moved(database: Database, final: str) -> 
     assert await database.write(jobs.claim(job.id, worker="w", now=NOW)) is None
     assert await failed(database, claim) is None
     assert await retried(database, claim) is None
+
+
+async def test_another_job_on_the_same_upload(database: Database) -> None:
+    job = await created(database, metadata={"album": "Rome"}, size_bytes=LARGE_BYTES + 1)
+    again = await database.write(
+        jobs.create_again(
+            new_id(),
+            of=job.id,
+            preset="thumbnail",
+            priority=7,
+            max_retries=1,
+            now=NOW,
+            actor="key:B",
+        )
+    )
+    assert again is not None
+    expected = msgspec.structs.replace(
+        job, id=again.id, preset="thumbnail", priority=7, max_retries=1, created_at=NOW
+    )
+    assert again == expected  # its original lies where it lay
+    offered = await database.read(turns.ready(again.type, limit=9, now=NOW))
+    assert offered == [again.id, job.id]
+    small = await database.read(turns.ready(again.type, limit=9, now=NOW, small_only=True))
+    assert small == []
+    (received,) = await database.read(job_reads.history(again.id))
+    assert (received.status, received.attempt) == (JobStatus.PENDING, 0)
+    assert received.detail == f"from the original of {job.id}, asked for by key:B"
+
+
+async def test_there_is_no_other_job_of_one_that_is_gone(database: Database) -> None:
+    again = jobs.create_again(
+        new_id(), of=new_id(), preset="default", priority=5, max_retries=1, now=NOW, actor="key:B"
+    )
+    assert await database.write(again) is None
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_the_upload_goes_with_the_last_of_its_jobs(database: Database, first: int) -> None:
+    job = await created(database)
+    again = await database.write(
+        jobs.create_again(
+            new_id(), of=job.id, preset="default", priority=5, max_retries=1, now=NOW, actor="a"
+        )
+    )
+    assert again is not None
+    for one in (job, again):
+        await database.write(jobs.cancel(one.id, now=NOW, actor="a"))
+    both = [job.id, again.id]
+    for job_id, is_last in ((both.pop(first), False), (both.pop(), True)):
+        deleted = await database.write(stored_files.delete(job_id))
+        assert deleted is not None
+        assert (deleted.upload_id, deleted.upload_is_gone) == (job.id, is_last)
 
 
 async def test_ready_jobs_come_by_priority_then_age(database: Database) -> None:

@@ -18,9 +18,6 @@ from tests.torture.ledger import Ledger
 ADMIN_KEY = "test-admin-key-0123456789abcdef"
 
 NewServer = Callable[..., "Victim"]
-Report = Callable[[str], None]
-
-_REPORTS: pytest.StashKey[list[str]] = pytest.StashKey()
 
 
 class Victim(Server):
@@ -74,16 +71,3 @@ def kills() -> int | None:
     """How many the long form was asked for; None in the short form."""
     asked = os.environ.get("APPLIANCE_TEST_TORTURE_KILLS")
     return int(asked) if asked else None
-
-
-@pytest.fixture
-def report(pytestconfig: pytest.Config) -> Report:
-    """Say something at the end of the whole run, whether it went well or not."""
-    return pytestconfig.stash.setdefault(_REPORTS, []).append
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    for line in config.stash.get(_REPORTS, []):
-        terminalreporter.write_line(line)

@@ -9,6 +9,7 @@ the NTH time that the point is reached the process sends itself SIGKILL: nothing
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import signal
@@ -182,6 +183,31 @@ def first_store_fails() -> None:
     wrap(local.LocalStorage, "store_file", wrapper)
 
 
+def child_ends_after_publishing() -> None:
+    """The child's end is not heard of before one of its results was published."""
+    published = asyncio.Event()
+
+    def noting(original: Callable[..., Any]) -> Callable[..., Any]:
+        async def write(self: Any, transaction: Any) -> Any:
+            value = await original(self, transaction)
+            if is_move(transaction, "publish"):
+                published.set()
+            return value
+
+        return write
+
+    def waiting(original: Callable[..., Any]) -> Callable[..., Any]:
+        async def run(*args: Any, **options: Any) -> Any:
+            outcome = await original(*args, **options)
+            await published.wait()
+            return outcome
+
+        return run
+
+    wrap(SqliteDatabase, "write", noting)
+    wrap(Nursery, "run", waiting)
+
+
 POINTS: dict[str, Callable[[Point], None]] = {
     "a piece was written": lambda p: wrap(local._LocalIncoming, "write", after_awaited(p)),
     "before rename": lambda p: wrap(local_files, "put_in_place", before(p)),
@@ -201,12 +227,12 @@ POINTS: dict[str, Callable[[Point], None]] = {
         f"{when} {name}": functools.partial(
             lambda name, committed, p: around_write(name, p, committed=committed), name, committed
         )
-        for name in ("create", "claim", "complete", "retry", "stage", "fail", "release")
+        for name in ("create", "claim", "publish", "complete", "retry", "stage", "fail", "release")
         for when, committed in (("before", False), ("after", True))
     },
     **{
         f"in {name}": functools.partial(in_transaction, name)
-        for name in ("create", "claim", "complete", "retry", "stage", "fail", "release")
+        for name in ("create", "claim", "publish", "complete", "retry", "stage", "fail", "release")
     },
 }
 
@@ -219,6 +245,8 @@ def main() -> None:
             first_child_dies()
         case "release":
             first_store_fails()
+        case "publish":
+            child_ends_after_publishing()
     cli.main(arguments)
 
 

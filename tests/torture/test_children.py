@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.test_lives import alive, processes_of
-from tests.torture.conftest import NewServer, Report, Victim, kills
+from tests.conftest import Report
+from tests.torture.conftest import NewServer, Victim, kills
 from tests.torture.ledger import Ledger, in_words, inspected, rows_of
 from tests.torture.load import Load
 

@@ -11,7 +11,8 @@ import statistics
 
 import pytest
 
-from tests.torture.conftest import NewServer, Report, Victim, kills
+from tests.conftest import Report
+from tests.torture.conftest import NewServer, Victim, kills
 from tests.torture.ledger import Ledger, Verdict, in_words, inspected
 from tests.torture.load import Load
 

@@ -146,7 +146,7 @@ def test_the_example_of_a_job_has_every_member() -> None:
     example = re.search(r"## The job\n\n```json\n(.*?)^```", read("docs/http.md"), re.M | re.S)
     assert example is not None
     members = re.findall(r'^  "(\w+)":', example[1], re.M)
-    assert members == list(job_document(a_job()))
+    assert members == list(job_document(a_job(), "key:A"))
 
 
 # --- errors --------------------------------------------------------------------------------

@@ -32,6 +32,8 @@ SAMPLES = [
     ("TIFF", media.tiff(32, 24)),
     ("BMP", media.bmp(32, 24)),
     ("AVIF", media.avif(32, 24)),
+    ("JPEG XL", b"\0\0\0\x0cJXL \r\n\x87\n\0\0\0\x14ftypjxl "),
+    ("JPEG XL", b"\xff\x0a\xfa\x1f\x41\x91"),
     ("HEIC", media.heic(32, 24)),
     ("PDF", media.pdf(1)),
     ("PDF", b"junk\xff before it\n" + media.pdf(1)),
@@ -123,7 +125,9 @@ def test_what_runs_is_taken_only_where_everything_is() -> None:
 
 def test_a_family_takes_its_own() -> None:
     assert labels(("image/*",)) == [
-        kind.label for kind in FILE_TYPES if kind.job_type is JobType.IMAGE
+        kind.label
+        for kind in FILE_TYPES
+        if kind.job_type is JobType.IMAGE or kind.label == "JPEG XL"
     ]
     assert labels(("image/png", "video/mp4")) == ["PNG", "MP4"]
     assert accept_attribute(("image/png",)) == ".apng,.png"

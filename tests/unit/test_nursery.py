@@ -77,7 +77,7 @@ class Ward:
 async def ward(tmp_path: Path) -> AsyncIterator[Ward]:
     """After each test: nobody is left below the nursery, the next attempt works, and no
     descriptor of ours is left open."""
-    nursery = Nursery("IMAGE", scratch_dir=tmp_path, processor=HOSTILE)
+    nursery = Nursery("IMAGE", scratch_dir=tmp_path, processor=HOSTILE, sandbox="off")
     await nursery.start()
     ward = Ward(nursery, tmp_path)
     before = open_descriptors()
@@ -156,7 +156,7 @@ async def test_the_child_finds_nothing_of_the_server(
 ) -> None:
     monkeypatch.setenv("APPLIANCE_ADMIN_KEY", "open-sesame-open-sesame-1")
     monkeypatch.setenv("HOME", "/home/of-the-server")
-    nursery = Nursery("IMAGE", scratch_dir=tmp_path, processor=HOSTILE)
+    nursery = Nursery("IMAGE", scratch_dir=tmp_path, processor=HOSTILE, sandbox="off")
     await nursery.start()
     ward = Ward(nursery, tmp_path)
     facts = (await ward.run("tell")).facts
@@ -386,7 +386,7 @@ async def test_stopping_kills_what_runs(ward: Ward) -> None:
 
 
 async def test_whoever_waits_for_a_nursery_is_told_when_it_stops(tmp_path: Path) -> None:
-    nursery = Nursery("IMAGE", scratch_dir=tmp_path, processor=HOSTILE)
+    nursery = Nursery("IMAGE", scratch_dir=tmp_path, processor=HOSTILE, sandbox="off")
     await nursery.start()
     assert nursery.pid is not None
     os.kill(nursery.pid, signal.SIGKILL)
@@ -421,7 +421,7 @@ def test_uvloop_serves_as_well(tmp_path: Path) -> None:
     """The server's own loop; all the others here run in asyncio's."""
 
     async def scenario() -> None:
-        nursery = Nursery("IMAGE", scratch_dir=tmp_path, processor=HOSTILE)
+        nursery = Nursery("IMAGE", scratch_dir=tmp_path, processor=HOSTILE, sandbox="off")
         await nursery.start()
         ward = Ward(nursery, tmp_path)
         await ward.run("succeed")
@@ -456,7 +456,7 @@ from tests.unit.test_nursery import HOSTILE, Ward
 
 async def main():
     folder = Path(sys.argv[1])
-    nursery = Nursery("IMAGE", scratch_dir=folder, processor=HOSTILE)
+    nursery = Nursery("IMAGE", scratch_dir=folder, processor=HOSTILE, sandbox="off")
     await nursery.start()
     tell = lambda report: print(nursery.pid, flush=True)
     await nursery.run(Ward(nursery, folder).order("ignore_signals", idle_s=60), on_report=tell)

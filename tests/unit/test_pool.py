@@ -25,14 +25,14 @@ from appliance.errors import DatabaseUnavailable, NurseryUnavailable, StorageUna
 from appliance.jobs import LARGE_BYTES, Job, JobStatus, JobType
 from appliance.metrics import Metrics
 from appliance.notify.announcer import Announcer
-from appliance.processors.protocol import Limits, Order
+from appliance.presets.preset import Preset, Presets
+from appliance.processors.protocol import Description, Limits
 from appliance.queue.table import TableQueue
 from appliance.storage.local import LocalStorage
 from appliance.workers.attempt import Attempts
 from appliance.workers.crew import Crew
 from appliance.workers.entry_points import Installed
 from appliance.workers.nursery import Nursery
-from appliance.workers.outcome import Outcome
 from appliance.workers.outputs import Bounds
 from appliance.workers.plugins import Plugin, Plugins
 from appliance.workers.pool import Pool
@@ -165,7 +165,11 @@ async def new_works(tmp_path: Path) -> AsyncIterator[NewWorks]:
                 metrics=Metrics(),
                 clock=clock,
                 surroundings=Surroundings(
-                    database=database, storage=storage, scratch_dir=scratch, reserve_bytes=1000
+                    scanner=None,
+                    database=database,
+                    storage=storage,
+                    scratch_dir=scratch,
+                    reserve_bytes=1000,
                 ),
                 scratch_dir=scratch,
                 limits=Limits(
@@ -178,7 +182,12 @@ async def new_works(tmp_path: Path) -> AsyncIterator[NewWorks]:
                 smallest=smallest,
                 largest=largest,
                 worker_id="w",
-                nursery=Nursery("IMAGE", scratch_dir=scratch, processor="tests.hostile_processor"),
+                nursery=Nursery(
+                    "IMAGE",
+                    scratch_dir=scratch,
+                    processor="tests.hostile_processor",
+                    sandbox="off",  # what the parent holds must hold without the child's walls
+                ),
                 attempts=attempts,
                 queue=queue,
                 database=database,
@@ -198,6 +207,7 @@ async def new_works(tmp_path: Path) -> AsyncIterator[NewWorks]:
             )
             await database.write(workers.register("w", node="n", now=clock.now()))
             stack.push_async_callback(crew.drain, 0.0)
+            await crew.warm()
             await crew.start()
             return Works(tmp_path, database, storage, queue, crew, pool)
 
@@ -218,6 +228,41 @@ async def test_a_good_job_completes_with_its_results(works: Works) -> None:
     assert (file.name, file.storage_key) == ("text.txt", f"processed/{job_id}/1/text.txt")
     assert (works.root / "files" / file.storage_key).read_text() == "hello"
     assert await works.outcomes(job_id) == ["completed"]
+
+
+def a_preset(name: str, version: int, **tables: dict[str, Any]) -> Preset:
+    return Preset(name, version, "", tables, Path(f"{name}.toml"), "")
+
+
+async def test_the_child_is_asked_for_what_the_preset_says(new_works: NewWorks) -> None:
+    presets = Presets(
+        [
+            a_preset("default", 1, hostile={"noise": 5}),
+            a_preset("mine", 7, hostile={"mood": "mild"}, other={"mood": "another's"}),
+            a_preset("silent", 3),
+        ]
+    )
+    works = await new_works(presets=presets)
+    made = {}
+    for name in ("default", "mine", "silent"):
+        job_id = await works.submit("tell_options", preset=name)
+        job = await works.status(job_id, JobStatus.COMPLETED)
+        made[name] = (job.result["mood"], job.result["noise"], job.preset_version)
+    assert made == {
+        "default": ("foul", 5, 1),
+        "mine": ("mild", 5, 7),
+        "silent": ("foul", 5, 3),
+    }
+
+
+async def test_a_preset_that_is_gone_is_told_and_not_retried(works: Works) -> None:
+    job_id = await works.submit("succeed", preset="gone")
+    job = await works.status(job_id, JobStatus.FAILED)
+    assert job.error is not None
+    assert (job.error.code, job.error.permanent) == ("preset_unknown", True)
+    assert "preset gone" in job.error.message
+    assert (job.retry_count, job.preset_version) == (0, None)
+    assert await works.outcomes(job_id) == ["failed"]
 
 
 async def test_a_permanent_fault_fails_at_once_and_keeps_the_record(works: Works) -> None:
@@ -483,7 +528,7 @@ class FallenNursery(Nursery):
     async def is_up(self, *, within_s: float) -> bool:
         return self.stands
 
-    async def run(self, order: Order, **_options: Any) -> Outcome:
+    async def describe(self) -> Description:
         self.stands = False
         raise NurseryUnavailable
 

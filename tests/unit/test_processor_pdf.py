@@ -10,9 +10,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from appliance.errors import CorruptFile, EncryptedFile, LimitExceeded, UnsupportedFile
+from appliance.errors import (
+    CorruptFile,
+    EmptyDocument,
+    EncryptedFile,
+    LimitExceeded,
+    UnsupportedFile,
+)
 from appliance.processors import limits
-from appliance.processors.pdf import PROCESSOR, _rfc3339
+from appliance.processors.pdf import PROCESSOR
+from appliance.processors.pdf_metadata import rfc3339
 from tests import media
 from tests.processing import Outcome, after_warm_up, process
 
@@ -49,13 +56,31 @@ def test_the_facts(tmp_path: Path) -> None:
         "title": "Grüße (100 %)",
         "author": "Ada Lovelace",
         "subject": "Tests",
+        "keywords": None,
         "creator": "tests/media.py",
         "producer": "By hand",
         "createdAt": "2024-02-29T10:34:56Z",
+        "modifiedAt": None,
+        "language": None,
         "pdfVersion": "1.7",
+        "pdfA": None,
+        "tagged": False,
+        "encrypted": False,
+        "pageSizes": [{"width": 595.0, "height": 842.0, "pages": 7}],
         "pagesRendered": 5,
         "pagesIncomplete": 0,
+        "pagesUnreadable": 0,
+        "unreadablePages": [],
         "textTruncated": False,
+        "outlineEntries": 0,
+        "outlineTruncated": False,
+        "activeContent": [],
+        "scripts": 0,
+        "links": 0,
+        "signatures": 0,
+        "attachmentCount": 0,
+        "attachments": [],
+        "structureComplete": True,
     }
     assert text_chars > 7 * 20 * len(media.SENTENCE)
 
@@ -74,7 +99,7 @@ def test_a_title_without_end_is_cut(tmp_path: Path) -> None:
 def test_pictures_of_the_first_pages(tmp_path: Path) -> None:
     outcome = run(media.pdf(7), tmp_path)
     pages = [f"page-{n}.webp" for n in range(1, 6)]
-    assert set(outcome.outputs) == {*pages, "thumbnail.webp", "text.txt"}
+    assert set(outcome.outputs) == {*pages, "thumbnail.webp", "text.txt", "text.json"}
     assert outcome.order.index("thumbnail.webp") < outcome.order.index("page-2.webp")
     for name in pages:
         assert outcome.outputs[name] == ("image/webp", 905, 1280)
@@ -147,14 +172,14 @@ def test_an_owner_s_password_alone_does_not_matter(tmp_path: Path) -> None:
     ],
 )
 def test_dates(date: str, expected: str | None) -> None:
-    assert _rfc3339(date) == expected
+    assert rfc3339(date) == expected
 
 
 @settings(max_examples=50)
 @given(st.text(max_size=40))
 @example("D:99991231235959-23'59'")
 def test_any_date_is_read_or_dropped(date: str) -> None:
-    made = _rfc3339(date)
+    made = rfc3339(date)
     assert made is None or made.endswith("Z")
 
 
@@ -170,20 +195,25 @@ def test_a_password_is_asked_for_in_the_owner_s_words(tmp_path: Path) -> None:
 
 
 def test_no_pages(tmp_path: Path) -> None:
-    with pytest.raises(CorruptFile, match="has no pages"):
+    with pytest.raises(EmptyDocument, match="has no pages"):
         run(media.pdf_without_pages(), tmp_path)
+
+
+def test_no_bytes(tmp_path: Path) -> None:
+    with pytest.raises(EmptyDocument, match="This file is empty"):
+        run(b"", tmp_path)
 
 
 def test_no_pages_after_a_password(tmp_path: Path) -> None:
     """pdfium remembers its last error: an earlier file's must not be blamed on this one."""
     with pytest.raises(EncryptedFile):
         run(media.encrypted_pdf(), tmp_path)
-    with pytest.raises(CorruptFile, match="has no pages"):
+    with pytest.raises(EmptyDocument, match="has no pages"):
         run(media.pdf_without_pages(), tmp_path)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(keep=st.floats(0, 0.9995))
+@given(keep=st.floats(0.001, 0.9995))
 def test_a_truncated_document_is_corrupt(keep: float, tmp_path: Path) -> None:
     with pytest.raises(CorruptFile):
         run(media.truncated(media.pdf(3), keep), tmp_path)
@@ -241,4 +271,4 @@ def test_another_type_is_unsupported(tmp_path: Path) -> None:
 def test_warm_up_leaves_one_thread_and_loads_no_other_media() -> None:
     warm = after_warm_up("pdf")
     assert warm["threads"] == 1
-    assert not {"av", "pypdf", "pillow_heif", "aiohttp", "numpy"} & set(warm["modules"])
+    assert not {"av", "pillow_heif", "aiohttp", "numpy"} & set(warm["modules"])

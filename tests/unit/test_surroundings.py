@@ -32,7 +32,11 @@ class Scene:
         self.storage = storage
         self.nursery_is_up = True
         self.surroundings = Surroundings(
-            database=database, storage=storage, scratch_dir=scratch, reserve_bytes=400 * MIB
+            scanner=None,
+            database=database,
+            storage=storage,
+            scratch_dir=scratch,
+            reserve_bytes=400 * MIB,
         )
         self.gate = Gate("IMAGE", self.surroundings, SystemClock(), probe=self._check_nursery)
 

@@ -211,7 +211,7 @@ async def test_the_buttons_that_make_sense_and_no_others(
         await served.json("POST", "/dead-letters/discard", json={"ids": [job_id]})
     shown = await page(served, f"{LETTERS}/{job_id}")
     actions = {form.action.rpartition("/")[2] for form in shown.acts()}
-    assert actions - {"pauses"} == offered
+    assert actions == offered | {"pauses", "process"}
 
 
 async def test_a_job_that_is_not_there(serve: Serve) -> None:
@@ -255,6 +255,7 @@ async def test_every_form_of_the_pages_is_understood(serve: Serve) -> None:
     retry = "/dead-letters/retry"
     await press("/dashboard", f"/jobs/{job_id}/retry", "Try a.txt again")
     await press("/dashboard", f"/jobs/{job_id}/cancel", "Cancel a.txt")
+    await press(one, f"/jobs/{job_id}/process", "Process again", preset="thumbnail")
     await press(one, f"/jobs/{job_id}/retry", "Try again")
     await claim(served, job_id)
     await fail(served, job_id, attempt=2)

@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import html
 import re
+from pathlib import Path
 
+import msgspec
 import pytest
 from yarl import URL
 
 from appliance.web.assets import folder
 from tests.conftest import Serve
+from tests.records import a_result
 from tests.web.conftest import Join
-from tests.web.pages import HTML, Page, page
-from tests.web.wire import failed, refused, upload
+from tests.web.pages import HTML, Page, links, page
+from tests.web.wire import claim, complete, fail, failed, publish, refused, upload
 
 PAGES = (
     "/", "/dashboard", "/dashboard/dead-letters", "/dashboard/dead-letters/{}", "/dashboard/audit"
@@ -106,6 +109,64 @@ async def test_the_upload_page_shows_the_users_own_files_only(serve: Serve, join
     (chooser,) = [one for one in mine.named("input") if one.get("name") == "file"]
     assert ".jpg" in (chooser["accept"] or "")
     assert "multiple" in chooser
+
+
+async def test_the_presets_are_there_to_choose(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "presets/a-small.toml").write_text('version = 2\ndescription = "<Small>"\n')
+    served = await serve(presets_dir=str(tmp_path / "presets"))
+    shown = await page(served, "/")
+    (chooser,) = shown.named("select")
+    assert chooser["name"] == "preset"
+    options = {option["value"]: option["title"] for option in shown.named("option")}
+    assert list(options)[:2] == ["", "a-small"]  # what is chosen at first is the server's default
+    assert options["a-small"] == "<Small>"
+    assert "thumbnail" in options
+
+
+def opened(shown: Page) -> list[str | None]:
+    """What the cards' pictures lead to."""
+    return [a["href"] for a in shown.named("a") if a.get("class") == "picture" and "href" in a]
+
+
+async def test_a_card_shows_what_is_there_while_the_work_goes_on(serve: Serve) -> None:
+    served = await serve()
+    job_id = (await upload(served))["jobId"]
+    await claim(served, job_id)
+    assert opened(await page(served, "/")) == []
+    await publish(served, job_id)
+    shown = await page(served, "/")
+    url = f"/jobs/{job_id}/files/thumbnail.webp"
+    assert url in [image.get("src") for image in shown.named("img")]
+    assert opened(shown) == [url]
+    await fail(served, job_id)
+    shown = await page(served, "/")
+    assert opened(shown) == []
+    assert url not in [image.get("src") for image in shown.named("img")]
+
+
+@pytest.mark.parametrize("content_type", ["image/webp", "text/plain"])
+async def test_a_card_holds_many_files_or_none_that_is_a_picture(
+    serve: Serve, content_type: str
+) -> None:
+    served = await serve()
+    job_id = (await upload(served))["jobId"]
+    await claim(served, job_id)
+    files = [
+        msgspec.structs.replace(a_result(job_id, 1, f"page-{number}"), content_type=content_type)
+        for number in range(1, 31)
+    ]
+    await complete(served, job_id, files=files)
+    shown = await page(served, "/")
+    assert set(links(shown, f"/jobs/{job_id}/files/page-")) == {
+        f"/jobs/{job_id}/files/{file.name}" for file in files
+    }
+    assert "30 files" in shown.words()
+    menus = [one.keys() for one in shown.named("details") if one.get("class") == "files"]
+    assert {"class"} in menus  # there, and closed
+    pictures = [image["src"] for image in shown.named("img") if "src" in image]
+    expected = [f"/jobs/{job_id}/files/page-1"] if content_type == "image/webp" else []
+    assert [url for url in pictures if (url or "").startswith("/jobs")] == expected
 
 
 async def test_older_uploads_are_a_page_further(serve: Serve) -> None:

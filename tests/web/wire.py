@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,11 +16,11 @@ import msgspec
 from multidict import CIMultiDict
 
 from appliance.database import jobs
-from appliance.jobs import Job
+from appliance.jobs import Job, ResultFile
 from appliance.notify.announcer import Announcer
 from appliance.web.services import Services
 from tests.conftest import ADMIN_KEY, Served
-from tests.records import FAULT
+from tests.records import FAULT, a_result
 
 BEARER = f"Authorization: Bearer {ADMIN_KEY}"
 BOUNDARY = "boundary-of-the-tests"
@@ -236,9 +237,34 @@ async def progress(served: Served, job_id: str, fraction: float) -> None:
     await Announcer(shared.coordination).changed(job_id, owner)
 
 
-async def complete(served: Served, job_id: str, attempt: int = 1) -> None:
+async def publish(
+    served: Served, job_id: str, name: str = "thumbnail.webp", data: bytes = b"bytes"
+) -> None:
+    """Show a result of the first attempt, which goes on."""
     shared = services_of(served)
-    move = jobs.complete(job_id, attempt=attempt, now=shared.clock.now(), result={}, files=[])
+    file = msgspec.structs.replace(
+        a_result(job_id, 1, name), size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest()
+    )
+    async with await shared.storage.receive() as incoming:
+        await incoming.write(data)
+        await incoming.commit(file.storage_key)
+    owner = await shared.database.write(jobs.publish(job_id, attempt=1, position=0, file=file))
+    assert owner is not None
+    await Announcer(shared.coordination).changed(job_id, owner)
+
+
+async def complete(
+    served: Served,
+    job_id: str,
+    attempt: int = 1,
+    *,
+    result: Mapping[str, Any] = {},
+    files: Sequence[ResultFile] = (),
+) -> None:
+    shared = services_of(served)
+    move = jobs.complete(
+        job_id, attempt=attempt, now=shared.clock.now(), result=result, files=files
+    )
     await _announce(shared, await shared.database.write(move))
 
 

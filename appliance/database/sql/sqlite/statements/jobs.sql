@@ -11,6 +11,14 @@ INSERT INTO jobs (id, upload_id, owner, status, type, preset, priority, turn, la
 VALUES (:id, :upload_id, :owner, 'PENDING', :type, :preset, :priority, :turn, :large, :max_retries,
         :created_at, :scan, :metadata);
 
+-- Another job on an upload that has one.
+-- name: insert_job_again!
+INSERT INTO jobs (id, upload_id, owner, status, type, preset, priority, turn, large, max_retries,
+                  created_at, scan, metadata)
+SELECT :id, upload_id, owner, 'PENDING', type, :preset, :priority, :turn, large, :max_retries,
+       :created_at, scan, metadata
+FROM jobs WHERE id = :of;
+
 -- Several at once: a pool claims as many as it has workers free. `ids` is a JSON list.
 
 -- name: claim_jobs
@@ -36,10 +44,31 @@ SET progress = :progress, step = :step, version = version + 1
 WHERE id = :id AND status = 'PROCESSING' AND attempt = :attempt
 RETURNING owner;
 
+-- A result is there while the work goes on: whoever watches the job has to look again.
+-- name: publish_result
+UPDATE jobs
+SET version = version + 1
+WHERE id = :id AND status = 'PROCESSING' AND attempt = :attempt
+RETURNING owner;
+
+-- name: record_scan
+UPDATE jobs
+SET scan = :scan, version = version + 1
+WHERE id = :id AND status = 'PROCESSING' AND attempt = :attempt
+RETURNING owner;
+
+-- An admin takes what the scanner found for harmless.
+-- name: release_scan
+UPDATE jobs
+SET scan = json_set(scan, '$.releasedBy', :actor), version = version + 1
+WHERE id = :id AND json_extract(scan, '$.verdict') = 'infected'
+  AND json_extract(scan, '$.releasedBy') IS NULL
+RETURNING id;
+
 -- name: complete_job
 UPDATE jobs
 SET status = 'COMPLETED', worker = NULL, progress = 1, step = NULL, finished_at = :now,
-    error = NULL, result = :result, version = version + 1
+    error = NULL, result = :result, preset_version = :preset_version, version = version + 1
 WHERE id = :id AND status = 'PROCESSING' AND attempt = :attempt
 RETURNING owner;
 
