@@ -11,7 +11,7 @@ from appliance.database import figures, keys, pauses, resumables, stored_files, 
 from appliance.database.figures import HourFigures, QueueFigures, RunningJob
 from appliance.database.pauses import Pause
 from appliance.database.protocol import Transaction
-from appliance.database.workers import PoolState
+from appliance.database.workers import PoolState, processors
 from appliance.jobs import Job, JobStatus
 from appliance.web import words
 from appliance.web.health import check_parts
@@ -84,6 +84,7 @@ async def _health(
     largest = sum(pool.largest for pool in pools)
     busy = queue.total(JobStatus.PROCESSING)
     up = all(pool.ready and pool.outage is None for pool in pools)
+    unused = next((one.fault for one in processors(pools) if one.fault is not None), None)
     backlog = queued > largest * BACKLOG_PER_WORKER
     oldest = min(queue.oldest_at.values(), default=None)
     waiting = (
@@ -112,11 +113,11 @@ async def _health(
         },
         {
             "name": "Workers",
-            "state": "ok" if up else "trouble",
-            "word": "OK" if up else "Held up",
+            "state": "ok" if up and unused is None else "trouble",
+            "word": "Held up" if not up else "OK" if unused is None else "Without a plug-in",
             "value": str(busy),
             "limit": str(largest),
-            "detail": f"{busy} of {largest} at work",
+            "detail": unused or f"{busy} of {largest} at work",
             "fraction": busy / largest if largest else None,
         },
         await _storage_tile(shared, parts["storage"]),

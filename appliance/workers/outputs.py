@@ -49,13 +49,23 @@ _LOOKS_LIKE: dict[str, Callable[[bytes], bool]] = {
     "image/jpeg": lambda head: head[:3] == b"\xff\xd8\xff",
     "image/png": lambda head: head[:8] == b"\x89PNG\r\n\x1a\n",
     "image/avif": lambda head: head[4:12] in (b"ftypavif", b"ftypavis"),
+    "image/gif": lambda head: head[:6] in (b"GIF87a", b"GIF89a"),
     "video/mp4": lambda head: head[4:8] == b"ftyp" and head[8:12] in _VIDEO_BRANDS,
     "application/vnd.apple.mpegurl": lambda head: head[:8] == b"#EXTM3U\n",
+    "video/webm": lambda head: head[:4] == b"\x1a\x45\xdf\xa3",
+    "audio/mpeg": lambda head: head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0"),
+    "audio/mp4": lambda head: head[4:8] == b"ftyp" and head[8:12] in (b"M4A ", b"M4B "),
+    "audio/ogg": lambda head: head[:4] == b"OggS",
+    "audio/wav": lambda head: head[:4] == b"RIFF" and head[8:12] == b"WAVE",
+    "audio/flac": lambda head: head[:4] == b"fLaC",
+    "application/pdf": lambda head: head[:5] == b"%PDF-",
     "text/vtt": lambda head: head[:6] == b"WEBVTT",
     "text/plain": lambda head: b"\0" not in head,
+    "text/csv": lambda head: b"\0" not in head,
     "application/json": lambda head: b"\0" not in head,
 }
-"""The content types a result may have, each with a test of the first `LEADING_BYTES`."""
+"""The content types a result may have, each with a test of the first `LEADING_BYTES`. Nothing that
+a browser would run from our address: no HTML, no SVG, no XML."""
 
 
 class Bounds(msgspec.Struct, frozen=True):

@@ -27,6 +27,8 @@ class Server:
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
         self.settings = settings
+        self.environ: dict[str, str] = {}
+        """Variables that are no settings."""
         self.process: asyncio.subprocess.Process | None = None
         self.url = ""
         self.output: list[str] = []
@@ -38,6 +40,7 @@ class Server:
             "APPLIANCE_DATA_DIR": str(self.data_dir),
             "APPLIANCE_PORT": "0",
             **{f"APPLIANCE_{name.upper()}": value for name, value in self.settings.items()},
+            **self.environ,
         }
         self.process = await asyncio.create_subprocess_exec(
             *self.command, "serve", *self.options,

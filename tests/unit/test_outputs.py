@@ -40,6 +40,15 @@ CONTENT = {
     "text/plain": b"some words",
     "text/vtt": b"WEBVTT\n",
     "application/json": b"{}",
+    "image/gif": b"GIF89a" + bytes(32),
+    "video/webm": b"\x1a\x45\xdf\xa3" + bytes(32),
+    "audio/mpeg": b"\xff\xfb\x90" + bytes(32),
+    "audio/mp4": b"\x00\x00\x00\x20ftypM4A " + bytes(32),
+    "audio/ogg": b"OggS" + bytes(32),
+    "audio/wav": b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(32),
+    "audio/flac": b"fLaC" + bytes(32),
+    "application/pdf": b"%PDF-1.7\n" + bytes(32),
+    "text/csv": b"word,count\n",
 }
 
 
@@ -81,7 +90,7 @@ def test_a_text_may_be_empty(tmp_path: Path) -> None:
 @pytest.mark.parametrize("claimed", CONTENT)
 def test_leading_bytes_agree_with_the_type(tmp_path: Path, content_type: str, claimed: str) -> None:
     (tmp_path / "file").write_bytes(CONTENT[content_type])
-    plain = {"text/plain", "application/json"}
+    plain = {"text/plain", "text/csv", "application/json"}
     text = plain | {"text/vtt"}
     if claimed == content_type or (claimed in plain and content_type in text):
         check_outputs(tmp_path, [Output("file", claimed)], ROOMY)

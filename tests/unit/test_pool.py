@@ -14,24 +14,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from appliance.clock import SystemClock
 from appliance.coordination.memory import MemoryCoordination
 from appliance.database import job_reads, jobs, pauses, workers
 from appliance.database.protocol import Transaction
 from appliance.database.sqlite import SqliteDatabase
-from appliance.errors import DatabaseUnavailable, StorageUnavailable
+from appliance.errors import DatabaseUnavailable, NurseryUnavailable, StorageUnavailable
 from appliance.jobs import LARGE_BYTES, Job, JobStatus, JobType
 from appliance.metrics import Metrics
 from appliance.notify.announcer import Announcer
 from appliance.presets.preset import Preset, Presets
-from appliance.processors.protocol import Limits
+from appliance.processors.protocol import Limits, Order
 from appliance.queue.table import TableQueue
 from appliance.storage.local import LocalStorage
 from appliance.workers.attempt import Attempts
 from appliance.workers.crew import Crew
+from appliance.workers.entry_points import Installed
 from appliance.workers.nursery import Nursery
+from appliance.workers.outcome import Outcome
 from appliance.workers.outputs import Bounds
+from appliance.workers.plugins import Plugin, Plugins
 from appliance.workers.pool import Pool
 from appliance.workers.surroundings import Surroundings
 from tests.records import a_job
@@ -515,3 +519,32 @@ def test_nothing_of_the_media_libraries_is_in_this_process() -> None:
     ).stdout.split()
     assert "aiohttp" in loaded
     assert not {"PIL", "av", "pypdf", "pypdfium2", "pillow_heif"} & set(loaded)
+
+
+class FallenNursery(Nursery):
+    """A plug-in's, lost just after it was chosen, and not coming up again."""
+
+    stands = True
+
+    async def is_up(self, *, within_s: float) -> bool:
+        return self.stands
+
+    async def run(self, order: Order, **_options: Any) -> Outcome:
+        self.stands = False
+        raise NurseryUnavailable
+
+
+async def test_a_plug_in_that_falls_closes_no_gate(new_works: NewWorks, tmp_path: Path) -> None:
+    works = await new_works()
+    fallen = FallenNursery("fallen", scratch_dir=tmp_path, processor="tests.hostile_processor")
+    plugin = Plugin(
+        Installed("fallen", "tests.hostile_processor", "processor-fallen"), fallen, None
+    )
+    fallen._said = works.pool._nursery.said
+    works.pool._plugins = Plugins([plugin])
+    works.pool._plugins._settled.set()
+    with capture_logs() as logs:
+        job_id = await works.submit("succeed")
+        await works.status(job_id, JobStatus.COMPLETED)
+    assert await works.outcomes(job_id) == ["handed_back", "completed"]
+    assert "pool_paused" not in [line["event"] for line in logs]

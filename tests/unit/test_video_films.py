@@ -352,7 +352,7 @@ def test_the_preview_shows_several_moments(tmp_path: Path) -> None:
     assert outcome.outputs["preview.webp"] == ("image/webp", 160, 90)
     with Image.open(outcome.path("preview.webp")) as shown:
         assert shown.is_animated
-        assert shown.n_frames >= 4, 'frames that are alike become one, of each scene one is left'
+        assert shown.n_frames >= 4, "frames that are alike become one, of each scene one is left"
         greys = []
         for number in range(shown.n_frames):
             shown.seek(number)

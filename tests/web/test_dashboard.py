@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from appliance.database import stored_files, workers
-from appliance.database.workers import Outage, PoolState
+from appliance.database.workers import Outage, PoolState, ProcessorState
 from appliance.jobs import JobType
 from tests.conftest import Serve, Served
 from tests.web.pages import Page, links, page
@@ -124,3 +124,15 @@ async def test_acts_are_a_page_each_twenty(serve: Serve) -> None:
     assert words.count("Other files") + rest.words().count("Other files") == 22
     assert links(rest, "/dashboard/audit?cursor=") == [earlier]  # to load it anew, no further
     await page(served, "/dashboard/audit?cursor=x", status=400)
+
+
+async def test_a_plug_in_that_is_not_used_is_named(serve: Serve) -> None:
+    served = await serve()
+    broken = ProcessorState("ocr", None, (), ready=False, fault="The ocr nursery did not get ready")
+    good = ProcessorState("any", "1", ("*/*",), ready=True)
+    await beat(served, PoolState(JobType.ANY, 1, 2, 1, True, processors=(good, broken)))
+    words = (await page(served, "/dashboard")).words()
+    assert "Without a plug-in" in words
+    assert "The ocr nursery did not get ready" in words
+    found = (await served.json("GET", "/readyz"))["parts"]["processors"]
+    assert found == {"ok": False, "detail": "The ocr nursery did not get ready", "needed": False}
