@@ -24,8 +24,10 @@ from appliance.errors import ConfigurationError
 from appliance.ids import new_id
 from appliance.intake.receiver import Receiver
 from appliance.jobs import JobType
+from appliance.last_uses import LastUses
 from appliance.maintenance.inspector import Inspector
 from appliance.maintenance.pruner import Pruner
+from appliance.maintenance.recorder import Recorder
 from appliance.maintenance.redriver import Redriver
 from appliance.maintenance.rescuer import Rescuer
 from appliance.maintenance.sampler import Sampler
@@ -39,6 +41,7 @@ from appliance.parts import Parts, open_messenger, open_parts
 from appliance.processors.protocol import Limits
 from appliance.web.app import create_app
 from appliance.web.connections import Runner
+from appliance.web.guesses import Guesses
 from appliance.web.in_flight import IN_FLIGHT
 from appliance.web.services import Services
 from appliance.workers.attempt import Attempts
@@ -92,7 +95,9 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     if not (config.port or config.public_url):
         url = f"http://{config.host}:{listening.getsockname()[1]}"
     tellers = [_teller(parts, messenger, crew, url)] if messenger else []
-    maintenance = _maintenance(parts, config, rescuer, *tellers)
+    last_uses = LastUses()
+    recorder = Recorder(database=parts.database, last_uses=last_uses)
+    maintenance = _maintenance(parts, config, rescuer, recorder, *tellers)
     maintenance.start()
     stack.push_async_callback(maintenance.stop)
 
@@ -103,7 +108,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
         configured=config.admin_key,
         now=parts.clock.now(),
     )
-    services = _services(parts, config, url)
+    services = _services(parts, config, url, last_uses)
     await _start_web(stack, services, config, listening, crew)
     signin_url = f"{url}/signin?token={signin_token}" if signin_token else None
     return Appliance(url=url, signin_url=signin_url, services=services)
@@ -234,7 +239,7 @@ async def _start_crew(
     return crew
 
 
-def _services(parts: Parts, config: Config, url: str) -> Services:
+def _services(parts: Parts, config: Config, url: str, last_uses: LastUses) -> Services:
     return Services(
         database=parts.database,
         storage=parts.storage,
@@ -252,6 +257,8 @@ def _services(parts: Parts, config: Config, url: str) -> Services:
         uploads=parts.uploads,
         metrics=parts.metrics,
         clock=parts.clock,
+        guesses=Guesses(parts.clock),
+        last_uses=last_uses,
         public_url=url,
         stopping=asyncio.Event(),
     )

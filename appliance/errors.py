@@ -8,7 +8,10 @@ keep the driver's as the cause; handlers do not catch them, one middleware answe
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from appliance.permissions import Permission
 
 _IANA = "https://iana.org/assignments/http-problem-types#"
 
@@ -200,6 +203,20 @@ class Forbidden(ApplianceError):
     code = "forbidden"
     status = 403
     title = "Your key does not allow this"
+
+
+class NotPermitted(Forbidden):
+    """Somebody lacks `permission` (`appliance.permissions`)."""
+
+    def __init__(self, detail: str, permission: Permission) -> None:
+        super().__init__(detail)
+        self.permission = permission
+
+
+class TooManyAttempts(ApplianceError):
+    code = "too_many_attempts"
+    status = 429
+    title = "There were too many wrong keys from your address, or for this key"
 
 
 class NotFound(ApplianceError):

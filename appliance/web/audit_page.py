@@ -31,6 +31,10 @@ _DONE = {
     "dead_letters.discard": "Discarded dead letters",
     "pause.set": "Paused",
     "pause.end": "Resumed",
+    "key.create": "Made a key",
+    "key.revoke": "Revoked a key",
+    "session.end": "Ended a session",
+    "refused": "Was refused",
 }
 
 

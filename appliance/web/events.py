@@ -37,7 +37,7 @@ Send = Callable[[bytes], Awaitable[None]]
 
 async def get_events(request: web.Request) -> web.StreamResponse:
     """GET /events: of everything that the user sees; `?mine=1`: of the user's own only."""
-    scope = user(request).scope
+    scope = user(request).sees_only
     if request.query.get("mine") == "1":
         scope = user(request).owner
     topic = ALL_JOBS if scope is None else owner_topic(scope)

@@ -35,7 +35,7 @@ async def get_file(request: web.Request) -> web.StreamResponse:
     job_id, name = request.match_info["job_id"], request.match_info["name"]
     shared = services(request)
     job = await shared.database.read(job_reads.get(job_id)) if is_id(job_id) else None
-    scope = user(request).scope
+    scope = user(request).sees_only
     if job is None or (scope is not None and job.owner != scope):
         raise NotFound("There is no such job, or it is not yours.")
     file = _original(job) if name == ORIGINAL else _result(job, name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Any
 
 from aiohttp import web
@@ -18,9 +17,12 @@ from appliance.intake.admission import Admission
 from appliance.intake.receiver import Receiver
 from appliance.intake.resumable import ResumableUploads
 from appliance.jobs import Job
-from appliance.keys import ApiKey, Role
+from appliance.last_uses import LastUses
 from appliance.metrics import Metrics
+from appliance.permissions import Permission
+from appliance.principals import Principal
 from appliance.storage.protocol import Storage
+from appliance.web.guesses import Guesses
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Services:
     """None where the store cannot append."""
     metrics: Metrics
     clock: Clock
+    guesses: Guesses
+    last_uses: LastUses
     public_url: str
     """Scheme and host that people use, without a slash at the end."""
     stopping: asyncio.Event
@@ -44,41 +48,10 @@ class Services:
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
 
 
-class Access(Enum):
-    """Who may use a route."""
+NEEDED: web.AppKey[dict[Any, Permission | None]] = web.AppKey("needed", dict)
+"""The permission that a handler needs; made from the table in `appliance.web.routes`."""
 
-    PUBLIC = auto()
-    SIGNED_IN = auto()
-    """Anybody with a key; whose jobs they see is the handler's part."""
-    ADMIN = auto()
-
-
-ACCESS: web.AppKey[dict[Any, Access]] = web.AppKey("access", dict)
-"""By handler; made from the table in `appliance.web.routes`."""
-
-
-@dataclass(frozen=True)
-class User:
-    """Who asks."""
-
-    key: ApiKey
-    by_session: bool
-
-    @property
-    def owner(self) -> str:
-        return self.key.owner
-
-    @property
-    def is_admin(self) -> bool:
-        return self.key.role is Role.ADMIN
-
-    @property
-    def scope(self) -> str | None:
-        """Whose jobs this user sees: an owner's, or None for everybody's."""
-        return None if self.is_admin else self.owner
-
-
-USER: web.RequestKey[User | None] = web.RequestKey("user", User)
+USER: web.RequestKey[Principal | None] = web.RequestKey("user", Principal)
 """None: nobody is signed in. Set by `appliance.web.auth` before a handler runs."""
 
 
@@ -86,7 +59,7 @@ def services(request: web.Request) -> Services:
     return request.app[SERVICES]
 
 
-def user(request: web.Request) -> User:
+def user(request: web.Request) -> Principal:
     """The user of a request to a route that needs one (`appliance.web.routes`)."""
     found = request[USER]
     assert found is not None
