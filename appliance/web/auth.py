@@ -89,6 +89,17 @@ async def _identify(request: web.Request) -> Principal | None:
     return await _by_session(services(request), token) if token else None
 
 
+async def still_signed_in(request: web.Request) -> bool:
+    """Whether who asked was not signed out or revoked, and has not expired, since then.
+
+    For answers that go on for longer than a key is believed.
+    """
+    try:
+        return await _identify(request) is not None
+    except (NotSignedIn, TooManyAttempts):
+        return False
+
+
 async def _by_key(request: web.Request, secret: str) -> Principal:
     shared, hashed = services(request), hash_secret(secret)
     cached = await _cached(shared, f"key:{hashed}")
