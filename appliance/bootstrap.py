@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import web
 
-from appliance import data_dir
+from appliance import data_dir, outgoing
 from appliance.admin_key import ensure_admin_key
 from appliance.config import Config, PoolSize
 from appliance.database import workers
@@ -43,7 +43,9 @@ from appliance.web.app import create_app
 from appliance.web.connections import Runner
 from appliance.web.guesses import Guesses
 from appliance.web.in_flight import IN_FLIGHT
+from appliance.web.jwks import Jwks
 from appliance.web.services import Services
+from appliance.web.tokens import Tokens
 from appliance.workers.attempt import Attempts
 from appliance.workers.crew import Crew
 from appliance.workers.nursery import Nursery
@@ -108,7 +110,8 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
         configured=config.admin_key,
         now=parts.clock.now(),
     )
-    services = _services(parts, config, url, last_uses)
+    tokens = await _open_tokens(stack, config, parts)
+    services = _services(parts, config, url, last_uses, tokens)
     await _start_web(stack, services, config, listening, crew)
     signin_url = f"{url}/signin?token={signin_token}" if signin_token else None
     return Appliance(url=url, signin_url=signin_url, services=services)
@@ -239,7 +242,9 @@ async def _start_crew(
     return crew
 
 
-def _services(parts: Parts, config: Config, url: str, last_uses: LastUses) -> Services:
+def _services(
+    parts: Parts, config: Config, url: str, last_uses: LastUses, tokens: Tokens | None
+) -> Services:
     return Services(
         database=parts.database,
         storage=parts.storage,
@@ -259,8 +264,27 @@ def _services(parts: Parts, config: Config, url: str, last_uses: LastUses) -> Se
         clock=parts.clock,
         guesses=Guesses(parts.clock),
         last_uses=last_uses,
+        tokens=tokens,
         public_url=url,
         stopping=asyncio.Event(),
+    )
+
+
+async def _open_tokens(stack: AsyncExitStack, config: Config, parts: Parts) -> Tokens | None:
+    if config.jwt_issuer is None or config.jwt_audience is None:
+        return None
+    jwks = None
+    if config.jwt_jwks_url is not None:
+        asking = outgoing.opened(allow_private=config.outgoing == "any")
+        jwks = Jwks(config.jwt_jwks_url, await stack.enter_async_context(asking), parts.clock)
+    elif config.jwt_secret is None:
+        return None
+    return Tokens(
+        issuer=config.jwt_issuer,
+        audience=config.jwt_audience,
+        roles_claim=config.jwt_roles_claim,
+        secret=config.jwt_secret,
+        jwks=jwks,
     )
 
 

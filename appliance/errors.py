@@ -293,6 +293,20 @@ class NurseryUnavailable(ApplianceError):
     title = "The process that starts media work does not come up"
 
 
+class IssuerUnavailable(ApplianceError):
+    code = "issuer_unavailable"
+    status = 503
+    title = "The issuer of tokens does not answer"
+
+
+class OutgoingFailed(ApplianceError):
+    """A request of the server's own; who asks for it decides what follows."""
+
+    code = "outgoing_failed"
+    status = 503
+    title = "Another server could not be asked"
+
+
 class ObjectMissing(ApplianceError):
     code = "object_missing"
     status = 500

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 
 import msgspec
@@ -14,6 +15,8 @@ from appliance.permissions import Permission, Role, Scope, permitted
 def is_owner(text: str) -> bool:
     """Whether `text` looks like the owner of a job."""
     kind, _, name = text.partition(":")
+    if kind == "jwt":
+        return re.fullmatch(r"[0-9a-f]{8}:[\x21-\x7e]{1,255}", name) is not None
     return kind == "key" and is_id(name)
 
 
@@ -21,7 +24,7 @@ class Principal(msgspec.Struct, frozen=True, dict=True):
     """Small enough to be kept in the cache, as JSON."""
 
     owner: str
-    """How jobs name whom they belong to: `key:<id>`."""
+    """How jobs name whom they belong to: `key:<id>`, `jwt:<hash of the issuer>:<sub>`."""
     name: str
     """For people."""
     role: Role

@@ -1,4 +1,4 @@
-"""Who asks, and whether they may: bearer keys for programs, a session cookie for browsers.
+"""Who asks, and whether they may: bearer keys and tokens for programs, cookies for browsers.
 
 Every route says in `appliance.web.routes` which permission it needs; this middleware is the one
 place that holds requests to that. How a session begins is in `appliance.web.signin`.
@@ -14,12 +14,19 @@ from aiohttp import web
 
 from appliance.database import keys
 from appliance.database.keys import Ended
-from appliance.errors import Forbidden, NotPermitted, NotSignedIn, TooManyAttempts
+from appliance.errors import (
+    Forbidden,
+    IssuerUnavailable,
+    NotPermitted,
+    NotSignedIn,
+    TooManyAttempts,
+)
 from appliance.keys import ApiKey, hash_secret
 from appliance.permissions import Permission, missing
 from appliance.principals import Principal
 from appliance.web import refusals
 from appliance.web.services import NEEDED, USER, Services, services, user
+from appliance.web.tokens import looks_like_one
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -44,7 +51,7 @@ async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamR
     needed = request.app[NEEDED].get(request.match_info.handler)
     try:
         found = await _identify(request)
-    except (NotSignedIn, TooManyAttempts):
+    except (NotSignedIn, TooManyAttempts, IssuerUnavailable):
         if needed is not None:
             raise
         found = None  # a probe or a proxy may send a header of its own
@@ -84,6 +91,9 @@ async def _identify(request: web.Request) -> Principal | None:
         scheme, _, secret = authorization.partition(" ")
         if scheme.lower() != "bearer" or not secret.strip():
             raise NotSignedIn("Only `Authorization: Bearer <API key>` is understood.")
+        tokens = services(request).tokens
+        if tokens is not None and looks_like_one(secret.strip()):
+            return await tokens.principal(secret.strip())
         return await _by_key(request, secret.strip())
     token = request.cookies.get(cookie_name(request))
     return await _by_session(services(request), token) if token else None
@@ -96,7 +106,7 @@ async def still_signed_in(request: web.Request) -> bool:
     """
     try:
         return await _identify(request) is not None
-    except (NotSignedIn, TooManyAttempts):
+    except (NotSignedIn, TooManyAttempts, IssuerUnavailable):
         return False
 
 

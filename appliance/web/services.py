@@ -23,6 +23,7 @@ from appliance.permissions import Permission
 from appliance.principals import Principal
 from appliance.storage.protocol import Storage
 from appliance.web.guesses import Guesses
+from appliance.web.tokens import Tokens
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Services:
     clock: Clock
     guesses: Guesses
     last_uses: LastUses
+    tokens: Tokens | None
+    """None: JWT bearer tokens are not accepted."""
     public_url: str
     """Scheme and host that people use, without a slash at the end."""
     stopping: asyncio.Event
