@@ -1,4 +1,4 @@
-"""Making API keys, and seeing to it that there always is an admin's.
+"""Making and revoking API keys, and seeing to it that there always is an admin's.
 
 The first admin key comes from the configuration, or is made at the first start and written to a
 file that only the server's user can read, with a one-time link to sign in by.
@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from appliance.database import keys
+import msgspec
+
+from appliance.database import audit, keys
 from appliance.database.protocol import Database, Transaction
 from appliance.errors import ConfigurationError
 from appliance.ids import new_id
-from appliance.keys import SHOWN_CHARACTERS, ApiKey, Role, hash_secret, new_secret, new_token
+from appliance.keys import SHOWN_CHARACTERS, ApiKey, hash_secret, new_secret, new_token
+from appliance.permissions import EVERY_SCOPE, Role, Scope
 from appliance.threads import in_thread
 
 SIGNIN_LINK_S = 24 * 3600
@@ -22,24 +25,58 @@ CONFIGURED_KEY = "APPLIANCE_ADMIN_KEY"
 
 
 async def create_key(
-    database: Database, *, name: str, role: Role, now: float, secret: str | None = None
+    database: Database,
+    *,
+    name: str,
+    role: Role,
+    now: float,
+    secret: str | None = None,
+    scopes: tuple[Scope, ...] = EVERY_SCOPE,
+    expires_at: float | None = None,
+    actor: str | None = None,
 ) -> tuple[ApiKey, str]:
-    """Make a key; its secret is returned once and kept nowhere."""
+    """Make a key; its secret is returned once and kept nowhere.
+
+    With an `actor`, somebody did this and it is audited.
+    """
     secret = secret or new_secret()
-    key = _new_key(name, role, now, secret)
-    await database.write(keys.create(key, secret_hash=hash_secret(secret)))
+    key = msgspec.structs.replace(
+        _new_key(name, role, now, secret), scopes=scopes, expires_at=expires_at
+    )
+
+    def record() -> Transaction[None]:
+        yield from keys.create(key, secret_hash=hash_secret(secret))
+        if actor is not None:
+            detail = {"name": name, "role": role, "scopes": scopes}
+            yield from audit.add(
+                actor=actor, action="key.create", subject=key.owner, now=now, detail=detail
+            )
+
+    await database.write(record())
     return key, secret
+
+
+async def revoke_key(
+    database: Database, key_id: str, *, now: float, actor: str
+) -> keys.Ended | None:
+    """End a key and its sessions; None when there is no such valid key. It is audited."""
+
+    def record() -> Transaction[keys.Ended | None]:
+        key = yield from keys.by_id(key_id)
+        ended = yield from keys.revoke(key_id, now=now)
+        if key is not None and ended is not None:
+            detail = {"name": key.name, "sessions": len(ended.token_hashes)}
+            yield from audit.add(
+                actor=actor, action="key.revoke", subject=key.owner, now=now, detail=detail
+            )
+        return ended
+
+    return await database.write(record())
 
 
 def _new_key(name: str, role: Role, now: float, secret: str) -> ApiKey:
     return ApiKey(
-        id=new_id(),
-        name=name,
-        role=role,
-        prefix=secret[:SHOWN_CHARACTERS],
-        created_at=now,
-        expires_at=None,
-        revoked_at=None,
+        id=new_id(), name=name, role=role, prefix=secret[:SHOWN_CHARACTERS], created_at=now
     )
 
 

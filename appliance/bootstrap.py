@@ -18,7 +18,7 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from appliance import data_dir
+from appliance import data_dir, outgoing
 from appliance.admin_key import ensure_admin_key
 from appliance.config import Config, PoolSize
 from appliance.database import workers
@@ -27,8 +27,10 @@ from appliance.ids import new_id
 from appliance.intake.receiver import Receiver
 from appliance.intake.reruns import Reruns
 from appliance.jobs import JobType
+from appliance.last_uses import LastUses
 from appliance.maintenance.inspector import Inspector
 from appliance.maintenance.pruner import Pruner
+from appliance.maintenance.recorder import Recorder
 from appliance.maintenance.redriver import Redriver
 from appliance.maintenance.rescuer import Rescuer
 from appliance.maintenance.sampler import Sampler
@@ -44,8 +46,11 @@ from appliance.presets.preset import Presets
 from appliance.processors.protocol import Limits
 from appliance.web.app import create_app
 from appliance.web.connections import Runner
+from appliance.web.guesses import Guesses
 from appliance.web.in_flight import IN_FLIGHT
+from appliance.web.jwks import Jwks
 from appliance.web.services import Services
+from appliance.web.tokens import Tokens
 from appliance.workers.attempt import Attempts
 from appliance.workers.crew import Crew
 from appliance.workers.entry_points import BUILT_IN
@@ -102,7 +107,9 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     if not (config.port or config.public_url):
         url = f"http://{config.host}:{listening.getsockname()[1]}"
     tellers = [_teller(parts, messenger, crew, url)] if messenger else []
-    maintenance = _maintenance(parts, config, rescuer, *tellers)
+    last_uses = LastUses()
+    recorder = Recorder(database=parts.database, last_uses=last_uses)
+    maintenance = _maintenance(parts, config, rescuer, recorder, *tellers)
     maintenance.start()
     stack.push_async_callback(maintenance.stop)
 
@@ -113,7 +120,8 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
         configured=config.admin_key,
         now=parts.clock.now(),
     )
-    services = _services(parts, presets, url)
+    tokens = await _open_tokens(stack, config, parts)
+    services = _services(parts, config, presets, url, last_uses, tokens)
     await _start_web(stack, services, config, listening, crew)
     signin_url = f"{url}/signin?token={signin_token}" if signin_token else None
     return Appliance(url=url, signin_url=signin_url, services=services)
@@ -326,7 +334,14 @@ def _scanning(parts: Parts, config: Config) -> Scanning | None:
     )
 
 
-def _services(parts: Parts, presets: Presets, url: str) -> Services:
+def _services(
+    parts: Parts,
+    config: Config,
+    presets: Presets,
+    url: str,
+    last_uses: LastUses,
+    tokens: Tokens | None,
+) -> Services:
     return Services(
         database=parts.database,
         storage=parts.storage,
@@ -353,8 +368,29 @@ def _services(parts: Parts, presets: Presets, url: str) -> Services:
         uploads=parts.uploads,
         metrics=parts.metrics,
         clock=parts.clock,
+        guesses=Guesses(parts.clock),
+        last_uses=last_uses,
+        tokens=tokens,
         public_url=url,
         stopping=asyncio.Event(),
+    )
+
+
+async def _open_tokens(stack: AsyncExitStack, config: Config, parts: Parts) -> Tokens | None:
+    if config.jwt_issuer is None or config.jwt_audience is None:
+        return None
+    jwks = None
+    if config.jwt_jwks_url is not None:
+        asking = outgoing.opened(allow_private=config.outgoing == "any")
+        jwks = Jwks(config.jwt_jwks_url, await stack.enter_async_context(asking), parts.clock)
+    elif config.jwt_secret is None:
+        return None
+    return Tokens(
+        issuer=config.jwt_issuer,
+        audience=config.jwt_audience,
+        roles_claim=config.jwt_roles_claim,
+        secret=config.jwt_secret,
+        jwks=jwks,
     )
 
 

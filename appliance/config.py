@@ -47,6 +47,12 @@ class Config:
     database_url: str
     storage_url: str
     admin_key: str | None = field(repr=False)
+    jwt_secret: str | None = field(repr=False)
+    jwt_jwks_url: str | None
+    jwt_issuer: str | None
+    jwt_audience: str | None
+    jwt_roles_claim: str
+    outgoing: str
     max_upload_bytes: int
     quota_bytes: int | None
     max_open_uploads: int
@@ -170,6 +176,12 @@ def parse_key(text: str) -> str:
     return text.strip()
 
 
+def parse_jwt_secret(text: str) -> str:
+    if len(text.strip().encode()) < 32:  # RFC 7518, 3.2: no shorter than the hash
+        raise ValueError("give at least 32 characters, such as `openssl rand -hex 32`")
+    return text.strip()
+
+
 def parse_notify_urls(text: str) -> tuple[str, ...]:
     """Between two URLs there is a comma or white space; within one, a comma may stand."""
     urls = tuple(re.split(r"[\s,]+(?=[A-Za-z0-9]+://)", text.strip(" \t\r\n,")))
@@ -271,6 +283,33 @@ SETTINGS: tuple[Setting, ...] = (
         "The first admin key. When unset, one is made at the first start and kept in "
         "`<data>/admin.key`, and a one-time sign-in link is printed.",
         secret=True,
+    ),
+    Setting(
+        "jwt_secret",
+        parse_jwt_secret,
+        None,
+        "Accept JWT bearer tokens that are signed with this secret (HS256).",
+        secret=True,
+    ),
+    Setting(
+        "jwt_jwks_url",
+        url_with_scheme("https", "http"),
+        None,
+        "Accept JWT bearer tokens that are signed with a key from there: RS256, ES256, EdDSA.",
+    ),
+    Setting("jwt_issuer", parse_text, None, "Who must have issued them: their `iss`."),
+    Setting("jwt_audience", parse_text, None, "For whom they must be issued: one of their `aud`."),
+    Setting(
+        "jwt_roles_claim",
+        parse_text,
+        "roles",
+        "Where a token names the role; with dots, within another claim. Without: `user`.",
+    ),
+    Setting(
+        "outgoing",
+        one_of("public", "any"),
+        "public",
+        "Where the server itself may send requests: by https to public addresses, or to `any`.",
     ),
     Setting("max_upload_bytes", parse_bytes, "10GiB", "Largest file that is taken."),
     Setting(
@@ -461,6 +500,15 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         faults.append("APPLIANCE_JOB_MEMORY_BYTES: media work needs at least 64MiB.")
     if values["scan"] == "require" and values["clamd_url"] is None:
         faults.append("APPLIANCE_SCAN: require needs a scanner; set APPLIANCE_CLAMD_URL.")
+    if values["jwt_secret"] and values["jwt_jwks_url"]:
+        faults.append("APPLIANCE_JWT_SECRET, APPLIANCE_JWT_JWKS_URL: set one of them only.")
+    if values["jwt_secret"] or values["jwt_jwks_url"]:
+        for name in ("jwt_issuer", "jwt_audience"):
+            if values[name] is None:
+                faults.append(
+                    f"{PREFIX}{name.upper()}: must be set with tokens, else those that were issued "
+                    "for others would be taken."
+                )
     if values["max_upload_bytes"] < 1:
         faults.append("APPLIANCE_MAX_UPLOAD_BYTES: must be at least 1.")
     return faults

@@ -8,7 +8,10 @@ keep the driver's as the cause; handlers do not catch them, one middleware answe
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from appliance.permissions import Permission
 
 _IANA = "https://iana.org/assignments/http-problem-types#"
 
@@ -202,6 +205,20 @@ class Forbidden(ApplianceError):
     title = "Your key does not allow this"
 
 
+class NotPermitted(Forbidden):
+    """Somebody lacks `permission` (`appliance.permissions`)."""
+
+    def __init__(self, detail: str, permission: Permission) -> None:
+        super().__init__(detail)
+        self.permission = permission
+
+
+class TooManyAttempts(ApplianceError):
+    code = "too_many_attempts"
+    status = 429
+    title = "There were too many wrong keys from your address, or for this key"
+
+
 class NotFound(ApplianceError):
     code = "not_found"
     status = 404
@@ -305,6 +322,20 @@ class SandboxUnavailable(NurseryUnavailable):
             for name, why in missing.items()
         ]
         super().__init__(" ".join(self.faults))
+
+
+class IssuerUnavailable(ApplianceError):
+    code = "issuer_unavailable"
+    status = 503
+    title = "The issuer of tokens does not answer"
+
+
+class OutgoingFailed(ApplianceError):
+    """A request of the server's own; who asks for it decides what follows."""
+
+    code = "outgoing_failed"
+    status = 503
+    title = "Another server could not be asked"
 
 
 class ObjectMissing(ApplianceError):

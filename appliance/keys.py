@@ -9,21 +9,16 @@ from __future__ import annotations
 
 import base64
 import os
-from enum import StrEnum
 from hashlib import sha256
+from typing import Literal
 
 import msgspec
+
+from appliance.permissions import EVERY_SCOPE, Role, Scope
 
 KEY_PREFIX = "upa_"
 SHOWN_CHARACTERS = 10
 """How much of a key is kept in clear, for people to recognise it by."""
-
-
-class Role(StrEnum):
-    ADMIN = "admin"
-    """Sees and does everything."""
-    USER = "user"
-    """Uploads, and sees what is its own."""
 
 
 class ApiKey(msgspec.Struct, frozen=True):
@@ -32,8 +27,11 @@ class ApiKey(msgspec.Struct, frozen=True):
     role: Role
     prefix: str
     created_at: float
-    expires_at: float | None
-    revoked_at: float | None
+    expires_at: float | None = None
+    revoked_at: float | None = None
+    last_used_at: float | None = None
+    """To within a minute (`appliance.last_uses`)."""
+    scopes: tuple[Scope, ...] = EVERY_SCOPE
 
     @property
     def owner(self) -> str:
@@ -41,7 +39,32 @@ class ApiKey(msgspec.Struct, frozen=True):
         return f"key:{self.id}"
 
     def is_valid(self, now: float) -> bool:
-        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
+        return self.state(now) == "valid"
+
+    def state(self, now: float) -> Literal["valid", "expired", "revoked"]:
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else "valid"
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A browser's sign-in with a key."""
+
+    id: str
+    key_id: str
+    name: str
+    """Of the key, as is `role`."""
+    role: Role
+    created_at: float
+    expires_at: float
+    last_used_at: float | None
+    address: str | None
+    agent: str | None
+    """The browser, as it calls itself."""
+
+    @property
+    def owner(self) -> str:
+        return f"key:{self.key_id}"
 
 
 def new_secret() -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 
-from appliance.admin_key import create_key
+from appliance.admin_key import create_key, revoke_key
 from appliance.clock import rfc3339
-from appliance.commands.command import EXIT_FAULT, Commands, opened_database
+from appliance.commands.command import EXIT_FAULT, Commands, actor, opened_database, printable
 from appliance.config import Config
 from appliance.database import keys
-from appliance.keys import Role
+from appliance.permissions import EVERY_SCOPE, Role, Scope
+
+DAY_S = 24 * 3600.0
 
 
 def add_to(commands: Commands) -> None:
@@ -21,6 +24,17 @@ def add_to(commands: Commands) -> None:
     create = key.add_parser("create", help="make a key and show it, once")
     create.add_argument("name", help="what it is for, such as `backup script`")
     create.add_argument("--role", choices=[role.value for role in Role], default=Role.USER.value)
+    create.add_argument(
+        "--scopes",
+        type=_scopes,
+        default=EVERY_SCOPE,
+        metavar="SCOPES",
+        help=f"what it is good for within its role: {', '.join(EVERY_SCOPE)}; "
+        "several with commas between",
+    )
+    create.add_argument(
+        "--expires-days", type=_days, metavar="DAYS", help="how long it is valid; else for ever"
+    )
     create.set_defaults(run=_create)
     key.add_parser("list", help="the keys, without their secrets").set_defaults(run=_list)
     revoke = key.add_parser("revoke", help="end a key and its sessions")
@@ -28,10 +42,32 @@ def add_to(commands: Commands) -> None:
     revoke.set_defaults(run=_revoke)
 
 
+def _scopes(text: str) -> tuple[Scope, ...]:
+    try:
+        return tuple(dict.fromkeys(Scope(part.strip()) for part in text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"give some of {', '.join(EVERY_SCOPE)}, with commas between"
+        ) from None
+
+
+def _days(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,4}", text) or not int(text):
+        raise argparse.ArgumentTypeError("give a whole number of days from 1 to 9999")
+    return int(text)
+
+
 async def _create(config: Config, options: argparse.Namespace) -> int:
+    now = time.time()
     async with opened_database(config) as database:
         key, secret = await create_key(
-            database, name=options.name, role=Role(options.role), now=time.time()
+            database,
+            name=options.name,
+            role=Role(options.role),
+            now=now,
+            scopes=options.scopes,
+            expires_at=now + options.expires_days * DAY_S if options.expires_days else None,
+            actor=actor(),
         )
     print(f"Key {key.id} ({key.role}, {key.name}). It is shown only now:", file=sys.stderr)
     print(secret)
@@ -41,16 +77,20 @@ async def _create(config: Config, options: argparse.Namespace) -> int:
 async def _list(config: Config, options: argparse.Namespace) -> int:
     async with opened_database(config) as database:
         found = await database.read(keys.list_all())
+    now = time.time()
     for key in found:
-        state = "revoked" if key.revoked_at else "valid"
-        created = rfc3339(key.created_at)
-        print(f"{key.id}  {key.prefix}…  {key.role:5}  {state:7}  {created}  {key.name}")
+        scopes = "all" if set(key.scopes) == set(EVERY_SCOPE) else ",".join(key.scopes)
+        used = rfc3339(key.last_used_at) if key.last_used_at else "never used"
+        print(
+            f"{key.id}  {key.prefix}…  {key.role:8}  {key.state(now):7}  "
+            f"{rfc3339(key.created_at)}  {used:24}  {scopes}  {printable(key.name)}"
+        )
     return 0
 
 
 async def _revoke(config: Config, options: argparse.Namespace) -> int:
     async with opened_database(config) as database:
-        revoked = await database.write(keys.revoke(options.id, now=time.time()))
+        revoked = await revoke_key(database, options.id, now=time.time(), actor=actor())
     if not revoked:
         print(
             f"appliance: there is no valid key {options.id!r}; see `appliance keys list`.",

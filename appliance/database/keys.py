@@ -5,17 +5,32 @@ Secrets arrive here hashed (`appliance.keys.hash_secret`); none is ever stored i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from appliance.database.protocol import Row, Statement, Transaction
-from appliance.keys import ApiKey
+from appliance.database.records import as_json
+from appliance.keys import ApiKey, Session
+
+NEWEST = "~"
+"""Sorts behind every id."""
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """What was revoked: hashes by which it may still be cached."""
+
+    secret_hashes: tuple[str, ...] = ()
+    token_hashes: tuple[str, ...] = ()
+
+
+# --- keys ----------------------------------------------------------------------------------
 
 
 def create(key: ApiKey, *, secret_hash: str) -> Transaction[None]:
     fields = msgspec.structs.asdict(key)
-    del fields["revoked_at"]
+    del fields["revoked_at"], fields["last_used_at"]
+    fields["scopes"] = as_json(key.scopes)
     yield Statement("insert_key", {**fields, "secret_hash": secret_hash})
 
 
@@ -24,8 +39,8 @@ def by_secret(secret_hash: str) -> Transaction[ApiKey | None]:
     return _key(rows[0]) if rows else None
 
 
-def by_session(token_hash: str, *, now: float) -> Transaction[ApiKey | None]:
-    rows = yield Statement("session_key", {"token_hash": token_hash, "now": now})
+def by_id(key_id: str) -> Transaction[ApiKey | None]:
+    rows = yield Statement("key_by_id", {"id": key_id})
     return _key(rows[0]) if rows else None
 
 
@@ -40,6 +55,12 @@ def list_all() -> Transaction[list[ApiKey]]:
     return [_key(row) for row in rows]
 
 
+def page(*, limit: int, before: str | None = None) -> Transaction[list[ApiKey]]:
+    """Newest first."""
+    rows = yield Statement("key_page", {"before": before or NEWEST, "limit": limit})
+    return [_key(row) for row in rows]
+
+
 def names(owners: Iterable[str]) -> Transaction[dict[str, str]]:
     """What the keys behind `owners` (`key:<id>`) are called; no entry for those unknown."""
     found = {}
@@ -51,24 +72,85 @@ def names(owners: Iterable[str]) -> Transaction[dict[str, str]]:
     return found
 
 
-def revoke(key_id: str, *, now: float) -> Transaction[bool]:
-    """False when there is no such key or it is revoked already. Its sessions end with it."""
+def revoke(key_id: str, *, now: float) -> Transaction[Ended | None]:
+    """None when there is no such key or it is revoked already. Its sessions end with it."""
     rows = yield Statement("revoke_key", {"id": key_id, "now": now})
-    yield Statement("delete_sessions_of_key", {"key_id": key_id})
-    return bool(rows)
-
-
-def start_session(
-    key_id: str, *, token_hash: str, now: float, expires_at: float
-) -> Transaction[None]:
-    yield Statement(
-        "insert_session",
-        {"token_hash": token_hash, "key_id": key_id, "now": now, "expires_at": expires_at},
+    sessions = yield Statement("delete_sessions_of_key", {"key_id": key_id})
+    if not rows:
+        return None
+    return Ended(
+        secret_hashes=tuple(row["secret_hash"] for row in rows),
+        token_hashes=tuple(row["token_hash"] for row in sessions),
     )
 
 
-def end_session(token_hash: str) -> Transaction[None]:
-    yield Statement("delete_session", {"token_hash": token_hash})
+def note_uses(of_keys: Mapping[str, float], of_sessions: Mapping[str, float]) -> Transaction[int]:
+    """When keys and sessions were used last, by id; how many there were."""
+    for key_id, at in of_keys.items():
+        yield Statement("note_key_use", {"id": key_id, "at": at})
+    for session_id, at in of_sessions.items():
+        yield Statement("note_session_use", {"id": session_id, "at": at})
+    return len(of_keys) + len(of_sessions)
+
+
+# --- sessions ------------------------------------------------------------------------------
+
+
+def start_session(
+    session_id: str,
+    key_id: str,
+    *,
+    token_hash: str,
+    now: float,
+    expires_at: float,
+    address: str | None = None,
+    agent: str | None = None,
+) -> Transaction[None]:
+    yield Statement(
+        "insert_session",
+        {
+            "id": session_id,
+            "token_hash": token_hash,
+            "key_id": key_id,
+            "now": now,
+            "expires_at": expires_at,
+            "address": address,
+            "agent": agent,
+        },
+    )
+
+
+def by_session(token_hash: str, *, now: float) -> Transaction[tuple[str, ApiKey] | None]:
+    """The id of a session and the key that it was begun with."""
+    rows = yield Statement("session_key", {"token_hash": token_hash, "now": now})
+    return (rows[0]["session_id"], _key(rows[0])) if rows else None
+
+
+def sessions(
+    *, key_id: str | None, now: float, limit: int, before: str | None = None
+) -> Transaction[list[Session]]:
+    """Those in force, of one key or of all, newest first."""
+    rows = yield Statement(
+        "session_page",
+        {"key_id": key_id, "now": now, "before": before or NEWEST, "limit": limit},
+    )
+    return [
+        msgspec.convert({field: row[field] for field in Session.__struct_fields__}, Session)
+        for row in rows
+    ]
+
+
+def end_session(token_hash: str) -> Transaction[bool]:
+    rows = yield Statement("delete_session", {"token_hash": token_hash})
+    return bool(rows)
+
+
+def end_session_by_id(
+    session_id: str, *, key_id: str | None
+) -> Transaction[tuple[Ended, str] | None]:
+    """End a session, if it is that key's (None: whosever it is); also the id of its key."""
+    rows = yield Statement("delete_session_by_id", {"id": session_id, "key_id": key_id})
+    return (Ended(token_hashes=(rows[0]["token_hash"],)), rows[0]["key_id"]) if rows else None
 
 
 def delete_expired(*, now: float) -> Transaction[int]:
@@ -76,6 +158,9 @@ def delete_expired(*, now: float) -> Transaction[int]:
     yield Statement("delete_expired_signin_links", {"now": now})
     rows = yield Statement("delete_expired_sessions", {"now": now})
     return len(rows)
+
+
+# --- one-time links ------------------------------------------------------------------------
 
 
 def create_signin_link(key_id: str, *, token_hash: str, expires_at: float) -> Transaction[None]:
@@ -95,6 +180,6 @@ def use_signin_link(token_hash: str, *, now: float) -> Transaction[ApiKey | None
 
 
 def _key(row: Row) -> ApiKey:
-    return msgspec.convert(
-        {field: row[field] for field in ApiKey.__struct_fields__}, ApiKey, strict=False
-    )
+    fields = {field: row[field] for field in ApiKey.__struct_fields__}
+    fields["scopes"] = msgspec.json.decode(row["scopes"])
+    return msgspec.convert(fields, ApiKey, strict=False)

@@ -12,12 +12,13 @@ from collections.abc import Awaitable, Callable
 import structlog
 from aiohttp import hdrs, web
 
+from appliance.principals import Principal
 from appliance.web import bodies, partial_upload, resumable
 from appliance.web.auth import auth_middleware
 from appliance.web.in_flight import IN_FLIGHT, InFlight
 from appliance.web.problems import CLIENT_GONE, PROBLEM_CODE, problem_middleware
 from appliance.web.routes import ROUTES
-from appliance.web.services import ACCESS, SERVICES, USER, Services, User, services
+from appliance.web.services import NEEDED, SERVICES, USER, Services, services
 
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -42,7 +43,7 @@ def create_app(shared: Services) -> web.Application:
     )
     app[SERVICES] = shared
     app[IN_FLIGHT] = InFlight()
-    app[ACCESS] = {route.handler: route.access for route in ROUTES}
+    app[NEEDED] = {route.handler: route.permission for route in ROUTES}
     app.on_response_prepare.append(_add_security_headers)
     for route in ROUTES:
         if route.method == "GET":
@@ -76,7 +77,7 @@ async def access_middleware(request: web.Request, handler: Handler) -> web.Strea
         metrics.requests.labels(route, method, str(status)).inc()
         metrics.request_seconds.labels(route).observe(took_s)
         if status >= 400 or route not in _QUIET:
-            found: User | None = request.get(USER)
+            found: Principal | None = request.get(USER)
             log.info(
                 "request",
                 method=request.method,

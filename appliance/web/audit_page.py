@@ -32,6 +32,10 @@ _DONE = {
     "dead_letters.discard": "Discarded dead letters",
     "pause.set": "Paused",
     "pause.end": "Resumed",
+    "key.create": "Made a key",
+    "key.revoke": "Revoked a key",
+    "session.end": "Ended a session",
+    "refused": "Was refused",
 }
 
 
@@ -91,6 +95,8 @@ def _subject(act: Act, names: Mapping[str, str]) -> str:
         return words.sentence(words.KINDS[JobType(name)]).rstrip(".")
     if kind == "owner":
         return names.get(name, name)
+    if kind == "key":
+        return names.get(act.subject, act.subject)
     if act.action in ("dead_letters.retry", "dead_letters.discard"):
         return words.sentence(selection(_filter(act), names)).rstrip(".")
     return act.subject

@@ -19,6 +19,7 @@ from appliance.coordination.protocol import Subscription
 from appliance.database import job_reads
 from appliance.events import ALL_JOBS, JobChanged, job_topic, owner_topic
 from appliance.web import bodies
+from appliance.web.auth import still_signed_in
 from appliance.web.representation import encode, job_document
 from appliance.web.services import Services, services, user
 from appliance.web.status import visible_status
@@ -37,7 +38,7 @@ Send = Callable[[bytes], Awaitable[None]]
 
 async def get_events(request: web.Request) -> web.StreamResponse:
     """GET /events: of everything that the user sees; `?mine=1`: of the user's own only."""
-    scope = user(request).scope
+    scope = user(request).sees_only
     if request.query.get("mine") == "1":
         scope = user(request).owner
     topic = ALL_JOBS if scope is None else owner_topic(scope)
@@ -78,6 +79,8 @@ async def _stream(
         elif last_id.isdecimal():
             await _catch_up(send, shared, int(last_id[:18]), scope, reader)
         async for changed in _batches(changes, shared.stopping):
+            if not await still_signed_in(request):
+                return response
             if not changed:
                 await send(b":\n\n")
             elif await _tell(send, shared, changed, reader) and job_id is not None:

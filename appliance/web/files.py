@@ -16,6 +16,7 @@ from appliance.database import job_reads
 from appliance.errors import NotFound, ObjectMissing, Quarantined, RangeNotSatisfiable
 from appliance.ids import is_id
 from appliance.jobs import Job, ResultFile
+from appliance.permissions import Permission
 from appliance.web import bodies
 from appliance.web.representation import is_known
 from appliance.web.services import Services, services, user
@@ -35,10 +36,10 @@ async def get_file(request: web.Request) -> web.StreamResponse:
     job_id, name = request.match_info["job_id"], request.match_info["name"]
     shared = services(request)
     job = await shared.database.read(job_reads.get(job_id)) if is_id(job_id) else None
-    scope = user(request).scope
+    scope = user(request).sees_only
     if job is None or (scope is not None and job.owner != scope):
         raise NotFound("There is no such job, or it is not yours.")
-    if job.scan.locks_away and not user(request).is_admin:
+    if job.scan.locks_away and not user(request).may(Permission.ADMINISTER):
         raise Quarantined(
             f"The virus scanner found {job.scan.reason} in this file. Whoever runs this server can "
             "release it."

@@ -12,8 +12,10 @@ from appliance.database import figures, stored_files, workers
 from appliance.database.workers import PoolState, ProcessorState
 from appliance.errors import ApplianceError
 from appliance.jobs import JobStatus
+from appliance.permissions import Permission
+from appliance.principals import Principal
 from appliance.web.representation import json_response
-from appliance.web.services import USER, Services, User, services
+from appliance.web.services import USER, Services, services
 
 log = structlog.get_logger()
 
@@ -24,15 +26,15 @@ async def get_healthz(request: web.Request) -> web.StreamResponse:
 
 
 async def get_readyz(request: web.Request) -> web.StreamResponse:
-    """Ready: uploads are taken. Which part does not work is for admins only."""
+    """Ready: uploads are taken. Which part does not work is for those who see everything."""
     shared = services(request)
     parts = await check_parts(shared)
     ready = not shared.stopping.is_set() and not any(
         part["needed"] and not part["ok"] for part in parts.values()
     )
     document: dict[str, Any] = {"status": "ready" if ready else "not ready"}
-    asking: User | None = request[USER]
-    if asking is not None and asking.is_admin:
+    asking: Principal | None = request[USER]
+    if asking is not None and asking.may(Permission.READ_ALL):
         document["parts"] = parts
     return json_response(document, status=200 if ready else 503)
 

@@ -1,6 +1,7 @@
 """What people do to one job: POST /jobs/{jobId}/cancel, /retry, /process and /release, and DELETE.
 
-Its owner may, and an admin. What an admin does to the job of somebody else is audited.
+Its owner may. To the job of somebody else an operator may do what can be taken back, and an admin
+all; that is audited, and so is who tries it and may not.
 """
 
 from __future__ import annotations
@@ -10,21 +11,25 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
+from appliance.errors import NotFound, NotPermitted
+from appliance.ids import is_id
 from appliance.intake.reruns import Rerun
 from appliance.jobs import DEFAULT_PRIORITY, HIGHEST_PRIORITY
-from appliance.web import forms
+from appliance.permissions import Permission, missing
+from appliance.web import forms, refusals
 from appliance.web.options import preset_name
 from appliance.web.repeats import idempotency_key
 from appliance.web.representation import job_document
 from appliance.web.services import services, user
-from appliance.web.status import visible_status
+from appliance.web.status import read_status
 
 
 async def cancel_job(request: web.Request) -> web.StreamResponse:
     """POST /jobs/{jobId}/cancel"""
     asked = await forms.read_next(request)
+    audited = await _is_anothers(request, Permission.OPERATE)
     job = await services(request).acts.cancel(
-        request.match_info["job_id"], actor=user(request).owner, audited=await _is_anothers(request)
+        request.match_info["job_id"], actor=user(request).owner, audited=audited
     )
     return forms.answer(request, asked, job_document(job, user(request).owner))
 
@@ -32,8 +37,9 @@ async def cancel_job(request: web.Request) -> web.StreamResponse:
 async def retry_job(request: web.Request) -> web.StreamResponse:
     """POST /jobs/{jobId}/retry"""
     asked = await forms.read_next(request)
+    audited = await _is_anothers(request, Permission.OPERATE)
     job = await services(request).acts.retry(
-        request.match_info["job_id"], actor=user(request).owner, audited=await _is_anothers(request)
+        request.match_info["job_id"], actor=user(request).owner, audited=audited
     )
     return forms.answer(request, asked, job_document(job, user(request).owner))
 
@@ -47,7 +53,7 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
 
 async def process_job(request: web.Request) -> web.StreamResponse:
     """POST /jobs/{jobId}/process: a new job on the same original, with a preset."""
-    is_anothers = await _is_anothers(request)
+    is_anothers = await _is_anothers(request, Permission.OPERATE)
     asked = await forms.read(request)
     wanted = asked.to(Wanted)
     rerun = Rerun(
@@ -87,12 +93,23 @@ async def delete_job_by_form(request: web.Request) -> web.StreamResponse:
 
 async def _delete(request: web.Request) -> web.StreamResponse:
     asked = await forms.read_next(request)
+    audited = await _is_anothers(request, Permission.ADMINISTER)
     await services(request).acts.delete(
-        request.match_info["job_id"], actor=user(request).owner, audited=await _is_anothers(request)
+        request.match_info["job_id"], actor=user(request).owner, audited=audited
     )
     return forms.answer(request, asked, None)
 
 
-async def _is_anothers(request: web.Request) -> bool:
-    """Whether the job is somebody else's. Raises NotFound when this user must not know of it."""
-    return (await visible_status(request)).owner != user(request).owner
+async def _is_anothers(request: web.Request, needed: Permission) -> bool:
+    """Whether the job is somebody else's; then this takes the permission `needed`.
+
+    Raises NotFound when this user must not know of the job, NotPermitted when he may only see it.
+    """
+    job_id, asking = request.match_info["job_id"], user(request)
+    found = await read_status(services(request), job_id) if is_id(job_id) else None
+    if found is not None and (found.owner == asking.owner or asking.may(needed)):
+        return found.owner != asking.owner
+    if found is not None and asking.may(Permission.READ_ALL):
+        raise NotPermitted(missing(needed, asking.role), needed)
+    await refusals.record(request, needed)
+    raise NotFound("There is no such job, or it is not yours.")

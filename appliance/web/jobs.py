@@ -33,7 +33,7 @@ async def page_of_jobs(
 
     An admin sees everybody's jobs, unless `everybody` is False or the query names an owner.
     """
-    scope = user(request).scope if everybody else user(request).owner
+    scope = user(request).sees_only if everybody else user(request).owner
     wanted = request.query.get("owner") or None
     if scope is not None and wanted not in (None, scope):
         return [], None
@@ -57,7 +57,7 @@ async def get_job(request: web.Request) -> web.StreamResponse:
     """GET /jobs/{jobId}"""
     job_id = request.match_info["job_id"]
     found = await services(request).database.read(_whole_job(job_id)) if is_id(job_id) else None
-    scope = user(request).scope
+    scope = user(request).sees_only
     if found is None or (scope is not None and found[0].owner != scope):
         raise NotFound("There is no such job, or it is not yours.")
     job, attempts, history = found

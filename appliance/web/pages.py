@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from appliance.intake import filetypes
+from appliance.permissions import Permission
 from appliance.web.jobs import page_of_jobs
 from appliance.web.representation import job_document
 from appliance.web.services import services, user
@@ -15,7 +16,14 @@ RECENT = 24
 
 
 async def show_upload_page(request: web.Request) -> web.StreamResponse:
-    """GET /: with the user's own latest uploads; `?cursor=` for older ones."""
+    """GET /: with the user's own latest uploads; `?cursor=` for older ones.
+
+    Who uploads nothing is sent to where there is something to see.
+    """
+    asking = user(request)
+    if not asking.may(Permission.UPLOAD):
+        seen = "/dashboard" if asking.may(Permission.READ_ALL) else "/dashboard/access"
+        return web.Response(status=303, headers={"Location": seen})
     limits = services(request).admission.limits
     page, cursor = await page_of_jobs(request, everybody=False, default_limit=RECENT)
     context = {

@@ -1,6 +1,6 @@
 """Pauses of a type or an owner: who sees them, who sets and ends them.
 
-Everybody sees what holds up their own jobs; an admin sees all, and sets and ends them.
+Everybody sees what holds up their own jobs; an operator sees all, and sets and ends them.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from aiohttp import web
 from appliance.database import pauses
 from appliance.database.pauses import Kind, Pause
 from appliance.errors import BadRequest
-from appliance.ids import is_id
 from appliance.jobs import JobType
+from appliance.principals import is_owner
 from appliance.web import filters, forms, queries
 from appliance.web.representation import json_response, pause_document
 from appliance.web.services import services, user
@@ -67,7 +67,7 @@ async def list_pauses(request: web.Request) -> web.StreamResponse:
     """GET /pauses"""
     shared = services(request)
     found = await shared.database.read(pauses.in_force(now=shared.clock.now()))
-    scope = user(request).scope
+    scope = user(request).sees_only
     seen = [
         pause for pause in found if scope is None or pause.kind == "type" or pause.name == scope
     ]
@@ -125,7 +125,7 @@ def _subject(kind: str, name: str) -> tuple[Kind, str]:
         return "type", queries.member(JobType, name, "name").value
     if kind == "owner":
         name = name.strip()
-        if not name.startswith("key:") or not is_id(name.removeprefix("key:")):
-            raise BadRequest("name is an owner as their jobs have it: key:<id of the key>.")
+        if not is_owner(name):
+            raise BadRequest("name is an owner as their jobs have it, such as key:<id of the key>.")
         return "owner", name
     raise BadRequest("kind is type or owner.")

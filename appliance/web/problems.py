@@ -90,12 +90,14 @@ def problem_response(request: web.Request, error: ApplianceError) -> web.StreamR
             target = request.rel_url.raw_path_qs if request.method in ("GET", "HEAD") else "/"
             location = f"/signin?next={quote(target, safe='/')}"
             return web.Response(status=303, headers={"Location": location})
-        return render_page(
+        page = render_page(
             request,
             "error.html",
             {"status": error.status, "title": error.title, "detail": error.detail},
             status=error.status,
         )
+        _add_retry_after(page, error)
+        return page
     response = web.Response(
         body=encode(problem_document(error)),
         status=error.status,
@@ -111,11 +113,15 @@ def problem_response(request: web.Request, error: ApplianceError) -> web.StreamR
         response.headers["Tus-Version"] = "1.0.0"
     if isinstance(error, RangeNotSatisfiable):
         response.headers["Content-Range"] = f"bytes */{error.extra['sizeBytes']}"
+    _add_retry_after(response, error)
+    bodies.leave(request, response)
+    return response
+
+
+def _add_retry_after(response: web.StreamResponse, error: ApplianceError) -> None:
     if error.retry_after_s is not None or error.status in COME_BACK:
         after_s = RETRY_AFTER_S if error.retry_after_s is None else error.retry_after_s
         response.headers["Retry-After"] = str(max(1, math.ceil(after_s)))
-    bodies.leave(request, response)
-    return response
 
 
 def wants_page(request: web.Request) -> bool:

@@ -14,6 +14,7 @@ from appliance.database.dead_letters import DeadLetter, Group
 from appliance.database.pauses import Pause
 from appliance.database.redrives import Redrive
 from appliance.jobs import Attempt, HistoryEntry, Job, JobError, JobStatus, ResultFile
+from appliance.keys import ApiKey, Session
 from appliance.presets.preset import Preset
 
 encode = msgspec.json.encode
@@ -202,6 +203,37 @@ def act_document(act: Act) -> dict[str, Any]:
         "subject": act.subject,
         "jobs": act.jobs,
         "detail": act.detail,
+    }
+
+
+def key_document(key: ApiKey, now: float) -> dict[str, Any]:
+    return {
+        "keyId": key.id,
+        "owner": key.owner,
+        "name": key.name,
+        "prefix": key.prefix,
+        "role": key.role,
+        "scopes": key.scopes,
+        "state": key.state(now),
+        "createdAt": rfc3339(key.created_at),
+        "expiresAt": _time(key.expires_at),
+        "revokedAt": _time(key.revoked_at),
+        "lastUsedAt": _time(key.last_used_at),
+    }
+
+
+def session_document(session: Session, *, current: bool) -> dict[str, Any]:
+    return {
+        "sessionId": session.id,
+        "owner": session.owner,
+        "name": session.name,
+        "role": session.role,
+        "address": session.address,
+        "agent": session.agent,
+        "createdAt": rfc3339(session.created_at),
+        "expiresAt": rfc3339(session.expires_at),
+        "lastUsedAt": _time(session.last_used_at),
+        "current": current,
     }
 
 

@@ -84,7 +84,7 @@ async def _as_meant(request: web.Request, handlers: Mapping[str, Handler]) -> we
     method = request.headers.get("X-HTTP-Method-Override", request.method).upper()
     if method not in handlers:
         raise web.HTTPMethodNotAllowed(method, handlers)
-    if request.method == "HEAD" and method != "HEAD" and user(request).by_session:
+    if request.method == "HEAD" and method != "HEAD" and user(request).session_id is not None:
         raise Forbidden("With a session's cookie, HEAD changes nothing.")
     if method in ("POST", "PATCH") and services(request).stopping.is_set():
         raise ShuttingDown("The server is stopping. Go on with the upload in a moment.")

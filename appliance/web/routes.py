@@ -1,4 +1,6 @@
-"""Every route: method, path, handler, and who may use it. There is no route beside this table."""
+"""Every route: method, path, handler, and the permission it needs. There is no route beside this
+table, and what a permission is and who has it is in `appliance.permissions`.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,13 @@ from typing import NamedTuple
 
 from aiohttp import web
 
+from appliance.permissions import Permission
 from appliance.web import (
+    access,
+    access_page,
     assets,
     audit,
     audit_page,
-    auth,
     dashboard,
     dead_letters,
     dead_letters_page,
@@ -26,70 +30,81 @@ from appliance.web import (
     presets,
     redrives,
     resumable,
+    signin,
     status,
     uploads,
 )
-from appliance.web.services import Access
 
 
 class Route(NamedTuple):
     method: str
     path: str
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    access: Access
+    permission: Permission | None
+    """None: everybody, signed in or not. Whose a job or an upload is comes on top."""
 
 
+PUBLIC = None
 _JOB = "/jobs/{job_id}"
 _FILE = "/files/{upload_id}"
+_LETTERS = "/dashboard/dead-letters"
 
 ROUTES: tuple[Route, ...] = (
-    Route("POST", "/upload", uploads.post_upload, Access.SIGNED_IN),
-    Route("PUT", "/upload/{filename}", uploads.put_upload, Access.SIGNED_IN),
-    Route("OPTIONS", "/upload", uploads.options, Access.PUBLIC),
-    Route("OPTIONS", "/upload/{filename}", uploads.put_options, Access.PUBLIC),
-    Route("OPTIONS", "/files", resumable.options, Access.PUBLIC),
-    Route("POST", "/files", resumable.create, Access.SIGNED_IN),
-    Route("OPTIONS", _FILE, resumable.options_of_upload, Access.PUBLIC),
-    Route("HEAD", _FILE, resumable.head, Access.SIGNED_IN),
-    Route("PATCH", _FILE, resumable.append, Access.SIGNED_IN),
-    Route("DELETE", _FILE, resumable.terminate, Access.SIGNED_IN),
-    Route("POST", _FILE, resumable.post, Access.SIGNED_IN),
-    Route("GET", "/status/{job_id}", status.get_status, Access.SIGNED_IN),
-    Route("GET", "/jobs", jobs.list_jobs, Access.SIGNED_IN),
-    Route("GET", _JOB, jobs.get_job, Access.SIGNED_IN),
-    Route("GET", f"{_JOB}/events", events.get_job_events, Access.SIGNED_IN),
-    Route("GET", f"{_JOB}/files/{{name}}", files.get_file, Access.SIGNED_IN),
-    Route("POST", f"{_JOB}/cancel", job_acts.cancel_job, Access.SIGNED_IN),
-    Route("POST", f"{_JOB}/retry", job_acts.retry_job, Access.SIGNED_IN),
-    Route("POST", f"{_JOB}/process", job_acts.process_job, Access.SIGNED_IN),
-    Route("POST", f"{_JOB}/release", job_acts.release_job, Access.ADMIN),
-    Route("DELETE", _JOB, job_acts.delete_job, Access.SIGNED_IN),
-    Route("POST", f"{_JOB}/delete", job_acts.delete_job_by_form, Access.SIGNED_IN),
-    Route("GET", "/presets", presets.list_presets, Access.SIGNED_IN),
-    Route("GET", "/events", events.get_events, Access.SIGNED_IN),
-    Route("GET", "/dead-letters", dead_letters.list_dead_letters, Access.ADMIN),
-    Route("GET", "/dead-letters/groups", dead_letters.list_groups, Access.ADMIN),
-    Route("POST", "/dead-letters/retry", dead_letters.retry_dead_letters, Access.ADMIN),
-    Route("POST", "/dead-letters/discard", dead_letters.discard_dead_letters, Access.ADMIN),
-    Route("GET", "/dead-letters/{job_id}", dead_letters.get_dead_letter, Access.ADMIN),
-    Route("GET", "/redrives", redrives.list_redrives, Access.ADMIN),
-    Route("GET", "/redrives/{redrive_id}", redrives.get_redrive, Access.ADMIN),
-    Route("GET", "/pauses", pauses.list_pauses, Access.SIGNED_IN),
-    Route("POST", "/pauses", pauses.begin_pause, Access.ADMIN),
-    Route("POST", "/pauses/end", pauses.end_pause, Access.ADMIN),
-    Route("PUT", "/pauses/{kind}/{name}", pauses.put_pause, Access.ADMIN),
-    Route("DELETE", "/pauses/{kind}/{name}", pauses.delete_pause, Access.ADMIN),
-    Route("GET", "/audit", audit.list_acts, Access.ADMIN),
-    Route("GET", "/healthz", health.get_healthz, Access.PUBLIC),
-    Route("GET", "/readyz", health.get_readyz, Access.PUBLIC),
-    Route("GET", "/metrics", health.get_metrics, Access.ADMIN),
-    Route("GET", "/", pages.show_upload_page, Access.SIGNED_IN),
-    Route("GET", "/dashboard", dashboard.show_dashboard, Access.ADMIN),
-    Route("GET", "/dashboard/dead-letters", dead_letters_page.show_dead_letters, Access.ADMIN),
-    Route("GET", "/dashboard/dead-letters/{job_id}", job_page.show_job, Access.ADMIN),
-    Route("GET", "/dashboard/audit", audit_page.show_audit, Access.ADMIN),
-    Route("GET", "/signin", auth.show_signin, Access.PUBLIC),
-    Route("POST", "/signin", auth.sign_in, Access.PUBLIC),
-    Route("POST", "/signout", auth.sign_out, Access.SIGNED_IN),
-    Route("GET", "/static/{name}", assets.get_static, Access.PUBLIC),
+    Route("POST", "/upload", uploads.post_upload, Permission.UPLOAD),
+    Route("PUT", "/upload/{filename}", uploads.put_upload, Permission.UPLOAD),
+    Route("OPTIONS", "/upload", uploads.options, PUBLIC),
+    Route("OPTIONS", "/upload/{filename}", uploads.put_options, PUBLIC),
+    Route("OPTIONS", "/files", resumable.options, PUBLIC),
+    Route("POST", "/files", resumable.create, Permission.UPLOAD),
+    Route("OPTIONS", _FILE, resumable.options_of_upload, PUBLIC),
+    Route("HEAD", _FILE, resumable.head, Permission.UPLOAD),
+    Route("PATCH", _FILE, resumable.append, Permission.UPLOAD),
+    Route("DELETE", _FILE, resumable.terminate, Permission.UPLOAD),
+    Route("POST", _FILE, resumable.post, Permission.UPLOAD),
+    Route("GET", "/status/{job_id}", status.get_status, Permission.READ),
+    Route("GET", "/jobs", jobs.list_jobs, Permission.READ),
+    Route("GET", _JOB, jobs.get_job, Permission.READ),
+    Route("GET", f"{_JOB}/events", events.get_job_events, Permission.READ),
+    Route("GET", f"{_JOB}/files/{{name}}", files.get_file, Permission.READ),
+    Route("POST", f"{_JOB}/cancel", job_acts.cancel_job, Permission.MANAGE),
+    Route("POST", f"{_JOB}/retry", job_acts.retry_job, Permission.MANAGE),
+    Route("POST", f"{_JOB}/process", job_acts.process_job, Permission.MANAGE),
+    Route("POST", f"{_JOB}/release", job_acts.release_job, Permission.ADMINISTER),
+    Route("DELETE", _JOB, job_acts.delete_job, Permission.MANAGE),
+    Route("POST", f"{_JOB}/delete", job_acts.delete_job_by_form, Permission.MANAGE),
+    Route("GET", "/presets", presets.list_presets, Permission.SELF),
+    Route("GET", "/events", events.get_events, Permission.READ),
+    Route("GET", "/dead-letters", dead_letters.list_dead_letters, Permission.READ_ALL),
+    Route("GET", "/dead-letters/groups", dead_letters.list_groups, Permission.READ_ALL),
+    Route("POST", "/dead-letters/retry", dead_letters.retry_dead_letters, Permission.OPERATE),
+    Route("POST", "/dead-letters/discard", dead_letters.discard_dead_letters, Permission.OPERATE),
+    Route("GET", "/dead-letters/{job_id}", dead_letters.get_dead_letter, Permission.READ_ALL),
+    Route("GET", "/redrives", redrives.list_redrives, Permission.READ_ALL),
+    Route("GET", "/redrives/{redrive_id}", redrives.get_redrive, Permission.READ_ALL),
+    Route("GET", "/pauses", pauses.list_pauses, Permission.READ),
+    Route("POST", "/pauses", pauses.begin_pause, Permission.OPERATE),
+    Route("POST", "/pauses/end", pauses.end_pause, Permission.OPERATE),
+    Route("PUT", "/pauses/{kind}/{name}", pauses.put_pause, Permission.OPERATE),
+    Route("DELETE", "/pauses/{kind}/{name}", pauses.delete_pause, Permission.OPERATE),
+    Route("GET", "/audit", audit.list_acts, Permission.ADMINISTER),
+    Route("GET", "/keys", access.list_keys, Permission.ADMINISTER),
+    Route("POST", "/keys", access.create_key, Permission.ADMINISTER),
+    Route("DELETE", "/keys/{key_id}", access.revoke_key, Permission.ADMINISTER),
+    Route("POST", "/keys/{key_id}/revoke", access.revoke_key_by_form, Permission.ADMINISTER),
+    Route("GET", "/sessions", access.list_sessions, Permission.SELF),
+    Route("DELETE", "/sessions/{session_id}", access.end_session, Permission.SELF),
+    Route("POST", "/sessions/{session_id}/end", access.end_session_by_form, Permission.SELF),
+    Route("GET", "/healthz", health.get_healthz, PUBLIC),
+    Route("GET", "/readyz", health.get_readyz, PUBLIC),
+    Route("GET", "/metrics", health.get_metrics, Permission.READ_ALL),
+    Route("GET", "/", pages.show_upload_page, Permission.SELF),
+    Route("GET", "/dashboard", dashboard.show_dashboard, Permission.READ_ALL),
+    Route("GET", _LETTERS, dead_letters_page.show_dead_letters, Permission.READ_ALL),
+    Route("GET", f"{_LETTERS}/{{job_id}}", job_page.show_job, Permission.READ_ALL),
+    Route("GET", "/dashboard/audit", audit_page.show_audit, Permission.ADMINISTER),
+    Route("GET", "/dashboard/access", access_page.show_access, Permission.SELF),
+    Route("GET", "/signin", signin.show_signin, PUBLIC),
+    Route("POST", "/signin", signin.sign_in, PUBLIC),
+    Route("POST", "/signout", signin.sign_out, Permission.SELF),
+    Route("GET", "/static/{name}", assets.get_static, PUBLIC),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Any
 
 from aiohttp import web
@@ -19,10 +18,14 @@ from appliance.intake.receiver import Receiver
 from appliance.intake.reruns import Reruns
 from appliance.intake.resumable import ResumableUploads
 from appliance.jobs import Job
-from appliance.keys import ApiKey, Role
+from appliance.last_uses import LastUses
 from appliance.metrics import Metrics
+from appliance.permissions import Permission
 from appliance.presets.preset import Presets
+from appliance.principals import Principal
 from appliance.storage.protocol import Storage
+from appliance.web.guesses import Guesses
+from appliance.web.tokens import Tokens
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,10 @@ class Services:
     """None where the store cannot append."""
     metrics: Metrics
     clock: Clock
+    guesses: Guesses
+    last_uses: LastUses
+    tokens: Tokens | None
+    """None: JWT bearer tokens are not accepted."""
     public_url: str
     """Scheme and host that people use, without a slash at the end."""
     stopping: asyncio.Event
@@ -48,41 +55,10 @@ class Services:
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
 
 
-class Access(Enum):
-    """Who may use a route."""
+NEEDED: web.AppKey[dict[Any, Permission | None]] = web.AppKey("needed", dict)
+"""The permission that a handler needs; made from the table in `appliance.web.routes`."""
 
-    PUBLIC = auto()
-    SIGNED_IN = auto()
-    """Anybody with a key; whose jobs they see is the handler's part."""
-    ADMIN = auto()
-
-
-ACCESS: web.AppKey[dict[Any, Access]] = web.AppKey("access", dict)
-"""By handler; made from the table in `appliance.web.routes`."""
-
-
-@dataclass(frozen=True)
-class User:
-    """Who asks."""
-
-    key: ApiKey
-    by_session: bool
-
-    @property
-    def owner(self) -> str:
-        return self.key.owner
-
-    @property
-    def is_admin(self) -> bool:
-        return self.key.role is Role.ADMIN
-
-    @property
-    def scope(self) -> str | None:
-        """Whose jobs this user sees: an owner's, or None for everybody's."""
-        return None if self.is_admin else self.owner
-
-
-USER: web.RequestKey[User | None] = web.RequestKey("user", User)
+USER: web.RequestKey[Principal | None] = web.RequestKey("user", Principal)
 """None: nobody is signed in. Set by `appliance.web.auth` before a handler runs."""
 
 
@@ -90,7 +66,7 @@ def services(request: web.Request) -> Services:
     return request.app[SERVICES]
 
 
-def user(request: web.Request) -> User:
+def user(request: web.Request) -> Principal:
     """The user of a request to a route that needs one (`appliance.web.routes`)."""
     found = request[USER]
     assert found is not None

@@ -64,7 +64,7 @@ async def visible_status(request: web.Request) -> CachedStatus:
     """Of the job in the address. Raises NotFound when there is none or it is another's."""
     job_id = request.match_info["job_id"]
     found = await read_status(services(request), job_id) if is_id(job_id) else None
-    scope = user(request).scope
+    scope = user(request).sees_only
     if found is None or (scope is not None and found.owner != scope):
         raise NotFound("There is no such job, or it is not yours.")
     return found.told_to(user(request).owner)

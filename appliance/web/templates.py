@@ -12,8 +12,9 @@ from yarl import URL
 
 import appliance
 from appliance.clock import rfc3339
+from appliance.principals import Principal
 from appliance.web import assets, words
-from appliance.web.services import USER, User
+from appliance.web.services import USER
 
 _environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(assets.folder("templates")),
@@ -37,12 +38,11 @@ _environment.filters.update(
 
 
 def render(request: web.Request, template: str, context: Mapping[str, Any]) -> str:
-    found: User | None = request.get(USER)
+    found: Principal | None = request.get(USER)
     return _environment.get_template(template).render(
         page=template.removesuffix(".html"),
-        user=None
-        if found is None
-        else {"name": found.key.name, "role": found.key.role, "owner": found.owner},
+        user=found,
+        may=frozenset() if found is None else found.permissions,
         version=appliance.__version__,
         here=str(request.rel_url.without_query_params("fragment")),
         back=_came_from(request),

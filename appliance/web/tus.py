@@ -33,8 +33,10 @@ from appliance.errors import (
 from appliance.ids import is_id
 from appliance.intake.completion import Appended
 from appliance.intake.resumable import Checksum, ResumableUploads
+from appliance.permissions import Permission
 from appliance.uploads import Announced, Resumable
 from appliance.web import bodies
+from appliance.web.auth import require
 from appliance.web.options import job_options
 from appliance.web.repeats import repeatable
 from appliance.web.services import count_received, resumable_uploads, services, user
@@ -204,6 +206,7 @@ async def terminate(request: web.Request) -> web.StreamResponse:
     try:
         await uploads.terminate(owner, upload_id)
     except UploadCompleted:
+        require(request, Permission.MANAGE)
         acts = services(request).acts
         with suppress(IllegalMove):  # it has come to its end already
             await acts.cancel(upload_id, actor=owner, audited=False)

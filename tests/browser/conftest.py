@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from appliance.admin_key import create_key
-from appliance.keys import Role
+from appliance.permissions import Role
 from tests.conftest import Serve, Served
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Browser, expect
 
-from appliance.keys import Role
+from appliance.permissions import Role
 from tests.browser.conftest import Visitor, signed_in
 from tests.conftest import Serve
 from tests.web.wire import claim, complete, fail, failed

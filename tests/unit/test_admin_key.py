@@ -9,7 +9,8 @@ from appliance.admin_key import create_key, ensure_admin_key
 from appliance.database import keys
 from appliance.database.sqlite import SqliteDatabase
 from appliance.errors import ConfigurationError
-from appliance.keys import ApiKey, Role, hash_secret
+from appliance.keys import ApiKey, hash_secret
+from appliance.permissions import Role
 
 NOW = 1_000.0
 FIRST, SECOND = "first-configured-key-000000", "second-configured-key-00000"

@@ -34,6 +34,12 @@ BAD: dict[str, str] = {
     "database_url": "mysql://db",
     "storage_url": "ftp://store",
     "admin_key": "short",
+    "jwt_secret": "x" * 31,
+    "jwt_jwks_url": "issuer.example/keys",
+    "jwt_issuer": " ",
+    "jwt_audience": "",
+    "jwt_roles_claim": "",
+    "outgoing": "some",
     "max_upload_bytes": "a lot",
     "quota_bytes": "some",
     "reserve_bytes": "-1",
@@ -114,6 +120,11 @@ def test_settings_that_contradict_each_other() -> None:
     assert "APPLIANCE_HEARTBEAT_TIMEOUT_S" in fault
     both = {"APPLIANCE_JOB_MEMORY_BYTES": "1MiB", "APPLIANCE_MAX_UPLOAD_BYTES": "0"}
     assert len(faults(both)) == 2
+    tokens = {"APPLIANCE_JWT_SECRET": "x" * 32, "APPLIANCE_JWT_JWKS_URL": "https://a.example/keys"}
+    assert len(faults(tokens)) == 3  # both at once, no issuer, no audience
+    for one in tokens:
+        told = faults({one: tokens[one], "APPLIANCE_JWT_ISSUER": "https://a.example"})
+        assert [fault.partition(":")[0] for fault in told] == ["APPLIANCE_JWT_AUDIENCE"]
 
 
 def test_without_any_setting_everything_has_its_default(tmp_path: Path) -> None:

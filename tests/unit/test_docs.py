@@ -16,9 +16,9 @@ from appliance.config import SETTINGS, Setting
 from appliance.errors import ApplianceError, ConfigurationError, ProcessingError
 from appliance.jobs import LEGAL_MOVES, JobStatus
 from appliance.metrics import Metrics
+from appliance.permissions import OF_ROLE, OF_SCOPE, Permission, Role, Scope
 from appliance.web.representation import job_document
 from appliance.web.routes import ROUTES
-from appliance.web.services import Access
 from tests.records import a_job
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -98,14 +98,32 @@ def test_no_page_names_a_setting_that_does_not_exist(page: Path) -> None:
 # --- routes --------------------------------------------------------------------------------
 
 
-def test_every_route_is_documented_with_who_may_use_it() -> None:
+def test_every_route_is_documented_with_the_permission_it_needs() -> None:
     documented = {
-        unquoted(cells[0]): {"everybody": Access.PUBLIC, "admin": Access.ADMIN}.get(
-            cells[1], Access.SIGNED_IN
-        )
+        unquoted(cells[0]): None if cells[1] == "everybody" else Permission(unquoted(cells[1]))
         for cells in rows(read("docs/http.md"), "method and path")
     }
-    assert documented == {f"{route.method} {route.path}": route.access for route in ROUTES}
+    assert documented == {f"{route.method} {route.path}": route.permission for route in ROUTES}
+
+
+def test_who_has_a_permission_is_documented() -> None:
+    documented = {cells[0]: cells[2:] for cells in rows(read("docs/http.md"), "permission")}
+    expected = {}
+    for permission in Permission:
+        roles = [role.value for role in Role if permission in OF_ROLE[role]]
+        scopes = [f"`{scope}`" for scope in Scope if permission in OF_SCOPE[scope]]
+        expected[f"`{permission}`"] = [
+            "every role" if len(roles) == len(Role) else ", ".join(roles),
+            "every scope" if len(scopes) == len(Scope) else ", ".join(scopes),
+        ]
+    assert documented == expected
+
+
+def test_the_tests_that_hold_the_requirements_exist() -> None:
+    for cells in rows(read("docs/security.md"), "requirement"):
+        for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", cells[2]):
+            assert re.search(rf"^(async )?def {name}\(", read(file), re.M), name
+        assert "`tests/" in cells[2] or cells[2].startswith("Not met:"), cells[0]
 
 
 def exists(method: str, path: str) -> bool:

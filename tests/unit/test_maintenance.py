@@ -15,7 +15,7 @@ from appliance.database.dead_letters import Filter
 from appliance.database.sqlite import SqliteDatabase
 from appliance.ids import new_id, time_of
 from appliance.jobs import Claim, Job, JobStatus
-from appliance.keys import ApiKey, Role
+from appliance.keys import ApiKey
 from appliance.maintenance import inspector as inspector_module
 from appliance.maintenance.inspector import Inspector
 from appliance.maintenance.pruner import YOUNG_ORIGINAL_S, YOUNG_S, Pruner
@@ -24,6 +24,7 @@ from appliance.maintenance.sampler import Sampler
 from appliance.maintenance.stager import Stager
 from appliance.metrics import Metrics
 from appliance.notify.announcer import Announcer
+from appliance.permissions import Role
 from appliance.queue.table import TableQueue
 from appliance.storage.local import LocalStorage
 from tests.clocks import MovedClock
@@ -275,15 +276,15 @@ async def test_only_results_of_attempts_that_never_settled_are_pruned(stage: Sta
 
 
 async def test_expired_sessions_are_pruned(stage: Stage) -> None:
-    key = ApiKey("k", "name", Role.USER, "upa_", 1.0, None, None)
+    key = ApiKey("k", "name", Role.USER, "upa_", 1.0)
     await stage.database.write(keys.create(key, secret_hash="h"))
     now = stage.clock.now()
     for token, expires_at in (("old", now - 1), ("good", now + 60)):
         await stage.database.write(
-            keys.start_session("k", token_hash=token, now=now, expires_at=expires_at)
+            keys.start_session(token, "k", token_hash=token, now=now, expires_at=expires_at)
         )
     assert (await stage.pruner.run_once())["sessions"] == 1
-    assert await stage.database.read(keys.by_session("good", now=now)) == key
+    assert await stage.database.read(keys.by_session("good", now=now)) == ("good", key)
 
 
 async def test_finished_jobs_are_pruned_with_their_files_when_their_time_is_over(

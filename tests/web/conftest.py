@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 
 from appliance.admin_key import create_key
-from appliance.keys import ApiKey, Role
+from appliance.keys import ApiKey
+from appliance.permissions import Role
 from tests.conftest import Served
 from tests.web.wire import services_of
 

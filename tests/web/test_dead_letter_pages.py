@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.database.dead_letters import Filter
-from appliance.keys import Role
+from appliance.permissions import Role
 from tests.conftest import Serve, Served
 from tests.web.browser import signed_in
 from tests.web.conftest import Join

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from appliance.ids import new_id
+from appliance.permissions import Role
 from appliance.web import events
 from tests import media
 from tests.conftest import Serve, Served
@@ -244,3 +245,18 @@ async def test_who_goes_away_is_forgotten(serve: Serve) -> None:
     await upload(served)  # the next word to them fails, and ends it
     await upload(served)
     await until(lambda: "jobs" not in topics)
+
+
+async def test_a_stream_ends_with_the_key_that_began_it(serve: Serve, join: Join) -> None:
+    served = await serve()
+    viewer = await join(served, Role.VIEWER)
+    async with listening(viewer.http, "/events") as stream:
+        await subscribed(served)
+        job = await upload(served)
+        event = await stream.next()
+        assert event is not None
+        assert event.job["jobId"] == job["jobId"]
+        async with served.admin.delete(f"/keys/{viewer.key.id}") as response:
+            assert response.status == 204
+        await upload(served)
+        assert await stream.next() is None

@@ -12,14 +12,16 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import pytest
 from multidict import CIMultiDict
+from structlog.testing import capture_logs
 
 from appliance import bootstrap
 from appliance.config import load
 from appliance.database import keys
 from appliance.keys import hash_secret, new_token
-from appliance.web import auth
+from appliance.web import auth, signin
 from tests.conftest import ADMIN_KEY, Serve, Served
 from tests.web.conftest import Join, Person
+from tests.web.pages import Page
 from tests.web.wire import refused, services_of, upload
 
 LINK_S = 60.0
@@ -159,7 +161,7 @@ async def test_a_key_begins_a_session(serve: Serve, join: Join) -> None:
     assert (response.status, response.headers["Location"]) == (303, "/")
     assert cookie is not None
     assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Lax", "/")
-    assert int(cookie["max-age"]) == auth.SESSION_S
+    assert int(cookie["max-age"]) == signin.SESSION_S
     assert not cookie["domain"]
     assert not cookie["secure"]  # this one listens on plain http
     assert ada.secret not in cookie.value
@@ -217,6 +219,26 @@ async def test_a_link_ends_with_its_time_and_with_its_key(serve: Serve, join: Jo
     await shared.database.write(keys.revoke(ada.key.id, now=shared.clock.now()))
     assert (await sign_in(served, {"token": revoked}))[0].status == 401
     assert (await sign_in(served, {"token": "made-up"}))[0].status == 401
+
+
+async def test_the_field_is_masked_and_known_to_password_managers(serve: Serve) -> None:
+    served = await serve()
+    async with served.anonymous.get("/signin") as response:
+        (field,) = [f for f in Page(await response.text()).named("input") if f.get("id") == "key"]
+    assert (field["type"], field["autocomplete"]) == ("password", "current-password")
+
+
+async def test_sign_ins_are_logged_without_their_secrets(serve: Serve, join: Join) -> None:
+    served = await serve()
+    ada = await join(served)
+    with capture_logs() as logged:
+        await sign_in(served, {"key": ada.secret})
+        await sign_in(served, {"key": "upa_wrong-one"})
+    events = {entry["event"]: entry for entry in logged}
+    assert events["signed_in"]["owner"] == ada.key.owner
+    assert events["signed_in"]["remote"] == events["signin_refused"]["remote"] == "127.0.0.1"
+    assert ada.secret not in str(logged)
+    assert "upa_wrong-one" not in str(logged)
 
 
 async def test_a_wrong_key_begins_nothing(serve: Serve) -> None:
@@ -352,7 +374,7 @@ async def test_signing_out_ends_the_session_for_good(serve: Serve, join: Join) -
 
 
 async def test_a_session_ends_with_its_time(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "SESSION_S", 0.05)
+    monkeypatch.setattr(signin, "SESSION_S", 0.05)
     monkeypatch.setattr(auth, "KEY_CACHE_S", 0.01)
     served = await serve()
     cookie = await session_of(served, ADMIN_KEY)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from structlog.testing import capture_logs
 
-from appliance.web import auth, bodies, connections
+from appliance.web import bodies, connections, signin
 from tests.conftest import Serve, Served
 from tests.web.test_partial_upload import (
     DRAFT,
@@ -220,7 +220,7 @@ async def test_what_came_of_a_slow_upload_is_kept(serve: Serve, monkeypatch: Pat
 
 
 async def test_a_form_that_anybody_may_begin_is_given_up(serve: Serve, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(auth, "FORM_S", 0.1)
+    monkeypatch.setattr(signin, "FORM_S", 0.1)
     served = await serve()
     async with wire(served) as connection:
         form = "Content-Type: application/x-www-form-urlencoded"

@@ -1,6 +1,6 @@
 -- name: insert_key!
-INSERT INTO api_keys (id, name, role, prefix, secret_hash, created_at, expires_at)
-VALUES (:id, :name, :role, :prefix, :secret_hash, :created_at, :expires_at);
+INSERT INTO api_keys (id, name, role, scopes, prefix, secret_hash, created_at, expires_at)
+VALUES (:id, :name, :role, :scopes, :prefix, :secret_hash, :created_at, :expires_at);
 
 -- name: key_by_secret
 SELECT * FROM api_keys WHERE secret_hash = :secret_hash;
@@ -11,22 +11,42 @@ SELECT * FROM api_keys WHERE id = :id;
 -- name: keys
 SELECT * FROM api_keys ORDER BY id;
 
--- name: revoke_key
-UPDATE api_keys SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL RETURNING id;
+-- name: key_page
+SELECT * FROM api_keys WHERE id < :before ORDER BY id DESC LIMIT :limit;
 
--- name: delete_sessions_of_key!
-DELETE FROM sessions WHERE key_id = :key_id;
+-- name: revoke_key
+UPDATE api_keys SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL
+RETURNING secret_hash;
+
+-- name: note_key_use!
+UPDATE api_keys SET last_used_at = :at WHERE id = :id;
+
+-- name: delete_sessions_of_key
+DELETE FROM sessions WHERE key_id = :key_id RETURNING token_hash;
 
 -- name: insert_session!
-INSERT INTO sessions (token_hash, key_id, created_at, expires_at)
-VALUES (:token_hash, :key_id, :now, :expires_at);
+INSERT INTO sessions (id, token_hash, key_id, created_at, expires_at, address, agent)
+VALUES (:id, :token_hash, :key_id, :now, :expires_at, :address, :agent);
 
 -- name: session_key
-SELECT k.* FROM sessions s JOIN api_keys k ON k.id = s.key_id
+SELECT k.*, s.id AS session_id FROM sessions s JOIN api_keys k ON k.id = s.key_id
 WHERE s.token_hash = :token_hash AND s.expires_at > :now;
 
--- name: delete_session!
-DELETE FROM sessions WHERE token_hash = :token_hash;
+-- name: session_page
+SELECT s.*, k.name, k.role FROM sessions s JOIN api_keys k ON k.id = s.key_id
+WHERE s.id < :before AND s.expires_at > :now AND (:key_id IS NULL OR s.key_id = :key_id)
+  AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > :now)
+ORDER BY s.id DESC LIMIT :limit;
+
+-- name: note_session_use!
+UPDATE sessions SET last_used_at = :at WHERE id = :id;
+
+-- name: delete_session
+DELETE FROM sessions WHERE token_hash = :token_hash RETURNING id;
+
+-- name: delete_session_by_id
+DELETE FROM sessions WHERE id = :id AND (:key_id IS NULL OR key_id = :key_id)
+RETURNING token_hash, key_id;
 
 -- name: delete_expired_sessions
 DELETE FROM sessions WHERE expires_at <= :now RETURNING token_hash;

@@ -1,0 +1,52 @@
+"""A database of an earlier version is brought up to date with all that is in it."""
+
+from __future__ import annotations
+
+import sqlite3
+from importlib import resources
+from pathlib import Path
+
+from appliance.database import keys
+from appliance.database.sqlite import SqliteDatabase
+from appliance.ids import is_id
+from appliance.permissions import EVERY_SCOPE, Role
+
+MIGRATIONS = resources.files("appliance.database") / "sql/sqlite/migrations"
+NOW = 1_000.0
+
+
+def written_by(version: int, path: Path) -> sqlite3.Connection:
+    """A database with the schema of that version."""
+    connection = sqlite3.connect(path)
+    for migration in sorted(MIGRATIONS.iterdir(), key=lambda entry: entry.name):
+        if int(migration.name[:4]) <= version:
+            connection.executescript(migration.read_text("utf-8"))
+    connection.executescript(f"PRAGMA foreign_keys=ON; PRAGMA user_version={version}")
+    return connection
+
+
+async def test_keys_sessions_and_links_of_before_there_were_scopes(tmp_path: Path) -> None:
+    path = tmp_path / "test.db"
+    old = written_by(3, path)
+    old.executescript(
+        "INSERT INTO api_keys VALUES ('A', 'ops', 'admin', 'upa_a', 'hash a', 1, NULL, NULL);"
+        "INSERT INTO api_keys VALUES ('B', 'old', 'user', 'upa_b', 'hash b', 2, 50, 40);"
+        "INSERT INTO sessions VALUES ('one', 'A', 3, 5000), ('two', 'A', 4, 5000);"
+        "INSERT INTO signin_links VALUES ('link', 'A', 5000, NULL);"
+    )
+    old.close()
+    database = await SqliteDatabase.open(path)
+    try:
+        first, second = await database.read(keys.list_all())
+        assert (first.name, first.role, first.scopes) == ("ops", Role.ADMIN, EVERY_SCOPE)
+        assert (second.expires_at, second.revoked_at, second.last_used_at) == (50, 40, None)
+        found = [await database.read(keys.by_session(token, now=NOW)) for token in ("one", "two")]
+        assert [one[1] for one in found if one] == [first, first]
+        ids = {one[0] for one in found if one}
+        assert len(ids) == 2
+        assert all(is_id(one) for one in ids)
+        assert len(await database.read(keys.sessions(key_id="A", now=NOW, limit=9))) == 2
+        assert await database.write(keys.use_signin_link("link", now=NOW)) == first
+        assert await database.check() == []
+    finally:
+        await database.close()
