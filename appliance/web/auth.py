@@ -6,6 +6,7 @@ place that holds requests to that. How a session begins is in `appliance.web.sig
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
@@ -127,11 +128,22 @@ async def valid_key(request: web.Request, secret: str) -> ApiKey | None:
     Raises TooManyAttempts.
     """
     shared, hashed = services(request), hash_secret(secret)
-    shared.guesses.charge(request.remote, secret, hashed)
+    looking = shared.guesses.underway.get(hashed)
+    if looking is None:
+        shared.guesses.charge(request.remote, secret, hashed)
+        looking = asyncio.create_task(_looked_up(shared, request.remote, secret, hashed))
+        shared.guesses.underway[hashed] = looking
+        looking.add_done_callback(lambda _: shared.guesses.underway.pop(hashed))
+    return await asyncio.shield(looking)
+
+
+async def _looked_up(
+    shared: Services, address: str | None, secret: str, hashed: str
+) -> ApiKey | None:
     key = await shared.database.read(keys.by_secret(hashed))
     if key is None or not key.is_valid(shared.clock.now()):
         return None
-    shared.guesses.was_right(request.remote, secret, hashed)
+    shared.guesses.was_right(address, secret, hashed)
     return key
 
 

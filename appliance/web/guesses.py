@@ -11,11 +11,12 @@ force".
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 
 from appliance.clock import Clock
 from appliance.errors import TooManyAttempts
-from appliance.keys import SHOWN_CHARACTERS
+from appliance.keys import SHOWN_CHARACTERS, ApiKey
 from appliance.web.clients import client_of
 
 BURST = 10
@@ -33,6 +34,9 @@ class Guesses:
         """By whom is counted: when the last attempt would be paid for, one every INTERVAL_S
         (the generic cell rate algorithm, ITU-T I.371, with BURST cells of tolerance)."""
         self._right: OrderedDict[str, None] = OrderedDict()
+        self.underway: dict[str, asyncio.Task[ApiKey | None]] = {}
+        """Look-ups by the hash of the secret: many requests that bring the same one at once are
+        one attempt, and charged as one."""
 
     def charge(self, address: str | None, secret: str, secret_hash: str) -> None:
         """Before `secret` is looked up. Raises TooManyAttempts."""

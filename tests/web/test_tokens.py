@@ -129,7 +129,7 @@ NOW = time.time()
         {"typ": "logout+jwt"}, {"typ": "dpop+jwt"},
         {"headers": {"crit": ["b64"], "b64": False}},
     ],
-    ids=str,
+    ids=lambda bad: ",".join(bad),
 )  # fmt: skip
 async def test_what_is_not_an_access_token_for_here(serve: Serve, bad: dict[str, Any]) -> None:
     served = await with_secret(serve)
