@@ -14,13 +14,15 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import growth, isolation, queue, upload
+from bench import documents, growth, images, isolation, queue, upload
 
 BENCHES = {
     "upload": upload.run,
     "queue": queue.run,
     "growth": growth.run,
     "isolation": isolation.run,
+    "images": images.run,
+    "documents": documents.run,
 }
 RESULTS = Path(__file__).parent / "results"
 

@@ -35,7 +35,7 @@ def peers_python() -> str:
     return str(PEERS / "bin/python")
 
 
-NODE_PEERS = ("@tus/server@2.4.5", "@tus/file-store@2.1.1")
+NODE_PEERS = ("@tus/server@2.4.5", "@tus/file-store@2.1.1", "sharp@0.35.5")
 _NODE_PEERS_AT = Path(".services/node")
 
 
@@ -86,10 +86,22 @@ def _services(*arguments: str) -> subprocess.CompletedProcess[str]:
 class Contestant:
     def __init__(self, module: str, *arguments: str, python: str = sys.executable) -> None:
         self._command = (python, "-m", f"bench.{module}", *arguments)
+        self._cwd: Path | None = None
+
+    @classmethod
+    def node(cls, script: str, *, cwd: Path) -> Self:
+        """A script of this folder, run by Node.js in the folder of its packages."""
+        made = cls("")
+        made._command = ("node", str(Path(__file__).with_name(script).resolve()))
+        made._cwd = cwd
+        return made
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            cwd=self._cwd,
         )
         return self
 
@@ -99,7 +111,7 @@ class Contestant:
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         async with asyncio.timeout(_ROUND_S):
             answer = await self._process.stdout.readline()
-        assert answer, f"{' '.join(self._command[1:3])} broke"
+        assert answer, f"{' '.join(self._command[1:])} broke"
         result: dict[str, Any] = json.loads(answer)
         return result
 
