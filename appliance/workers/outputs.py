@@ -27,6 +27,7 @@ from appliance.jobs import ResultFile
 from appliance.processors.protocol import Output
 from appliance.workers.outcome import printable
 from appliance.workers.picture_headers import NoSize, ReadAt, Size, size_of
+from appliance.workers.reports import MAX_OUTPUTS
 
 MAX_WIDTH_PX = 65_535
 """JPEG's limit, and above those of WebP (16,383) and of H.264 levels."""
@@ -68,7 +69,7 @@ a browser would run from our address: no HTML, no SVG, no XML."""
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    max_files: int = 100
+    max_files: int = MAX_OUTPUTS
     max_file_bytes: int = 4 * 1024**3
     max_total_bytes: int = 8 * 1024**3
     max_pixels: int = 16_383 * 16_383
