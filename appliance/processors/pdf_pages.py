@@ -6,7 +6,7 @@ A page that cannot be opened or drawn is named in the facts and left out; the ot
 from __future__ import annotations
 
 import io
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -72,7 +72,15 @@ class Pages:
         """Facts: pagesRendered, pagesIncomplete (drawn in part, because they took too long),
         pagesUnreadable (how many), unreadablePages (the numbers of the first of them), and with
         `text` those of `TextFiles.finish`. Raises CorruptFile if no page can be read."""
-        text = TextFiles(self._folder) if self._options.text else None
+        with ExitStack() as files:
+            text = (
+                files.enter_context(closing(TextFiles(self._folder)))
+                if self._options.text
+                else None
+            )
+            return self._work_through(text)
+
+    def _work_through(self, text: TextFiles | None) -> dict[str, Any]:
         last = self._count if text else self._to_draw
         for index in range(last):
             if index >= self._to_draw and text and text.is_full:

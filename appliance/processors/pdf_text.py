@@ -53,14 +53,17 @@ class TextFiles:
         self._json.write(separators[1].encode() + msgspec.json.encode(told))
         self._pages += 1
 
+    def close(self) -> None:
+        for file in (self._plain, self._json):
+            file.close()
+
     def finish(self, page_count: int, report: Reporter) -> dict[str, Any]:
         """Close and report the files, or remove them when there is no text.
 
         Facts: textChars, textTruncated (text beyond the limit was left out).
         """
         self._json.write(b"]}")
-        for file in (self._plain, self._json):
-            file.close()
+        self.close()
         if self._chars:
             report.output("text.txt", "text/plain")
             report.output("text.json", "application/json")
