@@ -59,6 +59,7 @@ BAD: dict[str, str] = {
     "job_timeout_s": "nan",
     "job_idle_timeout_s": "inf",
     "job_memory_bytes": "2 gigs",
+    "sandbox": "perhaps",
     "clamd_url": "clamav:3310",
     "scan": "sometimes",
     "scan_max_bytes": "much",

@@ -347,7 +347,8 @@ async def test_a_killed_nursery_costs_its_attempts_and_is_started_again(ward: Wa
         await eventually(lambda: not is_alive(child_pid))
         await ward.run("succeed")
     assert ward.nursery.pid != first_pid
-    assert [line["event"] for line in lines] == ["nursery_lost", "nursery_ready"]
+    events = [line["event"] for line in lines]
+    assert events == ["nursery_lost", "sandbox", "nursery_ready"]
     assert lines[0]["exit_code"] == -signal.SIGKILL
 
 
