@@ -83,6 +83,12 @@ class Metrics:
             ["type"],
             registry=registry,
         )
+        self.sandbox_layer = Gauge(
+            "appliance_sandbox_layer",
+            "1 while a layer of the walls around the work on files holds.",
+            ["layer"],
+            registry=registry,
+        )
         self.missing_files = Gauge(
             "appliance_missing_files",
             "Originals that are not where they should be.",

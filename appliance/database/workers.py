@@ -6,7 +6,7 @@ clock, whether its counter still grows; no two machines' clocks are ever compare
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -34,6 +34,8 @@ class ProcessorState(msgspec.Struct, frozen=True):
     ready: bool
     fault: str | None = None
     """Why it is not used, until the next start."""
+    layers: dict[str, str] = {}
+    """Of the walls around its children (`processors.protocol.Ready.layers`)."""
 
 
 class PoolState(msgspec.Struct, frozen=True):
@@ -135,6 +137,16 @@ def pools() -> Transaction[list[PoolState]]:
             known = found.get(state.type)
             found[state.type] = state if known is None else _together(known, state)
     return [found[job_type] for job_type in JobType if job_type in found]
+
+
+def layers(found: Iterable[ProcessorState]) -> dict[str, str]:
+    """The layers of the walls: empty text for one that holds around every processor, else why it
+    does not. Nothing when no processor has said so."""
+    together: dict[str, str] = {}
+    for one in found:
+        for layer, why in one.layers.items():
+            together[layer] = together.get(layer) or why
+    return together
 
 
 def _together(one: PoolState, other: PoolState) -> PoolState:

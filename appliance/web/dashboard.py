@@ -11,7 +11,7 @@ from appliance.database import figures, keys, pauses, resumables, stored_files, 
 from appliance.database.figures import HourFigures, QueueFigures, RunningJob
 from appliance.database.pauses import Pause
 from appliance.database.protocol import Transaction
-from appliance.database.workers import PoolState, processors
+from appliance.database.workers import PoolState, layers, processors
 from appliance.jobs import Job, JobStatus
 from appliance.web import words
 from appliance.web.health import check_parts
@@ -121,7 +121,24 @@ async def _health(
             "fraction": busy / largest if largest else None,
         },
         await _storage_tile(shared, parts["storage"]),
+        _sandbox_tile(layers(processors(pools)), parts["sandbox"]),
     ]
+
+
+def _sandbox_tile(found: Mapping[str, str], part: dict[str, Any]) -> dict[str, Any]:
+    missing = [layer for layer, why in found.items() if why]
+    detail = "walls around the work on files"
+    if missing:
+        detail = f"without {', '.join(missing)}"
+    return {
+        "name": "Sandbox",
+        "state": "ok" if part["ok"] else "trouble",
+        "word": "Closed" if part["ok"] else "Open",
+        "value": str(len(found) - len(missing)),
+        "limit": str(len(found)),
+        "detail": detail if found else part["detail"],
+        "fraction": None,
+    }
 
 
 async def _storage_tile(shared: Services, part: dict[str, Any]) -> dict[str, Any]:

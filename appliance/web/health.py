@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -14,6 +14,7 @@ from appliance.errors import ApplianceError
 from appliance.jobs import JobStatus
 from appliance.permissions import Permission
 from appliance.principals import Principal
+from appliance.processors.protocol import REQUIRED_LAYERS
 from appliance.web.representation import json_response
 from appliance.web.services import USER, Services, services
 
@@ -60,7 +61,9 @@ async def check_parts(shared: Services) -> dict[str, dict[str, Any]]:
     except ApplianceError as error:
         parts["storage"] = _part(False, error.detail, needed=True)
     parts["workers"] = _workers(pools)
-    parts["processors"] = _processors(workers.processors(pools))
+    found = workers.processors(pools)
+    parts["processors"] = _processors(found)
+    parts["sandbox"] = _sandbox(workers.layers(found))
     return parts
 
 
@@ -78,6 +81,13 @@ def _processors(found: Sequence[ProcessorState]) -> dict[str, Any]:
     faults = [one.fault or f"{one.name} is down." for one in found if one.fault or not one.ready]
     named = [f"{one.name} {one.version}" for one in found if one.version is not None]
     return _part(not faults, " ".join(faults) or ", ".join(named) or "none")
+
+
+def _sandbox(layers: Mapping[str, str]) -> dict[str, Any]:
+    """The layers that do not hold, and why; else all that do."""
+    missing = [f"{layer}: {why}." for layer, why in layers.items() if why]
+    open_wide = any(layers.get(layer) for layer in REQUIRED_LAYERS)
+    return _part(not open_wide, " ".join(missing) or ", ".join(layers) or "no workers here")
 
 
 def _part(ok: bool, detail: str, *, needed: bool = False) -> dict[str, Any]:
@@ -98,7 +108,10 @@ async def get_metrics(request: web.Request) -> web.StreamResponse:
         )
     metrics.dead_letters.set(queue.dead_letters)
     active = queue.by_type(JobStatus.PROCESSING)
-    for pool in await shared.database.read(workers.pools()):
+    pools = await shared.database.read(workers.pools())
+    for layer, why in workers.layers(workers.processors(pools)).items():
+        metrics.sandbox_layer.labels(layer).set(not why)
+    for pool in pools:
         metrics.active_workers.labels(pool.type).set(active[pool.type])
         metrics.worker_target.labels(pool.type).set(pool.target)
         metrics.worker_limit.labels(pool.type).set(pool.largest)

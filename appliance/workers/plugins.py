@@ -58,6 +58,7 @@ class Plugin:
             content_types=said.content_types if said else (),
             ready=self.nursery is not None and self.nursery.pid is not None,
             fault=self.fault,
+            layers=self.nursery.said.layers if self.nursery and self.nursery.said else {},
         )
 
 

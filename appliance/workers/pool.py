@@ -103,9 +103,11 @@ class Pool:
     def _own_state(self) -> list[ProcessorState]:
         if self._nursery.said is None:
             return []
-        own = self._nursery.said.processor
-        up = self._nursery.pid is not None
-        return [ProcessorState(own.name, own.version, own.content_types, ready=up)]
+        said, up = self._nursery.said, self._nursery.pid is not None
+        own = said.processor
+        return [
+            ProcessorState(own.name, own.version, own.content_types, ready=up, layers=said.layers)
+        ]
 
     def attempts_under_way(self) -> list[Running]:
         return list(self._running.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from appliance.database import stored_files, workers
 from appliance.database.workers import Outage, PoolState, ProcessorState
 from appliance.jobs import JobType
@@ -124,6 +126,36 @@ async def test_acts_are_a_page_each_twenty(serve: Serve) -> None:
     assert words.count("Other files") + rest.words().count("Other files") == 22
     assert links(rest, "/dashboard/audit?cursor=") == [earlier]  # to load it anew, no further
     await page(served, "/dashboard/audit?cursor=x", status=400)
+
+
+HOLDING = {"limits": "", "landlock": "", "seccomp": "", "network": "not allowed"}
+
+
+@pytest.mark.parametrize(
+    ("layers", "ok", "word"),
+    [(HOLDING, True, "Closed"), (HOLDING | {"landlock": "Linux is too old"}, False, "Open")],
+)
+async def test_the_walls_are_told(
+    serve: Serve, layers: dict[str, str], ok: bool, word: str
+) -> None:
+    served = await serve()
+    whole = ProcessorState("image", "1", (), ready=True, layers=dict.fromkeys(layers, ""))
+    some = ProcessorState("any", "1", ("*/*",), ready=True, layers=layers)
+    await beat(
+        served,
+        PoolState(JobType.IMAGE, 1, 2, 1, True, processors=(whole,)),
+        PoolState(JobType.ANY, 1, 2, 1, True, processors=(some,)),
+    )
+    words = (await page(served, "/dashboard")).words()
+    assert word in words
+    assert ("without landlock, network" in words) is not ok
+    part = (await served.json("GET", "/readyz"))["parts"]["sandbox"]
+    assert part["ok"] is ok
+    assert "network: not allowed." in part["detail"]
+    async with served.admin.get("/metrics") as response:
+        text = await response.text()
+    assert f'appliance_sandbox_layer{{layer="landlock"}} {float(ok)}' in text
+    assert 'appliance_sandbox_layer{layer="seccomp"} 1.0' in text
 
 
 async def test_a_plug_in_that_is_not_used_is_named(serve: Serve) -> None:

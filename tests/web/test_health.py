@@ -24,7 +24,7 @@ async def test_admins_are_told_of_every_part(serve: Serve) -> None:
     served = await serve()
     found = await served.json("GET", "/readyz")
     assert found["status"] == "ready"
-    assert found["parts"].keys() == {"database", "storage", "workers", "processors"}
+    assert found["parts"].keys() == {"database", "storage", "workers", "processors", "sandbox"}
     assert all(part["ok"] for part in found["parts"].values())
 
 
