@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -17,8 +17,6 @@ from appliance.processors.protocol import Reporter, Task
 
 BLOCK_BYTES = 1024 * 1024
 
-PREVIEW_BYTES = 4096
-
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -26,15 +24,22 @@ BYTE_ORDER_MARKS = (
 )
 
 
+TEXTS = {"application/xml", "application/json"}
+"""Text, though not called so."""
+
+
 class AnyOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a preset may say in its table `[any]`."""
+
+    preview_bytes: Annotated[int, msgspec.Meta(ge=0, le=1024 * 1024)] = 4096
+    """How much of a text its preview shows, from the beginning; 0 makes none."""
 
 
 class AnyProcessor:
     """See `protocol.Processor`."""
 
     name = "any"
-    version = "1"
+    version = "2"
     content_types = ("*/*",)
     options = AnyOptions
     reads: tuple[str, ...] = ()
@@ -46,14 +51,16 @@ class AnyProcessor:
             codecs.getincrementaldecoder(encoding)("replace").decode(b"", final=True)
 
     def process(self, task: Task[AnyOptions], report: Reporter) -> dict[str, Any]:
-        """Facts: digest (`sha256:` and hex), sizeBytes; for text also lineCount and encoding.
+        """Facts: digest (`sha256:` and hex), sizeBytes; for text also lineCount, wordCount and
+        encoding.
 
-        Result for text: `preview.txt`, its first 4 KiB in UTF-8. An OSError is not the file's
+        Result for text: `preview.txt`, its beginning in UTF-8. An OSError is not the file's
         fault: it cannot be broken, only unreadable.
         """
         path = task.input_path
         report.progress(0.0, "reading")
-        text = _Text() if task.content_type.startswith("text/") else None
+        is_text = task.content_type.startswith("text/") or task.content_type in TEXTS
+        text = _Text(task.options.preview_bytes) if is_text else None
         facts = _read_through(path, text, Pace(report, 0.0, 0.99))
         if text is None:
             return facts
@@ -61,7 +68,11 @@ class AnyProcessor:
             preview = task.output_dir / "preview.txt"
             preview.write_text(text.preview, encoding="utf-8", newline="")
             report.output(preview.name, "text/plain")
-        return facts | {"lineCount": text.line_count, "encoding": text.encoding}
+        return facts | {
+            "lineCount": text.line_count,
+            "wordCount": text.word_count,
+            "encoding": text.encoding,
+        }
 
 
 def _read_through(path: Path, text: _Text | None, pace: Pace) -> dict[str, Any]:
@@ -79,14 +90,17 @@ def _read_through(path: Path, text: _Text | None, pace: Pace) -> dict[str, Any]:
 
 
 class _Text:
-    """Counts lines and finds out the encoding of a text that comes in blocks.
+    """Counts lines and words, and finds out the encoding of a text that comes in blocks.
 
     UTF-8 until a byte contradicts it, then Latin-1, which nothing contradicts; UTF-16 by its
     byte order mark. Lines end with LF; a last one without it counts. In UTF-16 the count is of
-    the byte 0x0A, so that some letters (Gujarati, a dotted C) are taken for line ends.
+    the byte 0x0A, so that some letters (Gujarati, a dotted C) are taken for line ends; words are
+    what stands between ASCII's blanks, with the same flaw.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, preview_bytes: int) -> None:
+        self._preview_bytes = preview_bytes
+        self.word_count = 0
         self._head = b""
         self._mark: str | None = None
         self._utf8: codecs.IncrementalDecoder | None = None
@@ -100,8 +114,11 @@ class _Text:
                 (name for bom, name in BYTE_ORDER_MARKS if block.startswith(bom)), None
             )
             self._utf8 = codecs.getincrementaldecoder("utf-8")("strict")
-        if len(self._head) < PREVIEW_BYTES:
-            self._head += block[: PREVIEW_BYTES - len(self._head)]
+        if len(self._head) < self._preview_bytes:
+            self._head += block[: self._preview_bytes - len(self._head)]
+        self.word_count += len(block.split())
+        if self._last[-1:].strip() and block[:1].strip():
+            self.word_count -= 1  # it goes on across the border of the blocks
         self._breaks += block.count(b"\n")
         self._last = block[-2:]
         if self._is_utf8:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -20,6 +21,9 @@ TURNS = {90: ["transpose=clock"], 180: ["hflip", "vflip"], 270: ["transpose=cclo
 DEINTERLACE = "bwdif=mode=send_frame:deint=interlaced"
 """Camcorders and television send half pictures; each pair becomes one whole one."""
 
+FEW_FRAMES_BYTES = 128 * 1024**2
+"""Two of 8K, with what a decoder keeps beside them."""
+
 PQ, HLG = 16, 18
 """Transfer functions of HDR: SMPTE ST 2084 and ARIB STD-B67, as ITU-T H.273 numbers them."""
 
@@ -35,16 +39,26 @@ HLG_TO_SDR = [
 darker, so that the colours alone need converting: 13 ms."""
 
 
+def is_memory_short() -> bool:
+    """Whether there is not even room for a few large frames."""
+    try:
+        mmap.mmap(-1, FEW_FRAMES_BYTES).close()
+    except OSError:
+        return True
+    return False
+
+
 @contextmanager
 def reading() -> Iterator[None]:
     """Whatever FFmpeg calls an error while it reads is about the content, even where it borrows
     a number of the system (EIO, EPERM) for it: the file itself is read by Python, whose own
-    OSError for a failing disk passes through."""
+    OSError for a failing disk passes through. Nor is it a lack of memory where there is some:
+    then a damaged header asked for the moon."""
     try:
         yield
-    except MemoryError:
-        raise
     except av.FFmpegError as error:
+        if isinstance(error, MemoryError) and is_memory_short():
+            raise
         raise CorruptFile(
             "This video is damaged or incomplete. Check that it plays on your computer,"
             " and upload it again."

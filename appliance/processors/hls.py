@@ -42,7 +42,6 @@ def muxer_options(folder: Path, rendition: Rendition) -> dict[str, str]:
         "hls_segment_type": "fmp4",
         "hls_flags": "single_file+independent_segments",
         "hls_playlist_type": "vod",
-        "hls_segment_options": "movflags=+negative_cts_offsets",
         "hls_segment_filename": str(folder / f"{rendition.stem}.mp4"),
     }
 

@@ -28,7 +28,7 @@ from appliance.errors import CorruptFile
 from appliance.processors import hls, limits
 from appliance.processors.ahead import ahead
 from appliance.processors.footage import Footage
-from appliance.processors.frames import Finisher, reading, ticks
+from appliance.processors.frames import Finisher, is_memory_short, reading, ticks
 from appliance.processors.pace import Pace
 from appliance.processors.renditions import Rendition
 from appliance.processors.sound import Mixer, SoundTrack
@@ -145,9 +145,9 @@ class Transcode:
         limits.hold("video", self._packets, limits.MAX_VIDEO_PACKETS, "packets")
         try:
             return [frame for frame in packet.decode() if isinstance(frame, Frame)]
-        except MemoryError:
-            raise
-        except av.FFmpegError:
+        except av.FFmpegError as error:
+            if isinstance(error, MemoryError) and is_memory_short():
+                raise
             self._damaged += 1
             return []
 

@@ -84,3 +84,26 @@ def test_warm_up_loads_no_media_library() -> None:
     warm = after_warm_up("any")
     assert warm["threads"] == 1
     assert not {"PIL", "av", "pypdf", "pypdfium2", "pillow_heif", "aiohttp"} & set(warm["modules"])
+
+
+def test_the_preview_is_as_long_as_asked(tmp_path: Path) -> None:
+    data = b"word " * 3000
+    outcome = process(PROCESSOR, data, "text/plain", tmp_path, preview_bytes=12)
+    assert outcome.path("preview.txt").read_text() == "word word wo"
+    assert (
+        "preview.txt"
+        not in process(PROCESSOR, data, "text/plain", tmp_path, preview_bytes=0).outputs
+    )
+
+
+def test_words_are_counted_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = b" one two\n three  four five\n"
+    for size in range(1, len(data)):
+        monkeypatch.setattr("appliance.processors.any.BLOCK_BYTES", size)
+        assert run(data, tmp_path).facts["wordCount"] == 5
+
+
+def test_markup_is_text_too(tmp_path: Path) -> None:
+    outcome = process(PROCESSOR, b"<?xml version='1.0'?>\n<a/>\n", "application/xml", tmp_path)
+    assert outcome.facts["lineCount"] == 2
+    assert "preview.txt" in outcome.outputs

@@ -419,9 +419,14 @@ def test_too_much_damage_is_corrupt(tmp_path: Path) -> None:
         run(data[:middle] + b"\xff" * (end - middle) + data[end:], tmp_path)
 
 
-def test_ffmpeg_s_own_use_of_the_system_s_numbers_is_about_the_file() -> None:
+def test_ffmpeg_s_own_use_of_the_system_s_numbers_is_about_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with pytest.raises(CorruptFile), reading():
         raise av.error.OSError(errno.EIO, "as some demuxers say of a missing end")
+    with pytest.raises(CorruptFile), reading():
+        raise av.error.MemoryError(errno.ENOMEM, "a header that asks for the moon")
+    monkeypatch.setattr("appliance.processors.frames.FEW_FRAMES_BYTES", 1 << 50)  # more than there is
     with pytest.raises(MemoryError), reading():
         raise av.error.MemoryError(errno.ENOMEM, "no memory")
 
