@@ -426,7 +426,7 @@ def test_ffmpeg_s_own_use_of_the_system_s_numbers_is_about_the_file(
         raise av.error.OSError(errno.EIO, "as some demuxers say of a missing end")
     with pytest.raises(CorruptFile), reading():
         raise av.error.MemoryError(errno.ENOMEM, "a header that asks for the moon")
-    monkeypatch.setattr("appliance.processors.frames.FEW_FRAMES_BYTES", 1 << 50)  # more than there is
+    monkeypatch.setattr("appliance.processors.frames.FEW_FRAMES_BYTES", 1 << 50)
     with pytest.raises(MemoryError), reading():
         raise av.error.MemoryError(errno.ENOMEM, "no memory")
 
