@@ -63,7 +63,7 @@ async def test_a_worker_stopped_past_its_lease_writes_nothing(
     if heartbeat_timeout_s == "600":
         server.command = (sys.executable, "-m", "tests.torture.blind")
     await server.start()
-    video = media.mp4(8, 1280, 720)
+    video = media.long_film()
     job = await server.request("PUT", "/upload/long.mp4", data=io.BytesIO(video))
     job_id = job["jobId"]
     ledger.promised(job, hashlib.sha256(video).hexdigest())
