@@ -14,7 +14,7 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import documents, growth, images, isolation, queue, upload
+from bench import documents, growth, images, isolation, queue, upload, videos
 
 BENCHES = {
     "upload": upload.run,
@@ -23,6 +23,7 @@ BENCHES = {
     "isolation": isolation.run,
     "images": images.run,
     "documents": documents.run,
+    "videos": videos.run,
 }
 RESULTS = Path(__file__).parent / "results"
 

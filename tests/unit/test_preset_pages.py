@@ -3,6 +3,7 @@ documents have tests of their own."""
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import msgspec
@@ -10,12 +11,15 @@ import pytest
 
 from appliance.processors.any import PROCESSOR as ANY
 from appliance.processors.any import AnyOptions
+from appliance.processors.images.options import ImageOptions
+from appliance.processors.pdf import PdfOptions
 from appliance.processors.video import PROCESSOR as VIDEO
 from appliance.processors.video import VideoOptions
 from tests import media
 from tests.processing import process
 
-PAGES = Path(__file__).resolve().parents[2] / "docs/presets"
+ROOT = Path(__file__).resolve().parents[2]
+PAGES, PRESETS = ROOT / "docs/presets", ROOT / "appliance/presets"
 
 
 @pytest.mark.parametrize(("page", "options"), [("video", VideoOptions), ("any", AnyOptions)])
@@ -36,3 +40,14 @@ def test_every_fact_of_a_text_is_documented(tmp_path: Path) -> None:
     facts = process(ANY, b"one two\nthree\n", "text/plain", tmp_path).facts
     page = (PAGES / "any.md").read_text()
     assert [fact for fact in facts if f"`{fact}`" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("table", "options"),
+    [("pdf", PdfOptions), ("video", VideoOptions), ("any", AnyOptions), ("image", ImageOptions)],
+)
+def test_the_default_preset_says_what_the_processors_do_by_themselves(
+    table: str, options: type[msgspec.Struct]
+) -> None:
+    default = tomllib.loads((PRESETS / "default.toml").read_text())
+    assert msgspec.convert(default[table], options) == options()
