@@ -16,9 +16,9 @@ help: ## list the targets
 run: $(VENV)/.installed ## start the appliance on 127.0.0.1:8080, with ./data
 	@exec $(BIN)/appliance serve $(ARGS)
 
-# Most tests wait for a server, a browser or a disk: four at a time take half as long on two cores.
+# Most tests wait for a server, a browser or a disk: three at a time take half as long on two cores.
 test: $(VENV)/.installed-dev ## run the tests; those that miss a service are skipped, and named
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
 
 # The long form of the torture suite; half an hour. KILLS=200 is shorter.
 KILLS ?= 1000

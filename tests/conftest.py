@@ -12,9 +12,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+from hypothesis import settings
 
 from appliance import bootstrap
 from appliance.config import load
+
+# A machine that runs four tests at once makes one slow now and then.
+settings.register_profile("appliance", deadline=None)
+settings.load_profile("appliance")
 
 ADMIN_KEY = "test-admin-key-0123456789abcdef"
 

@@ -31,7 +31,7 @@ from appliance.errors import (
     DatabaseUnavailable,
     StorageFull,
 )
-from appliance.threads import Steadfast
+from appliance.threads import Steadfast, until_done
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -271,12 +271,19 @@ async def _connect(path: Path, *, query_only: bool = False) -> _Connection:
         return connection
 
     connection = _Connection(connector)
+    opening = asyncio.ensure_future(connection)
     try:
-        await connection
+        await asyncio.shield(opening)
         return connection
     except sqlite3.Error as error:
         await connection.ended()
         raise _translated(error, path) from error
+    except asyncio.CancelledError:
+        # Its thread will tell the event loop that it is there: that must not be closed by then.
+        await until_done(opening)
+        if opening.exception() is None:
+            await until_done(asyncio.ensure_future(connection.close()))
+        raise
 
 
 def _load_statements() -> dict[str, str]:

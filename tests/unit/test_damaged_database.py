@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -97,3 +100,24 @@ def test_the_command_says_it_and_ends_with_2(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "is damaged" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+async def test_an_opening_that_is_cancelled_leaves_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread would tell an event loop that is closed by then."""
+    begun, go_on, real = threading.Event(), threading.Event(), sqlite3.connect
+
+    def slow(*arguments: object, **options: object) -> sqlite3.Connection:
+        begun.set()
+        go_on.wait()
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", slow)
+    opening = asyncio.create_task(SqliteDatabase.open(tmp_path / "a.db"))
+    await asyncio.to_thread(begun.wait)
+    opening.cancel()
+    asyncio.get_running_loop().call_later(0.05, go_on.set)
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert [one for one in threading.enumerate() if "_connection" in one.name] == []
