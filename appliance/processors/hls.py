@@ -42,6 +42,9 @@ def muxer_options(folder: Path, rendition: Rendition) -> dict[str, str]:
         "hls_segment_type": "fmp4",
         "hls_flags": "single_file+independent_segments",
         "hls_playlist_type": "vod",
+        # Else all is moved so that no packet is decoded before 0, and the track that begins late
+        # is told of in an edit list of two entries, which not every player reads.
+        "avoid_negative_ts": "disabled",
         "hls_segment_filename": str(folder / f"{rendition.stem}.mp4"),
     }
 
