@@ -12,6 +12,7 @@ from appliance.database.figures import HourFigures, QueueFigures, RunningJob
 from appliance.database.pauses import Pause
 from appliance.database.protocol import Transaction
 from appliance.database.workers import PoolState, layers, processors
+from appliance.errors import ScannerUnavailable
 from appliance.jobs import Job, JobStatus
 from appliance.web import words
 from appliance.web.health import check_parts
@@ -121,8 +122,24 @@ async def _health(
             "fraction": busy / largest if largest else None,
         },
         await _storage_tile(shared, parts["storage"]),
+        _scanner_tile(shared.scans, pools),
         _sandbox_tile(layers(processors(pools)), parts["sandbox"]),
     ]
+
+
+def _scanner_tile(scans: bool, pools: list[PoolState]) -> dict[str, Any]:
+    outages = [pool.outage for pool in pools if pool.outage is not None]
+    down = any(outage.code == ScannerUnavailable.code for outage in outages)
+    detail = "jobs wait until it answers" if down else "files are scanned first"
+    return {
+        "name": "Scanner",
+        "state": "off" if not scans else "trouble" if down else "ok",
+        "word": "Not set" if not scans else "Down" if down else "OK",
+        "value": "ClamAV" if scans else "–",
+        "limit": None,
+        "detail": detail if scans else "files are not scanned for viruses",
+        "fraction": None,
+    }
 
 
 def _sandbox_tile(found: Mapping[str, str], part: dict[str, Any]) -> dict[str, Any]:

@@ -48,6 +48,8 @@ class Services:
     """None: JWT bearer tokens are not accepted."""
     public_url: str
     """Scheme and host that people use, without a slash at the end."""
+    scans: bool
+    """Whether a virus scanner is set."""
     stopping: asyncio.Event
     """Set when the server stops: long answers end."""
 

@@ -248,6 +248,8 @@ async def test_a_scanner_that_is_down_holds_jobs_back_and_burns_none(
     while (workers := (await served.json("GET", "/readyz"))["parts"]["workers"])["ok"]:
         await asyncio.sleep(0.05)  # until the pools have told how they are
     assert "scanner" in workers["detail"]
+    async with served.admin.get("/dashboard") as page:
+        assert "jobs wait until it answers" in await page.text()
     await clamd.start()
     job = await served.finished(job_id)
     assert (job["status"], job["scan"]["verdict"]) == ("COMPLETED", "clean")
