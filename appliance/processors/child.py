@@ -3,8 +3,8 @@
 `live` is called in the nursery's fork and never returns. It holds four descriptors: 0 and 1 are
 /dev/null, 2 is the attempt's file for stderr, 3 the pipe for reports; whatever else the nursery
 had open is closed. Then it closes itself in (`sandbox.walls`) and only then opens the file. A
-resource limit that is hit becomes a report where the process is still
-able to make one, else the signal it died of tells the other side.
+resource limit that is hit becomes a report where the process is still able to make one, else the
+signal it died of tells the other side.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import contextlib
 import errno
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -125,6 +126,8 @@ def _close_in(walls: Walls, order: Order) -> None:
     try:
         walls.close_in(order.limits, input_path=order.input_path, output_dir=order.output_dir)
     except LayerFailed as error:
+        sys.stderr.write(f"{error}\n")  # which, and why, is for the record only
+        sys.stderr.flush()
         raise SandboxFailed from error
 
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -194,20 +195,64 @@ def test_the_walls_need_no_privilege() -> None:
     assert {name: layers[name] for name in REQUIRED_LAYERS} == dict.fromkeys(REQUIRED_LAYERS, "")
 
 
+RESULTS = [
+    {
+        "name": "a",
+        "format": "avif",
+        "width": 40,
+        "height": 40,
+        "fit": "cover",
+        "focus": "attention",
+    },
+    {"name": "b", "format": "jpeg", "width": 40, "similarity": 0.95},
+    {"name": "c", "format": "png", "width": 40, "height": 40, "fit": "contain"},
+    {"name": "d", "format": "webp", "width": 40},
+]
+KEPT = {"metadata": "keep", "colour": "keep", "animation": "keep", "results": RESULTS}
+FILMS = {
+    "storyboard": True,
+    "preview": True,
+    "copy": "never",
+    "mp4_heights": [144],
+    "hls_heights": [144],
+}
+
+PRESETS = {
+    "images-of-every-format": ("IMAGE", "image/jpeg", media.jpeg(160, 120, gps=True), KEPT),
+    "animation": ("IMAGE", "image/gif", media.gif(100, 80, frames=4), KEPT),
+    "pages-as-jpeg": ("PDF", "application/pdf", media.pdf(2, lines=4), {"format": "jpeg"}),
+    "pages-as-png": ("PDF", "application/pdf", media.filled_form(), {"format": "png"}),
+    "films-and-streams": ("VIDEO", "video/mp4", media.mp4(1, 320, 180), FILMS),
+    "hdr": ("VIDEO", "video/mp4", media.mp4(0.4, 320, 180, hlg=True), FILMS),
+}
+"""What other results than the default ones are made with; libraries load parts of theirs late."""
+
+
 @pytest.mark.parametrize("sample", corpus.SAMPLES, ids=lambda sample: sample.content_type)
 async def test_good_files_are_worked_on_behind_the_walls(
     sample: corpus.Sample, tmp_path: Path
 ) -> None:
-    nursery = Nursery(sample.kind, scratch_dir=tmp_path, sandbox="require")
+    await _worked_on(sample.kind, sample.content_type, sample.make(), {}, tmp_path)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+async def test_presets_are_worked_on_behind_the_walls(preset: str, tmp_path: Path) -> None:
+    await _worked_on(*PRESETS[preset], tmp_path)
+
+
+async def _worked_on(
+    kind: str, content_type: str, data: bytes, options: dict[str, Any], folder: Path
+) -> None:
+    nursery = Nursery(kind, scratch_dir=folder, sandbox="require")
     await nursery.start()
     try:
-        (tmp_path / "in").write_bytes(sample.make())
-        (tmp_path / "out").mkdir()
+        (folder / "in").write_bytes(data)
+        (folder / "out").mkdir()
         limits = Limits(512 << 20, 60, 256 << 20, 60.0, 30.0)
         order = Order(
-            "job-1", str(tmp_path / "in"), str(tmp_path / "out"), sample.content_type, limits
+            "job-1", str(folder / "in"), str(folder / "out"), content_type, limits, options
         )
         outcome = await nursery.run(order)
-        assert check_outputs(tmp_path / "out", outcome.outputs, Bounds())
+        assert check_outputs(folder / "out", outcome.outputs, Bounds())
     finally:
         await nursery.stop()
