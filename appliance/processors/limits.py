@@ -85,6 +85,10 @@ MAX_PDF_PAGE_CPU_S = 40.0
 """For one page to be opened, read and drawn. Drawing has pauses and ends after
 `MAX_PDF_RENDER_S`; a pattern of a billion tiles or forms that draw each other have none."""
 
+MAX_PDF_MEMORY_BYTES = 1024 * 1024 * 1024
+"""That the process may grow by. pdfium aborts where memory ends, and what ends like that is
+tried again; half of what an attempt may use by default leaves time to notice."""
+
 MAX_PDF_PICTURES = 900
 """How many pages are drawn at most: an attempt may leave 1,000 files."""
 

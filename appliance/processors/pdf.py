@@ -35,7 +35,7 @@ from appliance.processors.pdf_outline import write_outline
 from appliance.processors.pdf_pages import Pages, warm
 from appliance.processors.pdf_streams import refuse_bombs
 from appliance.processors.protocol import Reporter, Task
-from appliance.processors.stall import Pulse, Stalled, unless_stalled
+from appliance.processors.watchdog import Bloated, Pulse, Stalled, watched
 
 
 class PdfOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,12 +107,22 @@ def _with_pdfium(task: Task[PdfOptions], report: Reporter) -> dict[str, Any]:
             return facts
 
     try:
-        return unless_stalled(work, limit_s=limits.MAX_PDF_PAGE_CPU_S)
+        return watched(
+            work,
+            silent_cpu_s=limits.MAX_PDF_PAGE_CPU_S,
+            memory_bytes=limits.MAX_PDF_MEMORY_BYTES,
+        )
     except Stalled:
         raise LimitExceeded(
             f"A page of this PDF takes more than {limits.MAX_PDF_PAGE_CPU_S:g} s of processor"
             " time to read or draw. Simplify it (print it to a new PDF), and upload it again.",
             limit=limits.MAX_PDF_PAGE_CPU_S,
+        ) from None
+    except Bloated:
+        raise LimitExceeded(
+            f"A page of this PDF takes more than {limits.MAX_PDF_MEMORY_BYTES:,} bytes of memory"
+            " to read or draw. Simplify it (print it to a new PDF), and upload it again.",
+            limit=limits.MAX_PDF_MEMORY_BYTES,
         ) from None
 
 

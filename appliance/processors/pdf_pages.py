@@ -19,7 +19,7 @@ from appliance.processors.pace import Pace
 from appliance.processors.pdf_drawing import draw
 from appliance.processors.pdf_text import TextFiles, text_of
 from appliance.processors.protocol import Reporter
-from appliance.processors.stall import Pulse
+from appliance.processors.watchdog import Pulse
 
 DRAWN_WEIGHT = 20
 """What drawing a page takes, in the time that reading one takes: for the progress."""

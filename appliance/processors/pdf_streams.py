@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from appliance.errors import LimitExceeded
 from appliance.processors import limits
 
 MAX_DEFLATE_RATIO = 1032
@@ -42,9 +43,18 @@ def refuse_bombs(path: Path) -> None:
         total = 0
         for start, end, layers in _suspects(data):
             size = _inflated_size(data, start, end, layers)
-            limits.hold("content of a stream", size, limits.MAX_PDF_STREAM_BYTES, "bytes")
             total += size
-            limits.hold("content of the document", total, limits.MAX_PDF_STREAMS_BYTES, "bytes")
+            _hold("A stream of this PDF", size, limits.MAX_PDF_STREAM_BYTES)
+            _hold("This PDF", total, limits.MAX_PDF_STREAMS_BYTES)
+
+
+def _hold(what: str, size: int, limit: int) -> None:
+    """Counting ends at the limit, so that the size itself is not known."""
+    if size > limit:
+        raise LimitExceeded(
+            f"{what} unpacks to more than {limit:,} bytes, the most that this server processes.",
+            limit=limit,
+        )
 
 
 def _suspects(data: mmap.mmap) -> Iterator[tuple[int, int, int]]:

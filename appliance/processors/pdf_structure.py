@@ -27,7 +27,7 @@ from pypdf.generic import (
 
 from appliance.processors import limits
 from appliance.processors.pdf_metadata import one_line
-from appliance.processors.stall import Stalled, unless_stalled
+from appliance.processors.watchdog import Bloated, Stalled, watched
 
 logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # it tells of every fault it mends
 
@@ -83,11 +83,12 @@ def examine(source: BinaryIO, *, limit_s: float = limits.MAX_PDF_STRUCTURE_S) ->
     """Never raises for the document: what cannot be read is missing, and `complete` is False."""
     found = Structure()
     try:
-        found.complete = unless_stalled(
+        found.complete = watched(  # without a beat: the time is for all of it
             lambda _: _examine(source, found),
-            limit_s=limit_s,  # no beat: it holds for all
+            silent_cpu_s=limit_s,
+            memory_bytes=limits.MAX_PDF_MEMORY_BYTES,
         )
-    except Stalled:
+    except (Stalled, Bloated):
         found = Structure(**vars(found))  # the thread may go on with the old one
     return found
 
