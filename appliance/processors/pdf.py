@@ -118,11 +118,11 @@ def _with_pdfium(task: Task[PdfOptions], report: Reporter) -> dict[str, Any]:
             " time to read or draw. Simplify it (print it to a new PDF), and upload it again.",
             limit=limits.MAX_PDF_PAGE_CPU_S,
         ) from None
-    except Bloated:
+    except Bloated as bloated:
         raise LimitExceeded(
-            f"A page of this PDF takes more than {limits.MAX_PDF_MEMORY_BYTES:,} bytes of memory"
-            " to read or draw. Simplify it (print it to a new PDF), and upload it again.",
-            limit=limits.MAX_PDF_MEMORY_BYTES,
+            f"A page of this PDF takes more than {bloated.limit_bytes:,} bytes of memory to read or"
+            " draw. Simplify it (print it to a new PDF), and upload it again.",
+            limit=bloated.limit_bytes,
         ) from None
 
 

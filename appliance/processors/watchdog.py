@@ -9,6 +9,7 @@ thread is not ended; it lives until its process does, which a child's does at on
 from __future__ import annotations
 
 import resource
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -24,7 +25,11 @@ class Stalled(Exception):
 
 
 class Bloated(Exception):
-    """The work took more memory than it may."""
+    """The work took more memory than it may: `limit_bytes`."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(limit_bytes)
+        self.limit_bytes = limit_bytes
 
 
 class Pulse:
@@ -49,8 +54,8 @@ def watched(
     """What `work` returns or raises.
 
     Raises Stalled when it is silent for `silent_cpu_s` of processor time, Bloated when the
-    process has grown by more than `memory_bytes`. After either the thread may still be in the
-    middle of a library: do not call that again.
+    process has grown by more than `memory_bytes`, or by half of what it may map. After either the
+    thread may still be in the middle of a library: do not call that again.
     """
     pulse, over = Pulse(), threading.Event()
     returned: list[T] = []
@@ -65,12 +70,13 @@ def watched(
             over.set()
 
     before_bytes = _peak_bytes()
+    most_bytes = None if memory_bytes is None else min(memory_bytes, _mappable_bytes() // 2)
     threading.Thread(target=run, daemon=True, name="work").start()
     while not over.wait(LOOK_EVERY_S):
         if pulse.silent_s > silent_cpu_s:
             raise Stalled
-        if memory_bytes is not None and _peak_bytes() - before_bytes > memory_bytes:
-            raise Bloated
+        if most_bytes is not None and _peak_bytes() - before_bytes > most_bytes:
+            raise Bloated(most_bytes)
     if raised:
         raise raised.pop()
     return returned.pop()
@@ -79,3 +85,8 @@ def watched(
 def _peak_bytes() -> int:
     """Resident, the most so far: a walled child may ask for it, but not read /proc."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _mappable_bytes() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft

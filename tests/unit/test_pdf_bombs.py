@@ -72,7 +72,9 @@ LARGE = zlib.compress(b" " * (6 * MIB))
 )
 @pytest.mark.usefixtures("small_limits")
 def test_a_stream_that_inflates_to_too_much(data: bytes, tmp_path: Path) -> None:
-    with pytest.raises(LimitExceeded, match="content of a stream"):
+    with pytest.raises(
+        LimitExceeded, match="A stream of this PDF unpacks to more than 4,194,304 bytes"
+    ):
         run(data, tmp_path)
 
 
@@ -80,7 +82,7 @@ def test_a_stream_that_inflates_to_too_much(data: bytes, tmp_path: Path) -> None
 def test_many_streams_that_inflate_to_too_much_together(tmp_path: Path) -> None:
     three = zlib.compress(b" " * (3 * MIB), 0)
     data = document(page(), *[stream(b"/Filter /FlateDecode", three)] * 5)
-    with pytest.raises(LimitExceeded, match="content of the document"):
+    with pytest.raises(LimitExceeded, match="This PDF unpacks to more than"):
         run(data, tmp_path)
 
 
@@ -123,40 +125,56 @@ def tiling(number: int) -> bytes:
     )
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        # a billion laughs: each form draws the next one ten times
-        document(
-            page(b"/XObject << /F 5 0 R >>"),
-            stream(b"", b"/F Do"),
-            *[form(6 + level, b"/F Do " * 10) for level in range(12)],
-            stream(b"/Type /XObject /Subtype /Form /BBox [0 0 9 9]", b"0 0 9 9 re f"),
-        ),
-        # patterns of patterns
-        document(
-            page(b"/Pattern << /P 5 0 R >>"),
-            stream(b"", b"/Pattern cs /P scn 0 0 600 600 re f"),
-            *[tiling(6 + level) for level in range(5)],
-            stream(
-                b"/Type /Pattern /PatternType 1 /PaintType 1 /TilingType 1 /BBox [0 0 1 1]"
-                b" /XStep 0.01 /YStep 0.01 /Resources << >>",
-                b"1 0 0 rg 0 0 1 1 re f",
-            ),
-        ),
-        document(page(b"/XObject << /F 5 0 R >>"), stream(b"", b"/F Do"), form(5, b"/F Do /F Do")),
-    ],
-    ids=["forms", "patterns", "itself"],
+LAUGHS = document(  # each form draws the next one ten times
+    page(b"/XObject << /F 5 0 R >>"),
+    stream(b"", b"/F Do"),
+    *[form(6 + level, b"/F Do " * 10) for level in range(12)],
+    stream(b"/Type /XObject /Subtype /Form /BBox [0 0 9 9]", b"0 0 9 9 re f"),
 )
-def test_work_without_end_is_given_up(data: bytes, tmp_path: Path) -> None:
-    """In a process that ends afterwards, as a child does: the library goes on until then."""
+DRAWS_ITSELF = document(
+    page(b"/XObject << /F 5 0 R >>"), stream(b"", b"/F Do"), form(5, b"/F Do /F Do")
+)
+PATTERNS = document(
+    page(b"/Pattern << /P 5 0 R >>"),
+    stream(b"", b"/Pattern cs /P scn 0 0 600 600 re f"),
+    *[tiling(6 + level) for level in range(5)],
+    stream(
+        b"/Type /Pattern /PatternType 1 /PaintType 1 /TilingType 1 /BBox [0 0 1 1]"
+        b" /XStep 0.01 /YStep 0.01 /Resources << >>",
+        b"1 0 0 rg 0 0 1 1 re f",
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "bound", "said"),
+    [
+        (PATTERNS, "MAX_PDF_PAGE_CPU_S = limits.MAX_PDF_RENDER_S = 0.5", "processor time"),
+        (LAUGHS, "MAX_PDF_PAGE_CPU_S = limits.MAX_PDF_RENDER_S = 0.5", "processor time"),
+        (LAUGHS, "MAX_PDF_MEMORY_BYTES = 200 << 20", "209,715,200 bytes of memory"),
+        (DRAWS_ITSELF, "MAX_PDF_MEMORY_BYTES = 200 << 20", "209,715,200 bytes of memory"),
+        (
+            LAUGHS,
+            "MAX_PDF_MEMORY_BYTES = 8 << 30",
+            "1,073,741,824 bytes of memory",
+        ),  # half of what it may map
+    ],
+    ids=["patterns", "forms, time", "forms", "draws itself", "forms, little memory"],
+)
+def test_work_without_end_is_given_up(data: bytes, bound: str, said: str, tmp_path: Path) -> None:
+    """In a process that ends afterwards, as a child does: the library goes on until then, or
+    aborts it where memory ends."""
     (tmp_path / "a.pdf").write_bytes(data)
     (tmp_path / "out").mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", IN_A_CHILD, tmp_path], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", IN_A_CHILD.format(bound), tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() in ("done", "limit_exceeded")
+    assert done.stdout.startswith("limit_exceeded ")
+    assert said in done.stdout
 
 
 IN_A_CHILD = """
@@ -168,7 +186,7 @@ from appliance.processors.pdf import PROCESSOR
 from tests.processing import Outcome, task
 
 resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
-limits.MAX_PDF_PAGE_CPU_S = limits.MAX_PDF_RENDER_S = 0.5
+limits.{}
 folder = Path(sys.argv[1])
 PROCESSOR.warm()
 try:
@@ -176,7 +194,7 @@ try:
     PROCESSOR.process(asked, Outcome(folder / "out"))
     print("done")
 except ProcessingError as error:
-    print(error.code)
+    print(error.code, error.detail)
 sys.stdout.flush()
 os._exit(0)
 """
