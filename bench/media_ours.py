@@ -18,21 +18,7 @@ from typing import Any
 import msgspec
 
 from appliance.processors.protocol import Processor, Task
-
-
-class Silence:
-    """A Reporter that nobody reads."""
-
-    def progress(self, fraction: float, step: str) -> None: ...
-
-    def output(
-        self,
-        name: str,
-        content_type: str,
-        *,
-        width_px: int | None = None,
-        height_px: int | None = None,
-    ) -> None: ...
+from appliance.processors.silence import Silence
 
 
 def main(name: str) -> None:

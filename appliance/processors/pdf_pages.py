@@ -19,6 +19,7 @@ from appliance.processors.pace import Pace
 from appliance.processors.pdf_drawing import draw
 from appliance.processors.pdf_text import TextFiles, text_of
 from appliance.processors.protocol import Reporter
+from appliance.processors.silence import Silence
 from appliance.processors.watchdog import Pulse
 
 DRAWN_WEIGHT = 20
@@ -161,22 +162,7 @@ def save(picture: Image.Image, file: Path | io.BytesIO, format: str, quality: in
 def warm(document: pdfium.PdfDocument) -> None:
     """Draw, read and save the first page in every format."""
     with closing(document[0]) as page:
-        picture, _ = draw(document, page, 64, Pace(_Silence(), 0, 1), "warming")
+        picture, _ = draw(document, page, 64, Pace(Silence(), 0, 1), "warming")
         text_of(page)
     for format in ENDINGS:
         save(picture, io.BytesIO(), format, 80)
-
-
-class _Silence:
-    """A Reporter that nobody reads."""
-
-    def progress(self, fraction: float, step: str) -> None: ...
-
-    def output(
-        self,
-        name: str,
-        content_type: str,
-        *,
-        width_px: int | None = None,
-        height_px: int | None = None,
-    ) -> None: ...

@@ -27,6 +27,7 @@ from appliance.processors.pictures import THUMBNAIL, fit, save_webp
 from appliance.processors.poster import poster
 from appliance.processors.protocol import Reporter, Task
 from appliance.processors.renditions import Rendition, renditions
+from appliance.processors.silence import Silence
 from appliance.processors.sound import AAC_BLOCK, SAMPLE_RATE, SoundTrack
 from appliance.processors.storyboard import Storyboard
 from appliance.processors.transcode import Quality, Transcode
@@ -245,7 +246,7 @@ def _warm() -> None:
         _write_clip(source)
         options = VideoOptions(preview=True, mp4_heights=(720,), hls_heights=(720,))
         task = Task(source, results, "video/mp4", options)
-        PROCESSOR.process(task, _Nobody())
+        PROCESSOR.process(task, Silence())
 
 
 def _write_clip(target: Path) -> None:
@@ -266,21 +267,6 @@ def _write_clip(target: Path) -> None:
         block.sample_rate = SAMPLE_RATE
         sound.write(block)
         sound.finish()
-
-
-class _Nobody:
-    """A Reporter to whom it does not matter."""
-
-    def progress(self, fraction: float, step: str) -> None: ...
-
-    def output(
-        self,
-        name: str,
-        content_type: str,
-        *,
-        width_px: int | None = None,
-        height_px: int | None = None,
-    ) -> None: ...
 
 
 PROCESSOR = VideoProcessor()

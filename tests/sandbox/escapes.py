@@ -35,6 +35,7 @@ _libc.mmap.restype = ctypes.c_void_p
 _IO_URING_SETUP, _PIDFD_OPEN, _USERFAULTFD = 425, 434, {"x86_64": 323, "aarch64": 282}
 _BPF = {"x86_64": 321, "aarch64": 280}
 _PTRACE = {"x86_64": 101, "aarch64": 117}
+_VFORK = {"x86_64": (58,), "aarch64": (220, 0x4100 | 17, 0, 0, 0, 0)}  # there a kind of clone
 _KEYCTL = {"x86_64": 250, "aarch64": 219}
 _PROCESS_VM_READV = {"x86_64": 310, "aarch64": 270}
 _MACHINE = os.uname().machine
@@ -103,6 +104,17 @@ def _playlist(task: Task[Options]) -> None:
         )  # fmt: skip
     finally:
         playlist.unlink()
+
+
+def _subtitles(task: Task[Options]) -> None:
+    """An index of subtitles names the file that holds them: another's."""
+    index, film = task.output_dir / "list.idx", task.input_path.parent / "film.mpg"
+    index.write_text("# VobSub index file, v7\nid: en, index: 0\n")
+    try:
+        with av.open(str(index), format="vobsub", options={"sub_name": str(film)}):
+            pass
+    finally:
+        index.unlink()
 
 
 def _flood_descriptors() -> None:
@@ -186,6 +198,7 @@ ESCAPES: dict[str, Callable[[Task[Options]], object]] = {
     "socket-pair": lambda task: [one.close() for one in socket.socketpair()],
     # processes
     "fork": lambda task: _ended(os.fork()),
+    "vfork": lambda task: _syscall(*_VFORK[_MACHINE]),
     "posix-spawn": lambda task: os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0),
     "exec": lambda task: os.execv("/bin/true", ["true"]),
     "exec-from-memory": lambda task: os.close(os.memfd_create("x")),
@@ -202,6 +215,7 @@ ESCAPES: dict[str, Callable[[Task[Options]], object]] = {
     "io-uring": lambda task: _syscall(_IO_URING_SETUP, 0, 0),
     "bpf": lambda task: _syscall(_BPF, 0, 0, 0),
     "userfaultfd": lambda task: _syscall(_USERFAULTFD, 0x800),
+    "numbers-of-x32": lambda task: _syscall(0x4000_0000 + 39),
     "keyctl": lambda task: _syscall(_KEYCTL, 0, -3, 1),
     "unshare": lambda task: _checked(_libc.unshare(0x1000_0000)),
     "set-groups": lambda task: os.setgroups([]),
@@ -215,6 +229,7 @@ ESCAPES: dict[str, Callable[[Task[Options]], object]] = {
     "av-http": lambda task: _opened("http://127.0.0.1:1/x.mp4"),
     "av-tcp": lambda task: _opened("tcp://127.0.0.1:1"),
     "av-playlist": _playlist,
+    "av-subtitles": _subtitles,
     "av-movie": lambda task: _filtered("/etc/hostname"),
     # floods
     "flood-memory": lambda task: _flood_memory(),

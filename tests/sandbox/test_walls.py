@@ -25,6 +25,7 @@ from tests.fuzz import corpus
 from tests.sandbox.escapes import ESCAPES
 
 FILM = media.video(0.4, 64, 48, container="mpegts")
+OLD_FILM = media.video(0.4, 64, 48, container="mpeg", codec="mpeg2video", audio=False)
 
 LIMITS = Limits(memory_bytes=200 << 20, cpu_s=2, file_bytes=64 << 20, wall_s=30.0, idle_s=20.0)
 
@@ -32,7 +33,7 @@ FILES = {
     "read-passwd", "list-root", "environ-of-nursery", "memory-of-nursery", "environ-of-init",
     "own-maps", "neighbour", "list-neighbours", "write-tmp", "write-beside", "write-shm",
     "write-input", "empty-input", "rename-input", "remove-input", "av-file", "av-concat",
-    "av-subfile", "av-movie",
+    "av-subfile", "av-movie", "av-subtitles",
 }  # fmt: skip
 """Refused by Landlock: EACCES."""
 
@@ -59,7 +60,8 @@ REFUSED = dict.fromkeys(FILES, "EACCES") | dict.fromkeys(CALLS, "EPERM") | FLOOD
 HARMLESS_BARE = {
     "av-http", "av-tcp", "tcp", "tcp-6", "unix", "udp",  # nobody listens there
     "signal-everybody", "time", "mount", "chroot", "set-groups", "hostname", "bpf", "ptrace",
-    "io-uring", "userfaultfd", "keyctl", "pidfd", "new-session", "packet", "raw", "netlink",
+    "io-uring", "userfaultfd", "vfork", "numbers-of-x32", "keyctl", "pidfd", "new-session",
+    "packet", "raw", "netlink",
     "memory-of-nursery", "environ-of-init",  # up to who runs the tests, and where
     "read-memory-of-nursery", "exec", "flood-threads", "flood-memory", "flood-disk",
     "flood-descriptors",  # the limits stay without walls
@@ -79,6 +81,7 @@ class Cell:
         (folder / escape).write_bytes(b"input")
         (folder / "secret").write_bytes(b"another's")
         (folder / "film.ts").write_bytes(FILM)
+        (folder / "film.mpg").write_bytes(OLD_FILM)
         order = Order(
             f"job-{self._count}", str(folder / escape), str(folder / "out"), "text/plain", LIMITS
         )
