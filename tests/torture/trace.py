@@ -100,6 +100,10 @@ class Thing:
     def durable(self) -> bool:
         return self.synced > self.changed
 
+    def was_synced(self, began: int) -> None:
+        """A slow sync may end after a quick one that began later: that one still counts."""
+        self.synced = max(self.synced, began)
+
 
 @dataclass
 class Audit:
@@ -153,11 +157,11 @@ class Audit:
     def _on_end(self, call: Call) -> None:
         name = call.name
         if name in ("fsync", "fdatasync"):
-            self._thing(call.path).synced = call.began
+            self._thing(call.path).was_synced(call.began)
         elif name == "syncfs":  # everything here lies in one file system
             for thing in self._things.values():
-                thing.synced = call.began
-            self._synced_all = call.began
+                thing.was_synced(call.began)
+            self._synced_all = max(self._synced_all, call.began)
         elif name in _WRITES:
             self._thing(call.path).changed = call.ended
             if call.path == self._wal:
