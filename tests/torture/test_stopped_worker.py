@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.database import jobs, workers
+from appliance.database import jobs, sqlite, workers
 from appliance.database.protocol import Database
 from appliance.database.sqlite import SqliteDatabase
 from appliance.errors import DatabaseUnavailable
@@ -32,8 +32,10 @@ THEIRS = b"the other worker's poster"
 
 
 @pytest.fixture
-async def beside(tmp_path: Path) -> AsyncIterator[Database]:
-    """The server's database as another process sees it; opened when the server has made it."""
+async def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
+    """The server's database as another process sees it; opened when the server has made it. It
+    does not wait long for a lock: who holds one may have been stopped, and is let go then."""
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_MS", 500)
     opened: list[SqliteDatabase] = []
 
     class Beside:
