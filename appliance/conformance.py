@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 
 from appliance.errors import NurseryUnavailable, OutputRefused
 from appliance.intake import filetypes
-from appliance.processors.protocol import Limits, Order, Progress, Report
+from appliance.processors.protocol import Description, Limits, Order, Progress, Report
 from appliance.workers import entry_points
 from appliance.workers.nursery import Nursery
 from appliance.workers.outcome import AttemptFailed, Outcome
@@ -93,7 +93,7 @@ class ProcessorSuite:
         )
         used = {one.value: one.fault for one in entry_points.plugins(ours)}
         assert used.get(self.processor) is None, used[self.processor]
-        name = self._up().said.processor.name  # type: ignore[union-attr]
+        name = self._described().name
         assert ours[0].name == name, f"its entry point is {ours[0].name}, and its name {name}"
 
     def test_gets_ready(self) -> None:
@@ -101,7 +101,7 @@ class ProcessorSuite:
         self._up()
 
     def test_some_of_its_types_are_recognised(self) -> None:
-        said = self._up().said.processor  # type: ignore[union-attr]
+        said = self._described()
         strange = unrecognised(said)
         assert len(strange) < len(said.content_types), (
             f"the server recognises no file as {', '.join(strange)}"
@@ -121,7 +121,7 @@ class ProcessorSuite:
         with sample.path.open("rb") as file:
             found = filetypes.recognise(file.read(filetypes.SNIFF_BYTES)).content_type
         assert found == sample.content_type, f"the server recognises it as {found}"
-        said = self._up().said.processor  # type: ignore[union-attr]
+        said = self._described()
         assert exactness(said, found) < NO_MATCH, f"its content_types have no {found}"
 
     def test_takes_the_sample_s_options(self, sample: Sample) -> None:
@@ -192,6 +192,9 @@ class ProcessorSuite:
     def _up(self) -> Nursery:
         assert self._fault is None, self._fault
         return self._nursery
+
+    def _described(self) -> Description:
+        return self._runner.run(self._up().describe())
 
     def _checked(self, options: dict[str, Any]) -> str | None:
         return self._runner.run(self._up().check("conformance", options))
