@@ -112,14 +112,20 @@ async def _stop(pids: set[int], database: Database) -> None:
     while True:
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        try:
-            await database.write(workers.leave("nobody"))
-        except DatabaseUnavailable:
-            assert time.monotonic() < deadline
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
-        else:
+        if await _is_free(database):
             return
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        while not await _is_free(database):  # stopped again at once, they would never let go
+            assert time.monotonic() < deadline
+
+
+async def _is_free(database: Database) -> bool:
+    try:
+        await database.write(workers.leave("nobody"))
+    except DatabaseUnavailable:
+        return False
+    return True
 
 
 def _children_at_work(below: set[int], server: Victim) -> set[int]:
