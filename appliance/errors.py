@@ -447,3 +447,10 @@ class ConfigurationError(ApplianceError):
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
         self.faults = faults
+
+
+def codes_below(branch: type[ApplianceError]) -> list[str]:
+    """The codes of what a branch of the tree holds."""
+    return sorted(
+        code for error in branch.__subclasses__() for code in (error.code, *codes_below(error))
+    )
