@@ -82,7 +82,8 @@ async def test_filters_that_name_several_values_or_a_time(serve: Serve) -> None:
     assert len(await names(served, "since=2020-01-01T00:00:00Z&until=2999-01-01")) == 3
     assert await names(served, "until=24h") == []
     for wrong in ("since=yesterday", "until=2026-13-01", "since=1y", "status=PENDING&status=DONE"):
-        await refused(await served.request("GET", f"/jobs?{wrong}"), 400, "bad_request")
+        async with served.admin.get(f"/jobs?{wrong}") as response:
+            await refused(response, 400, "bad_request")
 
 
 async def test_search_finds_parts_of_names_and_whole_ids(serve: Serve) -> None:
