@@ -8,6 +8,7 @@ test.
 
 from __future__ import annotations
 
+import base64
 import difflib
 import os
 import re
@@ -53,6 +54,8 @@ class Config:
     jwt_audience: str | None
     jwt_roles_claim: str
     outgoing: str
+    encryption_key: bytes | None = field(repr=False)
+    encryption_key_file: Path | None
     max_upload_bytes: int
     quota_bytes: int | None
     max_open_uploads: int
@@ -174,6 +177,18 @@ def parse_key(text: str) -> str:
             "give 24 to 200 printable characters without spaces, such as `openssl rand -hex 24`"
         )
     return text.strip()
+
+
+def parse_encryption_key(text: str) -> bytes:
+    """32 bytes, in hexadecimal or base64."""
+    text = text.strip()
+    try:
+        key = bytes.fromhex(text) if len(text) == 64 else base64.b64decode(text, validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise ValueError("give 32 random bytes in base64, such as `openssl rand -base64 32`")
+    return key
 
 
 def parse_jwt_secret(text: str) -> str:
@@ -310,6 +325,20 @@ SETTINGS: tuple[Setting, ...] = (
         one_of("public", "any"),
         "public",
         "Where the server itself may send requests: by https to public addresses, or to `any`.",
+    ),
+    Setting(
+        "encryption_key",
+        parse_encryption_key,
+        None,
+        "Encrypt stored files with this key: 32 random bytes in base64. Without it they cannot be "
+        "read any more, by nobody.",
+        secret=True,
+    ),
+    Setting(
+        "encryption_key_file",
+        parse_path,
+        None,
+        "A file with that key instead; further lines hold earlier keys.",
     ),
     Setting("max_upload_bytes", parse_bytes, "10GiB", "Largest file that is taken."),
     Setting(
@@ -509,6 +538,10 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
                     f"{PREFIX}{name.upper()}: must be set with tokens, else those that were issued "
                     "for others would be taken."
                 )
+    if values["encryption_key"] and values["encryption_key_file"]:
+        faults.append(
+            "APPLIANCE_ENCRYPTION_KEY, APPLIANCE_ENCRYPTION_KEY_FILE: set one of them only."
+        )
     if values["max_upload_bytes"] < 1:
         faults.append("APPLIANCE_MAX_UPLOAD_BYTES: must be at least 1.")
     return faults

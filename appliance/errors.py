@@ -344,6 +344,14 @@ class ObjectMissing(ApplianceError):
     title = "A stored file is not where it should be"
 
 
+class ObjectDamaged(ObjectMissing):
+    """It is there, and it is not what was stored."""
+
+    code = "object_damaged"
+    status = 500
+    title = "A stored file was changed or is damaged"
+
+
 # --- the work on a file ------------------------------------------------------------------
 
 

@@ -42,7 +42,7 @@ async def run(config: Config, options: argparse.Namespace) -> int:
     try:
         with data_dir.locked(config.data_dir):
             bootstrap.listen(config).close()
-            storage = parts.open_storage(config)
+            storage = await parts.open_storage(config)
             await storage.check()
             space = await storage.space()
             if space is not None and space.free_bytes < config.reserve_bytes:
