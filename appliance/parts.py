@@ -30,8 +30,9 @@ from appliance.queue.protocol import Queue
 from appliance.queue.table import TableQueue
 from appliance.scanning.clamd import ClamdScanner
 from appliance.scanning.protocol import Scanner
+from appliance.storage.conversion import Conversion
 from appliance.storage.encrypted import EncryptedStorage
-from appliance.storage.keyring import is_encrypted, open_keyring
+from appliance.storage.keyring import is_encrypted, master_keys, open_keyring
 from appliance.storage.local import LocalStorage
 from appliance.storage.protocol import Storage
 
@@ -157,6 +158,19 @@ async def open_storage(config: Config) -> Storage:
             ]
         )
     return storage
+
+
+async def open_conversion(config: Config) -> Conversion | None:
+    """For a command beside a running server, as `beside`; None: files are not encrypted.
+
+    Raises ConfigurationError.
+    """
+    storage = LocalStorage(_storage_path(config))
+    secrets = encryption_secrets(config)
+    if not secrets or not await is_encrypted(storage):
+        return None
+    keyring = await open_keyring(storage, secrets)
+    return Conversion(storage, keyring, fingerprint=master_keys(secrets)[0].key_id.hex())
 
 
 def encryption_secrets(config: Config) -> list[bytes]:

@@ -16,7 +16,6 @@ from appliance.errors import ObjectDamaged
 from appliance.ids import new_id
 from appliance.storage.encrypted_partials import EncryptedPartials
 from appliance.storage.keyring import Keyring
-from appliance.storage.partials import Partials
 from appliance.storage.protocol import Incoming, Space, Storage
 from appliance.storage.sealed import (
     END_BYTES,
@@ -41,7 +40,7 @@ class EncryptedStorage:
     def __init__(self, store: Storage, keyring: Keyring) -> None:
         self._store = store
         self._keyring = keyring
-        self.partials: Partials | None = None
+        self.partials: EncryptedPartials | None = None
         if store.partials is not None:
             self.partials = EncryptedPartials(store.partials, keyring)
 

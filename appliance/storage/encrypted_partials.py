@@ -132,6 +132,12 @@ class EncryptedPartials:
     async def names(self) -> Sequence[str]:
         return await self._partials.names()
 
+    async def count_plaintext(self) -> int:
+        """Of partials from before encryption."""
+        names = await self._partials.names()
+        heads = [await self._bytes(name, 0, len(MAGIC)) for name in names]
+        return sum(bool(head) and not head.startswith(MAGIC) for head in heads)
+
     # --- what is there ------------------------------------------------------------------------
 
     def remember(self, name: str, seal: Seal, layout: Layout) -> None:
