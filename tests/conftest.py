@@ -6,7 +6,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class Served:
     admin: aiohttp.ClientSession
     anonymous: aiohttp.ClientSession
     running: bootstrap.Appliance
-    life: AsyncExitStack
+    life: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def stop(self) -> None:
         """Before another one is started on its directory."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
+import sys
 from base64 import b64encode
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 
-from appliance import cli
 from appliance.errors import ConfigurationError
 from tests import media
 from tests.conftest import Serve, Served
@@ -136,36 +135,29 @@ async def test_a_damaged_file_is_refused_and_not_served(serve: Serve) -> None:
         assert (await response.json(content_type=None))["code"] == "object_damaged"
 
 
-async def test_files_from_before_are_encrypted_by_the_command(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_files_from_before_are_encrypted_by_the_command(serve: Serve) -> None:
     served = await serve()
     job = await upload(served, MARK, "a.txt")
     served = await again(served, serve, encryption_key=KEY)
     assert await content(served, f"/jobs/{job['jobId']}/files/original") == MARK
-    said = await command(served, monkeypatch, capsys, "status")
+    said = await command(served, "status")
     assert "1 files from before are not encrypted" in said
-    said = await command(served, monkeypatch, capsys, "encrypt")
+    said = await command(served, "encrypt")
     assert "1 files encrypted." in said
     assert "what is not encrypted is refused" in said
     assert not any(MARK in stored for stored in on_disk(served).values())
     served = await again(served, serve, encryption_key=KEY)
     assert await content(served, f"/jobs/{job['jobId']}/files/original") == MARK
-    assert "Nothing that is not encrypted" in await command(served, monkeypatch, capsys, "status")
+    assert "Nothing that is not encrypted" in await command(served, "status")
 
 
-async def command(
-    served: Served,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    *arguments: str,
-) -> str:
-    monkeypatch.setattr(
-        os,
-        "environ",
-        {"APPLIANCE_DATA_DIR": str(served.data_dir), "APPLIANCE_ENCRYPTION_KEY": KEY},
+async def command(served: Served, *arguments: str) -> str:
+    """What `appliance encryption` says, beside the server."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "appliance", "encryption", *arguments),
+        env={"APPLIANCE_DATA_DIR": str(served.data_dir), "APPLIANCE_ENCRYPTION_KEY": KEY},
+        stdout=asyncio.subprocess.PIPE,
     )
-    with pytest.raises(SystemExit) as ended:
-        await asyncio.to_thread(cli.main, ["encryption", *arguments])
-    assert ended.value.code == 0
-    return capsys.readouterr().out
+    said, _ = await process.communicate()
+    assert process.returncode == 0
+    return said.decode()
