@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from appliance.errors import ConfigurationError
+from appliance.permissions import Role
 
 PREFIX = "APPLIANCE_"
 CLIENT_VARIABLES = frozenset({"APPLIANCE_SERVER", "APPLIANCE_KEY"})
@@ -53,6 +54,14 @@ class Config:
     jwt_issuer: str | None
     jwt_audience: str | None
     jwt_roles_claim: str
+    oidc_issuer: str | None
+    oidc_client_id: str | None
+    oidc_client_secret: str | None = field(repr=False)
+    oidc_scopes: str
+    oidc_name: str | None
+    oidc_groups_claim: str
+    oidc_roles: Mapping[str, Role]
+    oidc_default_role: str
     outgoing: str
     encryption_key: bytes | None = field(repr=False)
     encryption_key_file: Path | None
@@ -208,6 +217,19 @@ def parse_notify_urls(text: str) -> tuple[str, ...]:
     return urls
 
 
+def parse_group_roles(text: str) -> Mapping[str, Role]:
+    roles = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        group, equals, role = pair.rpartition("=")
+        if not equals or not group.strip() or role.strip() not in set(Role):
+            raise ValueError(
+                "give groups and their roles with commas between, such as "
+                f"family=user,it=admin; roles are {', '.join(Role)}"
+            )
+        roles[group.strip()] = Role(role.strip())
+    return roles
+
+
 def parse_clamd_url(text: str) -> str:
     parts = urlsplit(text.strip())
     if parts.scheme == "unix" and not parts.netloc and parts.path.startswith("/"):
@@ -319,6 +341,43 @@ SETTINGS: tuple[Setting, ...] = (
         parse_text,
         "roles",
         "Where a token names the role; with dots, within another claim. Without: `user`.",
+    ),
+    Setting(
+        "oidc_issuer",
+        url_with_scheme("https", "http"),
+        None,
+        "Let people sign in at this OpenID provider: its address, just as it calls itself.",
+    ),
+    Setting("oidc_client_id", parse_text, None, "What this server is called there."),
+    Setting(
+        "oidc_client_secret",
+        parse_text,
+        None,
+        "The secret that it was given there. A public client has none.",
+        secret=True,
+    ),
+    Setting("oidc_scopes", parse_text, "openid profile email", "What is asked of the provider."),
+    Setting(
+        "oidc_name", parse_text, None, "What the button calls the provider; else its host's name."
+    ),
+    Setting(
+        "oidc_groups_claim",
+        parse_text,
+        "groups",
+        "Where the provider names the groups of a person; with dots, within another claim.",
+    ),
+    Setting(
+        "oidc_roles",
+        parse_group_roles,
+        "",
+        "Which group has which role, such as `family=user,it=admin`. Who is in several has the one "
+        "that may most.",
+    ),
+    Setting(
+        "oidc_default_role",
+        one_of("none", *Role),
+        "user",
+        "The role of who is in none of these groups; `none`: they are not let in.",
     ),
     Setting(
         "outgoing",
@@ -541,6 +600,18 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
     if values["encryption_key"] and values["encryption_key_file"]:
         faults.append(
             "APPLIANCE_ENCRYPTION_KEY, APPLIANCE_ENCRYPTION_KEY_FILE: set one of them only."
+        )
+    if values["jwt_audience"] and not (values["jwt_issuer"] or values["oidc_issuer"]):
+        faults.append(
+            "APPLIANCE_JWT_AUDIENCE: needs APPLIANCE_JWT_ISSUER, or APPLIANCE_OIDC_ISSUER."
+        )
+    if (values["oidc_issuer"] is None) != (values["oidc_client_id"] is None):
+        faults.append("APPLIANCE_OIDC_ISSUER, APPLIANCE_OIDC_CLIENT_ID: set both, or neither.")
+    if values["oidc_issuer"] and "openid" not in values["oidc_scopes"].split():
+        faults.append("APPLIANCE_OIDC_SCOPES: must have openid among them.")
+    if values["oidc_issuer"] and values["oidc_default_role"] == "none" and not values["oidc_roles"]:
+        faults.append(
+            "APPLIANCE_OIDC_DEFAULT_ROLE: none lets nobody in without APPLIANCE_OIDC_ROLES."
         )
     if values["max_upload_bytes"] < 1:
         faults.append("APPLIANCE_MAX_UPLOAD_BYTES: must be at least 1.")

@@ -199,6 +199,14 @@ class NotSignedIn(ApplianceError):
     title = "This needs a key or a sign-in"
 
 
+class SignInRefused(ApplianceError):
+    """By the provider, or of what it answered."""
+
+    code = "sign_in_refused"
+    status = 403
+    title = "This sign-in did not succeed"
+
+
 class Forbidden(ApplianceError):
     code = "forbidden"
     status = 403

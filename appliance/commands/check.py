@@ -34,6 +34,10 @@ async def run(config: Config, options: argparse.Namespace) -> int:
         except ScannerUnavailable as error:
             faults.append(f"APPLIANCE_CLAMD_URL: {error.detail}")
     try:
+        await bootstrap.check_provider(config)
+    except ApplianceError as error:
+        faults.append(f"APPLIANCE_OIDC_ISSUER: {error.detail}")
+    try:
         await bootstrap.check_presets(config)
     except ConfigurationError as error:
         faults += error.faults

@@ -139,7 +139,7 @@ async def list_sessions(request: web.Request) -> web.StreamResponse:
     asking = user(request)
     found = await shared.database.read(
         keys.sessions(
-            key_id=asking.sessions_of, now=shared.clock.now(), limit=limit + 1, before=cursor
+            owner=asking.sessions_of, now=shared.clock.now(), limit=limit + 1, before=cursor
         )
     )
     page, current = found[:limit], asking.session_id
@@ -167,15 +167,15 @@ async def _end(request: web.Request) -> web.StreamResponse:
     session_id, now = request.match_info["session_id"], shared.clock.now()
 
     def ending() -> Transaction[keys.Ended | None]:
-        found = yield from keys.end_session_by_id(session_id, key_id=asking.sessions_of)
+        found = yield from keys.end_session_by_id(session_id, owner=asking.sessions_of)
         if found is None:
             return None
-        ended, key_id = found
-        if key_id != asking.key_id:
+        ended, owner = found
+        if owner != asking.owner:
             yield from audit.add(
                 actor=asking.owner,
                 action="session.end",
-                subject=f"key:{key_id}",
+                subject=owner,
                 now=now,
                 detail={"session": session_id},
             )

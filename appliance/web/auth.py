@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 from aiohttp import web
 
-from appliance.database import keys
+from appliance.database import keys, people
 from appliance.database.keys import Ended
 from appliance.errors import (
     Forbidden,
@@ -94,7 +94,9 @@ async def _identify(request: web.Request) -> Principal | None:
             raise NotSignedIn("Only `Authorization: Bearer <API key>` is understood.")
         tokens = services(request).tokens
         if tokens is not None and looks_like_one(secret.strip()):
-            return await tokens.principal(secret.strip())
+            found = await tokens.principal(secret.strip())
+            await _let_in(services(request), found.owner)
+            return found
         return await _by_key(request, secret.strip())
     token = request.cookies.get(cookie_name(request))
     return await _by_session(services(request), token) if token else None
@@ -153,10 +155,21 @@ async def _by_session(shared: Services, token: str) -> Principal | None:
     if cached is not None:
         return cached
     found = await shared.database.read(keys.by_session(hashed, now=now))
-    if found is None or not found[1].is_valid(now):
-        return None
-    session_id, key = found
-    return await _keep(shared, f"session:{hashed}", Principal.of_key(key, session_id=session_id))
+    return None if found is None else await _keep(shared, f"session:{hashed}", found)
+
+
+async def _let_in(shared: Services, owner: str) -> None:
+    """A token is good until it expires, whatever becomes of who has it; so that is looked up.
+
+    Raises NotSignedIn.
+    """
+    known = await shared.coordination.get(f"blocked:{owner}")
+    if known is None:
+        blocked = await shared.database.read(people.is_blocked(owner))
+        known = b"blocked" if blocked else b""
+        await shared.coordination.set(f"blocked:{owner}", known, ttl_s=KEY_CACHE_S)
+    if known:
+        raise NotSignedIn("You are blocked on this server. Ask who runs it.")
 
 
 async def _cached(shared: Services, name: str) -> Principal | None:

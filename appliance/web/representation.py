@@ -15,6 +15,7 @@ from appliance.database.pauses import Pause
 from appliance.database.redrives import Redrive
 from appliance.jobs import Attempt, HistoryEntry, Job, JobError, JobStatus, ResultFile
 from appliance.keys import ApiKey, Session
+from appliance.people import Person
 from appliance.presets.preset import Preset
 
 encode = msgspec.json.encode
@@ -219,6 +220,19 @@ def key_document(key: ApiKey, now: float) -> dict[str, Any]:
         "expiresAt": _time(key.expires_at),
         "revokedAt": _time(key.revoked_at),
         "lastUsedAt": _time(key.last_used_at),
+    }
+
+
+def person_document(person: Person) -> dict[str, Any]:
+    return {
+        "personId": person.id,
+        "owner": person.owner,
+        "name": person.name,
+        "email": person.email,
+        "role": person.role,
+        "firstSeenAt": rfc3339(person.first_seen_at),
+        "signedInAt": rfc3339(person.signed_in_at),
+        "blockedAt": _time(person.blocked_at),
     }
 
 

@@ -61,8 +61,8 @@ DIFFERENCES = {
 }
 """Where one does otherwise than the text, and why; held to that, so that its end is noticed."""
 
-NODE = Path(__file__).resolve().parent / "node"
-INSTALLED = Path(os.environ.get("NODE_CLIENTS") or NODE.parents[2] / ".services/node")
+NODE = Path(__file__).resolve().parents[1] / "node"
+INSTALLED = Path(os.environ.get("NODE_CLIENTS") or NODE.parents[1] / ".services/node")
 
 
 class Peer:
