@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from appliance.database import ownership
+from appliance.database.ownership import UNLIMITED
 from appliance.intake import filetypes
+from appliance.jobs import JobType
 from appliance.permissions import Permission
+from appliance.web import words
 from appliance.web.jobs import page_of_jobs
 from appliance.web.representation import job_document
 from appliance.web.services import services, user
@@ -26,9 +30,19 @@ async def show_upload_page(request: web.Request) -> web.StreamResponse:
         return web.Response(status=303, headers={"Location": seen})
     limits = services(request).admission.limits
     page, cursor = await page_of_jobs(request, everybody=False, default_limit=RECENT)
+    usage = None
+    if limits.quota != UNLIMITED:
+        usage = await services(request).database.read(ownership.usage(asking.owner))
     context = {
+        "usage": usage,
+        "quota": limits.quota,
         "limits": {
             "max_upload_bytes": limits.max_upload_bytes,
+            "of_types": [
+                (words.KINDS[job_type], limits.max_bytes(job_type))
+                for job_type in JobType
+                if limits.max_bytes(job_type) < limits.max_upload_bytes
+            ],
             "types": filetypes.labels(limits.allowed_types),
             "accept": filetypes.accept_attribute(limits.allowed_types),
         },

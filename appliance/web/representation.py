@@ -11,9 +11,11 @@ from aiohttp import web
 from appliance.clock import rfc3339
 from appliance.database.audit import Act
 from appliance.database.dead_letters import DeadLetter, Group
+from appliance.database.ownership import Usage
 from appliance.database.pauses import Pause
 from appliance.database.redrives import Redrive
-from appliance.jobs import Attempt, HistoryEntry, Job, JobError, JobStatus, ResultFile
+from appliance.intake.admission import IntakeLimits
+from appliance.jobs import Attempt, HistoryEntry, Job, JobError, JobStatus, JobType, ResultFile
 from appliance.keys import ApiKey, Session
 from appliance.presets.preset import Preset
 
@@ -76,6 +78,20 @@ def job_document(job: Job, reader: str) -> dict[str, Any]:
         "result": result,
         "files": [file_document(job.id, file) for file in job.files],
         "statusUrl": f"/status/{job.id}",
+    }
+
+
+def usage_document(usage: Usage, limits: IntakeLimits) -> dict[str, Any]:
+    """Of one owner; null: as much as there is room for."""
+    return {
+        "bytes": usage.total_bytes,
+        "files": usage.files,
+        "openUploads": usage.open_uploads,
+        "quotaBytes": limits.quota.size_bytes,
+        "quotaFiles": limits.quota.files,
+        "maxOpenUploads": limits.max_open_uploads,
+        "maxUploadBytes": limits.max_upload_bytes,
+        "maxTypeBytes": {job_type: limits.max_bytes(job_type) for job_type in JobType},
     }
 
 

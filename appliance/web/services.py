@@ -25,6 +25,7 @@ from appliance.presets.preset import Presets
 from appliance.principals import Principal
 from appliance.storage.protocol import Storage
 from appliance.web.guesses import Guesses
+from appliance.web.rate_limits import RateLimits
 from appliance.web.tokens import Tokens
 
 
@@ -43,6 +44,7 @@ class Services:
     metrics: Metrics
     clock: Clock
     guesses: Guesses
+    rate_limits: RateLimits
     last_uses: LastUses
     tokens: Tokens | None
     """None: JWT bearer tokens are not accepted."""

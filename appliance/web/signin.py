@@ -15,6 +15,7 @@ from appliance.ids import new_id
 from appliance.keys import ApiKey, hash_secret, new_token
 from appliance.web.auth import cookie_name, forget, is_https, require_same_origin, valid_key
 from appliance.web.forms import safe_next
+from appliance.web.guesses import Guess
 from appliance.web.services import services
 from appliance.web.templates import render_page
 from appliance.web.words import plain
@@ -90,10 +91,10 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
 
 async def _key_of_link(request: web.Request, token: str) -> ApiKey | None:
     """The key that a one-time link signs in, which is used up by this. Raises TooManyAttempts."""
-    shared, hashed = services(request), hash_secret(token)
-    shared.guesses.charge(request.remote, token, hashed)
+    shared, guess = services(request), Guess.of_link(request.remote, token)
+    await shared.guesses.charge(guess)
     now = shared.clock.now()
-    key = await shared.database.write(keys.use_signin_link(hashed, now=now))
+    key = await shared.database.write(keys.use_signin_link(guess.secret_hash, now=now))
     return key if key is not None and key.is_valid(now) else None
 
 

@@ -16,6 +16,7 @@ from appliance.queue.protocol import Queue
 from appliance.queue.table import TableQueue
 from appliance.storage.local import LocalStorage
 from appliance.storage.protocol import Storage
+from tests.clocks import MovedClock
 
 
 @pytest.fixture(params=["sqlite"])
@@ -35,6 +36,11 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     return LocalStorage.open(tmp_path / "files")
 
 
+@pytest.fixture
+def clock() -> MovedClock:
+    return MovedClock()
+
+
 @pytest.fixture(params=["memory"])
-def coordination(request: pytest.FixtureRequest) -> Coordination:
-    return MemoryCoordination(SystemClock())
+def coordination(request: pytest.FixtureRequest, clock: MovedClock) -> Coordination:
+    return MemoryCoordination(clock)
