@@ -159,7 +159,7 @@ async def test_results_count_and_may_go_beyond_and_what_was_begun_is_finished(
     answer = await tus(served).patch(url, 0, DATA)
     assert answer.status == 204
     assert "Upload-Job-Id" in answer.headers
-    async with served.admin.post(f"/jobs/{job_id}/process") as response:
+    async with served.admin.post(f"/jobs/{job_id}/process", json={"preset": "default"}) as response:
         await refused(response, 413, "quota_exceeded")
 
 
