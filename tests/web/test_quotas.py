@@ -9,6 +9,7 @@ import aiohttp
 import msgspec
 import pytest
 
+from appliance.storage.local_partials import LocalPartials
 from tests.conftest import Serve, Served
 from tests.records import a_result
 from tests.tus.peers import TEXT, Peer
@@ -175,13 +176,33 @@ async def test_parts_count_until_they_are_joined_and_once(serve: Serve) -> None:
     twice = f"final;{parts[0]} {parts[0]}"
     is_refusal(await peer.send("POST", peer.url, upload_concat=twice), 400, "bad_request")
     # They fill the quota, and what they become is no more than they are.
-    final = f"final;{' '.join(parts)}"
-    joining = [peer.send("POST", peer.url, upload_concat=final) for _ in range(2)]
-    answers = await asyncio.gather(*joining)
-    assert 201 in [answer.status for answer in answers]
-    assert len((await served.json("GET", "/jobs"))["jobs"]) == 1
+    joined = await peer.send("POST", peer.url, upload_concat=f"final;{' '.join(parts)}")
+    assert joined.status == 201
     told = await usage(served)
     assert (told["bytes"], told["files"], told["openUploads"]) == (2 * SIZE, 1, 0)
+
+
+async def test_of_the_same_parts_one_job_is_made(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that are both put together when the first of them is recorded."""
+    served = await serve(quota_bytes=str(SIZE))
+    peer, together = tus(served), asyncio.Barrier(2)
+    commit = LocalPartials.commit
+
+    async def both(partials: LocalPartials, name: str, key: str) -> None:
+        await commit(partials, name, key)
+        await together.wait()
+
+    monkeypatch.setattr(LocalPartials, "commit", both)
+    part = await peer.create(SIZE, upload_concat="partial")
+    await peer.patch(part, 0, DATA)
+    answers = await asyncio.gather(
+        *(peer.send("POST", peer.url, upload_concat=f"final;{part}") for _ in range(2))
+    )
+    assert sorted(answer.status for answer in answers) == [201, 404]
+    told = await usage(served)
+    assert (told["bytes"], told["files"], told["openUploads"]) == (SIZE, 1, 0)
     assert len(files_of(served)) == 1
 
 
