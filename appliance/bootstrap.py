@@ -372,6 +372,7 @@ def _services(
         guesses=Guesses(parts.coordination),
         rate_limits=RateLimits(
             parts.coordination,
+            parts.metrics,
             uploads=config.rate_uploads,
             requests=config.rate_requests,
             anonymous=config.rate_anonymous,

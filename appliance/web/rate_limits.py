@@ -14,6 +14,7 @@ from aiohttp import hdrs, web
 
 from appliance.coordination.protocol import Coordination
 from appliance.errors import RateLimited
+from appliance.metrics import Metrics
 from appliance.principals import Principal
 from appliance.rates import Rate, Taken
 from appliance.web.clients import client_of
@@ -27,6 +28,7 @@ class RateLimits:
     """None: any number."""
 
     coordination: Coordination
+    metrics: Metrics
     uploads: Rate | None
     """That one owner begins."""
     requests: Rate | None
@@ -51,6 +53,8 @@ class RateLimits:
             return
         taken = await self.coordination.take(f"uploads:{owner}", self.uploads)
         request[HEADERS] = _told("uploads", self.uploads, taken)
+        if not taken.allowed:
+            self.metrics.uploads_refused.labels(RateLimited.code).inc()
         self._judge(request, "uploads", self.uploads, taken)
 
     def _judge(self, request: web.Request, policy: str, rate: Rate, taken: Taken) -> None:

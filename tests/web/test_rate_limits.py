@@ -51,6 +51,9 @@ async def test_every_way_in_counts_as_one_upload(serve: Serve, join: Join) -> No
             assert document["policy"] == "uploads", way
             assert 500 < int(response.headers["Retry-After"]) <= 3600 / len(WAYS) + 1
             assert response.headers["RateLimit"].startswith('"uploads";r=0;t=')
+    async with served.admin.get("/metrics") as response:
+        counted = f'uploads_refused_total{{code="rate_limited"}} {len(WAYS)}.0'
+        assert counted in await response.text()
     async with await WAYS["raw"](bob.http) as response:  # another owner, at the same address
         assert response.status == 202
     # What has begun may go on: a piece is no upload.
