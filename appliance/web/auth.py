@@ -102,7 +102,7 @@ async def _identify(request: web.Request) -> Principal | None:
             )
         return await _by_key(request, secret.strip())
     token = request.cookies.get(cookie_name(request))
-    return await _by_session(services(request), token) if token else None
+    return await _by_session(request, token) if token else None
 
 
 async def still_signed_in(request: web.Request) -> bool:
@@ -141,16 +141,24 @@ async def valid_key(request: web.Request, secret: str) -> ApiKey | None:
     return await shared.guesses.look_up(guess, found)
 
 
-async def _by_session(shared: Services, token: str) -> Principal | None:
-    hashed, now = hash_secret(token), shared.clock.now()
-    cached = await _cached(shared, f"session:{hashed}")
+async def _by_session(request: web.Request, token: str) -> Principal | None:
+    shared, guess = services(request), Guess.of_session(request.remote, token)
+    cached = await _cached(shared, f"session:{guess.secret_hash}")
     if cached is not None:
         return cached
-    found = await shared.database.read(keys.by_session(hashed, now=now))
-    if found is None or not found[1].is_valid(now):
+
+    async def found() -> Principal | None:
+        now = shared.clock.now()
+        of_session = await shared.database.read(keys.by_session(guess.secret_hash, now=now))
+        if of_session is None or not of_session[1].is_valid(now):
+            return None
+        session_id, key = of_session
+        return Principal.of_key(key, session_id=session_id)
+
+    principal = await shared.guesses.look_up(guess, found)
+    if principal is None:
         return None
-    session_id, key = found
-    return await _keep(shared, f"session:{hashed}", Principal.of_key(key, session_id=session_id))
+    return await _keep(shared, f"session:{guess.secret_hash}", principal)
 
 
 async def _cached(shared: Services, name: str) -> Principal | None:

@@ -1,4 +1,5 @@
-"""Slows down who tries keys, tokens and one-time links: by address, and keys by their beginning.
+"""Slows down who tries keys, tokens, cookies and one-time links: by address, and keys by their
+beginning.
 
 Every attempt is charged before it is looked up, so a thousand at once get no further than ten one
 after another; a right one is given back. A secret that was right before is never held up: a
@@ -28,9 +29,9 @@ WRONG = Rate(10, 60.0)
 """Ten in a row are nobody's business: a paste that went wrong. After them one in 6 s, so 14,400 a
 day, against secrets of 24 characters and more."""
 WRONG_TOKENS = Rate(60, 60.0)
-"""A signature is not guessed: this spares the processor. Counted apart and more generously,
-because who is right has a new token every few minutes, and is held up by strangers behind the same
-address for a second at most."""
+"""Nobody guesses a signature or 160 bits: this spares processor and database. Counted apart and
+more generously, because who is right has a new token every few minutes, and is held up by
+strangers behind the same address for a second at most."""
 MOST = 20_000
 """Right secrets that are remembered; the oldest is forgotten first."""
 
@@ -60,6 +61,12 @@ class Guess:
         """Of JWTs, which all begin alike."""
         by = (f"token:{_by_address(address)}",)
         return cls("token", hash_secret(token), by, WRONG_TOKENS)
+
+    @classmethod
+    def of_session(cls, address: str | None, token: str) -> Self:
+        """Of cookies; a browser whose session has ended still sends its own."""
+        by = (f"session:{_by_address(address)}",)
+        return cls("session", hash_secret(token), by, WRONG_TOKENS)
 
 
 class Guesses:
