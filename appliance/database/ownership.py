@@ -71,6 +71,13 @@ class Quota(msgspec.Struct, frozen=True):
 UNLIMITED = Quota()
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """What an owner has, and may have."""
+
+    usage: Usage
+    quota: Quota
+
+
 class Remembered(msgspec.Struct, frozen=True):
     """What came of a request with an idempotency key."""
 
@@ -91,12 +98,26 @@ def usage(owner: str) -> Transaction[Usage]:
     )
 
 
-def within(quota: Quota, owner: str, change: Transaction[T]) -> Transaction[T]:
+def standing(owner: str, general: Quota) -> Transaction[Standing]:
+    quota = yield from quota_of(owner, general)
+    return Standing(usage=(yield from usage(owner)), quota=quota)
+
+
+def quota_of(owner: str, general: Quota) -> Transaction[Quota]:
+    """The `general` one, with the bytes of the owner's key where that has a quota of its own."""
+    rows = yield Statement("quota_of_key", {"id": owner.removeprefix("key:")})
+    if not rows:
+        return general
+    return msgspec.structs.replace(general, size_bytes=rows[0]["quota_bytes"])
+
+
+def within(general: Quota, owner: str, change: Transaction[T]) -> Transaction[T]:
     """`change`, unless the owner has more than the quota by it: then nothing of it is done.
 
     Exact, however many changes come at once: what it looks at is in its own transaction.
     Raises QuotaExceeded, TooManyOpenUploads.
     """
+    quota = yield from quota_of(owner, general)
     if quota == UNLIMITED:
         return (yield from change)
     before = yield from usage(owner)

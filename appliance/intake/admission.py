@@ -14,7 +14,7 @@ import msgspec
 
 from appliance.clock import Clock
 from appliance.database import ownership
-from appliance.database.ownership import UNLIMITED, Quota
+from appliance.database.ownership import UNLIMITED, Quota, Standing
 from appliance.database.protocol import Database, Transaction
 from appliance.errors import FileTooLarge, FileTypeMismatch, FileTypeRefused, StorageFull
 from appliance.intake import filenames, filetypes
@@ -24,6 +24,10 @@ from appliance.storage.protocol import Storage
 from appliance.uploads import Announced, JobOptions
 
 T = TypeVar("T")
+
+LOOKED_AT_BYTES = 1024 * 1024
+"""Without a general quota, only a key may have one. It is not looked for before less than this
+comes: what goes beyond is refused all the same, when it is there."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,9 @@ class Admission:
         await self.check_space(needed_bytes)
         await self.check_quota(owner, needed_bytes, files=files)
 
+    async def standing(self, owner: str) -> Standing:
+        return await self._database.read(ownership.standing(owner, self.limits.quota))
+
     async def check_space(self, needed_bytes: int) -> None:
         space = await self._storage.space()
         if space is not None and space.free_bytes - needed_bytes < self.limits.reserve_bytes:
@@ -102,15 +109,22 @@ class Admission:
 
         Many may ask at once and all be let in; `within_quota` decides.
         """
-        if self.limits.quota == UNLIMITED:
+        if self.limits.quota == UNLIMITED and needed_bytes < LOOKED_AT_BYTES:
             return
-        now = await self._database.read(ownership.usage(owner))
+        standing = await self.standing(owner)
+        now = standing.usage
         then = msgspec.structs.replace(
             now,
             kept_bytes=now.kept_bytes + max(needed_bytes, 1),
             originals=now.originals + files,
         )
-        self.limits.quota.check(now, then)
+        standing.quota.check(now, then)
+
+    async def check_below_quota(self, owner: str) -> None:
+        """Whether `owner` may have anything more at all. Raises QuotaExceeded."""
+        standing = await self.standing(owner)
+        now = standing.usage
+        standing.quota.check(now, msgspec.structs.replace(now, kept_bytes=now.kept_bytes + 1))
 
     def within_quota(
         self, owner: str, change: Transaction[T], *, opens: bool = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from appliance.database import ownership
 from appliance.database.ownership import UNLIMITED
 from appliance.intake import filetypes
 from appliance.jobs import JobType
@@ -30,12 +29,10 @@ async def show_upload_page(request: web.Request) -> web.StreamResponse:
         return web.Response(status=303, headers={"Location": seen})
     limits = services(request).admission.limits
     page, cursor = await page_of_jobs(request, everybody=False, default_limit=RECENT)
-    usage = None
-    if limits.quota != UNLIMITED:
-        usage = await services(request).database.read(ownership.usage(asking.owner))
+    standing = await services(request).admission.standing(asking.owner)
     context = {
-        "usage": usage,
-        "quota": limits.quota,
+        "usage": standing.usage if standing.quota != UNLIMITED else None,
+        "quota": standing.quota,
         "limits": {
             "max_upload_bytes": limits.max_upload_bytes,
             "of_types": [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from appliance.database import ownership
 from appliance.web.representation import json_response, usage_document
 from appliance.web.services import services, user
 
@@ -12,5 +11,5 @@ from appliance.web.services import services, user
 async def get_usage(request: web.Request) -> web.StreamResponse:
     """GET /usage: of who asks."""
     shared = services(request)
-    usage = await shared.database.read(ownership.usage(user(request).owner))
-    return json_response(usage_document(usage, shared.admission.limits))
+    standing = await shared.admission.standing(user(request).owner)
+    return json_response(usage_document(standing, shared.admission.limits))

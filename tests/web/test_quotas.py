@@ -206,6 +206,43 @@ async def test_of_the_same_parts_one_job_is_made(
     assert len(files_of(served)) == 1
 
 
+@pytest.mark.parametrize("general", [None, "2000"], ids=["no general one", "above the general"])
+async def test_a_key_may_have_a_quota_of_its_own(
+    serve: Serve, join: Join, general: str | None
+) -> None:
+    served = await serve(**({} if general is None else {"quota_bytes": general}))
+    asked = {"name": "guest", "quotaBytes": 3 * SIZE}
+    async with served.admin.post("/keys", json=asked) as response:
+        made = await response.json()
+        assert (response.status, made["quotaBytes"]) == (201, 3 * SIZE)
+    headers = {"Authorization": f"Bearer {made['key']}"}
+    async with aiohttp.ClientSession(served.url, headers=headers) as guest:
+
+        async def send() -> int:
+            async with guest.post("/upload?filename=a.txt", data=DATA) as response:
+                return response.status
+
+        statuses = await asyncio.gather(*(send() for _ in range(MANY)))
+        assert statuses.count(202) == 3
+        assert (await usage(served, guest))["quotaBytes"] == 3 * SIZE
+        peer = tus(served, guest)
+        is_refusal(await peer.send("POST", peer.url, upload_length=1), 413, "quota_exceeded")
+        # Large ones are refused before they come.
+        async with wire(served) as connection:
+            await connection.head(
+                "POST /upload?filename=a.txt", "Content-Length: 2000000", "Expect: 100-continue",
+                key=f"Authorization: Bearer {made['key']}",
+            )  # fmt: skip
+            is_refusal(await connection.answer(), 413, "quota_exceeded")
+        async with guest.get("/", headers={"Accept": "text/html"}) as response:
+            assert "3.0 KB of 3.0 KB used" in await response.text()
+    other = await join(served)
+    assert (await usage(served, other.http))["quotaBytes"] == (general and int(general))
+    for wrong in (0, -1, "much", 1.5):
+        async with served.admin.post("/keys", json={**asked, "quotaBytes": wrong}) as response:
+            await refused(response, 400, "bad_request")
+
+
 async def test_usage_is_told_and_shown(serve: Serve, join: Join) -> None:
     served = await serve(
         quota_bytes="5GB", quota_files="1000", max_open_uploads="7", max_type_bytes="image=200MB"
