@@ -12,7 +12,7 @@ from appliance.rates import Rate, Taken
 
 MAX_ENTRIES = 20_000
 MAX_RATED = 50_000
-"""Names whose rates are counted, 10 MB of them; the one that asked longest ago is forgotten."""
+"""Names whose rates are counted, some 15 MB; the one that asked longest ago is forgotten."""
 MAX_BACKLOG = 4096
 """Messages that wait for one slow subscriber; the same one twice counts once."""
 

@@ -92,8 +92,8 @@ def _told(policy: str, rate: Rate, taken: Taken) -> dict[str, str]:
 
 
 def is_counted(request: web.Request) -> bool:
-    """Not asked are preflights, and what probes and pages ask for again and again and no table is
-    read for."""
+    """Preflights, probes and the parts of pages are not: they cost next to nothing, and come again
+    and again."""
     resource = request.match_info.route.resource
     return request.method != hdrs.METH_OPTIONS and (
         resource is None or resource.canonical not in _FREE
