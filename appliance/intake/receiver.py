@@ -122,8 +122,9 @@ class Receiver:
             for (_, incoming), job in zip(received, new_jobs, strict=True):
                 stored.append(job.storage_key)  # also one whose commit is cut off may be there
                 await incoming.commit(job.storage_key)
-            create = self._create(new_jobs, contents, owner, options, repeatable)
-            earlier = await self._database.write(self.admission.within_quota(owner, create))
+            earlier = await self._database.write(
+                self._create(new_jobs, contents, owner, options, repeatable)
+            )
         except BaseException:
             # Cancelled during the commit, the rows may exist all the same: then the files stay.
             ids = [job.id for job in new_jobs]
@@ -178,14 +179,17 @@ class Receiver:
         options: JobOptions,
         repeatable: Repeatable,
     ) -> Transaction[list[Job] | None]:
-        """Record the jobs, or return those of an earlier request with the same key."""
+        """Record the jobs, or return those of an earlier request with the same key.
+
+        Raises IdempotencyConflict, QuotaExceeded.
+        """
         key = repeatable.idempotency_key
         if key is not None:
             content = _digest(contents, options)
             earlier = yield from _remember(owner, key, content, new_jobs, now=self._clock.now())
             if earlier is not None:
                 return earlier
-        yield from jobs.create(new_jobs)
+        yield from self.admission.within_quota(owner, jobs.create(new_jobs))
         return None
 
     async def open_incoming(self) -> Incoming:
