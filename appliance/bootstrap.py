@@ -55,6 +55,7 @@ from appliance.web.guesses import Guesses
 from appliance.web.identity_provider import IdentityProvider, SignIn
 from appliance.web.in_flight import IN_FLIGHT
 from appliance.web.jwks import Jwks
+from appliance.web.rate_limits import RateLimits
 from appliance.web.services import Services
 from appliance.web.tokens import Tokens
 from appliance.workers.attempt import Attempts
@@ -376,7 +377,14 @@ def _services(
         uploads=parts.uploads,
         metrics=parts.metrics,
         clock=parts.clock,
-        guesses=Guesses(parts.clock),
+        guesses=Guesses(parts.coordination),
+        rate_limits=RateLimits(
+            parts.coordination,
+            parts.metrics,
+            uploads=config.rate_uploads,
+            requests=config.rate_requests,
+            anonymous=config.rate_anonymous,
+        ),
         last_uses=last_uses,
         tokens=tokens,
         sign_in=sign_in,

@@ -20,7 +20,9 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from appliance.errors import ConfigurationError
+from appliance.jobs import JobType
 from appliance.permissions import Role
+from appliance.rates import Rate
 
 PREFIX = "APPLIANCE_"
 CLIENT_VARIABLES = frozenset({"APPLIANCE_SERVER", "APPLIANCE_KEY"})
@@ -66,7 +68,12 @@ class Config:
     encryption_key: bytes | None = field(repr=False)
     encryption_key_file: Path | None
     max_upload_bytes: int
+    max_type_bytes: Mapping[JobType, int] | None
     quota_bytes: int | None
+    quota_files: int | None
+    rate_uploads: Rate | None
+    rate_requests: Rate | None
+    rate_anonymous: Rate | None
     max_open_uploads: int
     upload_expiry_s: float
     max_connections_per_client: int
@@ -129,6 +136,36 @@ def parse_count(text: str) -> int:
     if not re.fullmatch(r"\d{1,4}", text.strip()):
         raise ValueError("give a whole number from 0 to 9999")
     return int(text)
+
+
+_PERIODS_S = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_rate(text: str) -> Rate | None:
+    """None: any number."""
+    if text.strip().lower() in ("0", "off"):
+        return None
+    match = re.fullmatch(r"([1-9]\d{0,6})\s*/\s*(s|min|h)", text.strip().lower())
+    if not match:
+        raise ValueError("give so many in a while, such as 10/s, 600/min or 5000/h, or off")
+    return Rate(int(match[1]), _PERIODS_S[match[2]])
+
+
+def parse_files(text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,11}", text.strip()):
+        raise ValueError("give a whole number of files above 0, or leave it unset")
+    return int(text)
+
+
+def parse_type_bytes(text: str) -> Mapping[JobType, int]:
+    found: dict[JobType, int] = {}
+    for pair in text.split(","):
+        name, equals, size = pair.partition("=")
+        known = name.strip().upper() in JobType.__members__
+        if not known or not equals or JobType[name.strip().upper()] in found:
+            raise ValueError("give sizes of image, pdf, video and any, such as image=200MB,pdf=1GB")
+        found[JobType[name.strip().upper()]] = parse_bytes(size)
+    return found
 
 
 def parse_days(text: str) -> int:
@@ -401,10 +438,40 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("max_upload_bytes", parse_bytes, "10GiB", "Largest file that is taken."),
     Setting(
+        "max_type_bytes",
+        parse_type_bytes,
+        None,
+        "Largest file of a type, where that is less: `image=200MB,pdf=500MB`.",
+    ),
+    Setting(
         "quota_bytes",
         parse_bytes,
         None,
         "Most that one owner may take: originals, results and unfinished uploads together.",
+    ),
+    Setting(
+        "quota_files",
+        parse_files,
+        None,
+        "Most files that one owner may have here: originals and unfinished uploads together.",
+    ),
+    Setting(
+        "rate_uploads",
+        parse_rate,
+        "6000/min",
+        "Uploads that one owner may begin, all at once or one after another; `off`: any number.",
+    ),
+    Setting(
+        "rate_requests",
+        parse_rate,
+        "60000/min",
+        "Requests that one owner may make; `off`: any number.",
+    ),
+    Setting(
+        "rate_anonymous",
+        parse_rate,
+        "6000/min",
+        "Requests that one address may make without being signed in; `off`: any number.",
     ),
     Setting("max_open_uploads", parse_count, "1000", "Unfinished uploads that one owner may have."),
     Setting(
@@ -615,6 +682,8 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         )
     if values["max_upload_bytes"] < 1:
         faults.append("APPLIANCE_MAX_UPLOAD_BYTES: must be at least 1.")
+    if any(size < 1 for size in (values["max_type_bytes"] or {}).values()):
+        faults.append("APPLIANCE_MAX_TYPE_BYTES: each must be at least 1.")
     return faults
 
 

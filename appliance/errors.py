@@ -169,6 +169,14 @@ class TooManyConnections(ApplianceError):
     title = "There are too many connections from your address"
 
 
+class RateLimited(ApplianceError):
+    """`extra` has the `policy`: uploads, requests or anonymous."""
+
+    code = "rate_limited"
+    status = 429
+    title = "That is too much in too short a time"
+
+
 class TooManyParts(ApplianceError):
     code = "too_many_parts"
     status = 413

@@ -32,6 +32,8 @@ class ApiKey(msgspec.Struct, frozen=True):
     last_used_at: float | None = None
     """To within a minute (`appliance.last_uses`)."""
     scopes: tuple[Scope, ...] = EVERY_SCOPE
+    quota_bytes: int | None = None
+    """Of what its owner has; None: the general one holds."""
 
     @property
     def owner(self) -> str:

@@ -16,6 +16,7 @@ from appliance.clock import Clock, SystemClock
 from appliance.config import Config, parse_encryption_key
 from appliance.coordination.memory import MemoryCoordination
 from appliance.coordination.protocol import Coordination
+from appliance.database.ownership import Quota
 from appliance.database.protocol import Database
 from appliance.database.sqlite import SqliteDatabase
 from appliance.errors import ConfigurationError
@@ -76,7 +77,8 @@ async def open_parts(stack: AsyncExitStack, config: Config) -> Parts:
             reserve_bytes=config.reserve_bytes,
             allowed_types=config.allowed_types,
             max_retries=config.max_retries,
-            quota_bytes=config.quota_bytes,
+            max_type_bytes=config.max_type_bytes or {},
+            quota=Quota(size_bytes=config.quota_bytes, files=config.quota_files),
             max_open_uploads=config.max_open_uploads,
             upload_expiry_s=config.upload_expiry_s,
         ),

@@ -38,6 +38,7 @@ class NewKey(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     scopes: Annotated[tuple[Scope, ...], msgspec.Meta(min_length=1)] = EVERY_SCOPE
     expires_at: str | None = None
     expires_in_s: float | None = None
+    quota_bytes: Annotated[int, msgspec.Meta(ge=1, le=2**62)] | None = None
 
     def name_given(self) -> str:
         name = " ".join(self.name.split())
@@ -88,6 +89,7 @@ async def create_key(request: web.Request) -> web.StreamResponse:
         role=wanted.role,
         scopes=tuple(dict.fromkeys(wanted.scopes)),
         expires_at=wanted.expires(now),
+        quota_bytes=wanted.quota_bytes,
         now=now,
         actor=user(request).owner,
     )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from appliance.database.ownership import UNLIMITED
 from appliance.intake import filetypes
+from appliance.jobs import JobType
 from appliance.permissions import Permission
+from appliance.web import words
 from appliance.web.jobs import next_page, page_of_jobs, shown_filters
 from appliance.web.representation import job_document
 from appliance.web.services import services, user
@@ -34,12 +37,20 @@ async def show_upload_page(request: web.Request) -> web.StreamResponse:
     }
     if request.query.get("fragment") == "earlier":
         return render_page(request, "earlier.html", earlier)
+    standing = await services(request).admission.standing(asking.owner)
     context = {
         **earlier,
         "filters": filters,
         "filtered": any(filters.values()),
+        "usage": standing.usage if standing.quota != UNLIMITED else None,
+        "quota": standing.quota,
         "limits": {
             "max_upload_bytes": limits.max_upload_bytes,
+            "of_types": [
+                (words.KINDS[job_type], limits.max_bytes(job_type))
+                for job_type in JobType
+                if limits.max_bytes(job_type) < limits.max_upload_bytes
+            ],
             "types": filetypes.labels(limits.allowed_types),
             "accept": filetypes.accept_attribute(limits.allowed_types),
         },

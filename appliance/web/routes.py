@@ -35,6 +35,7 @@ from appliance.web import (
     signin,
     status,
     uploads,
+    usage,
 )
 
 
@@ -75,6 +76,7 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", _JOB, job_acts.delete_job, Permission.MANAGE),
     Route("POST", f"{_JOB}/delete", job_acts.delete_job_by_form, Permission.MANAGE),
     Route("GET", "/presets", presets.list_presets, Permission.SELF),
+    Route("GET", "/usage", usage.get_usage, Permission.SELF),
     Route("GET", "/events", events.get_events, Permission.READ),
     Route("GET", "/dead-letters", dead_letters.list_dead_letters, Permission.READ_ALL),
     Route("GET", "/dead-letters/groups", dead_letters.list_groups, Permission.READ_ALL),

@@ -26,6 +26,7 @@ from appliance.principals import Principal
 from appliance.storage.protocol import Storage
 from appliance.web.guesses import Guesses
 from appliance.web.identity_provider import SignIn
+from appliance.web.rate_limits import RateLimits
 from appliance.web.tokens import Tokens
 
 
@@ -44,6 +45,7 @@ class Services:
     metrics: Metrics
     clock: Clock
     guesses: Guesses
+    rate_limits: RateLimits
     last_uses: LastUses
     tokens: Tokens | None
     """None: JWT bearer tokens are not accepted."""

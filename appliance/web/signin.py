@@ -13,6 +13,7 @@ from appliance.errors import BadRequest, RequestTimeout
 from appliance.keys import ApiKey, hash_secret
 from appliance.web.auth import cookie_name, forget, require_same_origin, valid_key
 from appliance.web.forms import safe_next
+from appliance.web.guesses import Guess
 from appliance.web.services import USER, services, user
 from appliance.web.sessions import begin_session, carry
 from appliance.web.templates import render_page
@@ -86,10 +87,10 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
 
 async def _key_of_link(request: web.Request, token: str) -> ApiKey | None:
     """The key that a one-time link signs in, which is used up by this. Raises TooManyAttempts."""
-    shared, hashed = services(request), hash_secret(token)
-    shared.guesses.charge(request.remote, token, hashed)
+    shared, guess = services(request), Guess.of_link(request.remote, token)
+    await shared.guesses.charge(guess)
     now = shared.clock.now()
-    key = await shared.database.write(keys.use_signin_link(hashed, now=now))
+    key = await shared.database.write(keys.use_signin_link(guess.secret_hash, now=now))
     return key if key is not None and key.is_valid(now) else None
 
 

@@ -18,6 +18,7 @@ from appliance.storage.encrypted import EncryptedStorage
 from appliance.storage.keyring import open_keyring
 from appliance.storage.local import LocalStorage
 from appliance.storage.protocol import Storage
+from tests.clocks import MovedClock
 
 OpenStorage = Callable[[], Awaitable[Storage]]
 
@@ -52,6 +53,11 @@ async def storage(open_storage: OpenStorage) -> Storage:
     return await open_storage()
 
 
+@pytest.fixture
+def clock() -> MovedClock:
+    return MovedClock()
+
+
 @pytest.fixture(params=["memory"])
-def coordination(request: pytest.FixtureRequest) -> Coordination:
-    return MemoryCoordination(SystemClock())
+def coordination(request: pytest.FixtureRequest, clock: MovedClock) -> Coordination:
+    return MemoryCoordination(clock)

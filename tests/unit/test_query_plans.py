@@ -33,6 +33,7 @@ SMALL_INDEXES = {
     "jobs_ready", "jobs_ready_of_owner", "jobs_waiting", "jobs_running", "jobs_due", "jobs_waits",
     "uploads_missing", "dead_letters_untold", "resumable_uploads_open",
     "resumable_uploads_expiring", "resumable_uploads_expired", "resumable_uploads_parts",
+    "resumable_uploads_parts_of_owner",
 }  # fmt: skip
 """Partial ones, as large as what they hold: what waits, runs, is missing, is not told yet."""
 

@@ -141,6 +141,7 @@ EXPECTED: dict[str, tuple[int | str, ...]] = {
     "DELETE /jobs/{job_id}": DELETE_ONE,
     "POST /jobs/{job_id}/delete": DELETE_ONE,
     "GET /presets": SELF,
+    "GET /usage": SELF,
     "GET /events": READ,
     "GET /dead-letters": READ_ALL,
     "GET /dead-letters/groups": READ_ALL,

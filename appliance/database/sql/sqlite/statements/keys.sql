@@ -1,12 +1,16 @@
 -- name: insert_key!
-INSERT INTO api_keys (id, name, role, scopes, prefix, secret_hash, created_at, expires_at)
-VALUES (:id, :name, :role, :scopes, :prefix, :secret_hash, :created_at, :expires_at);
+INSERT INTO api_keys (id, name, role, scopes, prefix, secret_hash, created_at, expires_at,
+                      quota_bytes)
+VALUES (:id, :name, :role, :scopes, :prefix, :secret_hash, :created_at, :expires_at, :quota_bytes);
 
 -- name: key_by_secret
 SELECT * FROM api_keys WHERE secret_hash = :secret_hash;
 
 -- name: key_by_id
 SELECT * FROM api_keys WHERE id = :id;
+
+-- name: quota_of_key
+SELECT quota_bytes FROM api_keys WHERE id = :id AND quota_bytes IS NOT NULL;
 
 -- name: keys
 SELECT * FROM api_keys ORDER BY id;
