@@ -28,7 +28,8 @@ ACTIVE: Mapping[str, str] = {
     "media": "media",
     "xfa": "a dynamic form",
 }
-"""What a file carries that runs or is carried along (`activeContent`). `static/words.js` has the same."""
+"""What a file carries that runs or is carried along (`activeContent`), in the words of
+`static/words.js`."""
 
 _UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Control characters, and marks that turn the direction of what follows them."""

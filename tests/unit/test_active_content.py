@@ -57,7 +57,7 @@ FILES = {
         "application/x-ole-storage", ole("Root Entry", "\x01Ole10Native"), ["objects"]
     ),
     "old word without": ("application/x-ole-storage", ole("Root Entry", "WordDocument"), []),
-    "rtf with an object": ("application/rtf", rb"{\rtf1{\object\objocx{\*\objdata 01}}}", ["objects"]),
+    "rtf with an object": ("application/rtf", rb"{\rtf1{\object{\*\objdata 01}}}", ["objects"]),
     "rtf without": ("application/rtf", rb"{\rtf1 an \'6fbject}", []),
     "svg with a script": ("image/svg+xml", b"<svg><SCRIPT>x</SCRIPT></svg>", ["javascript"]),
     "svg with a prefix": ("image/svg+xml", b"<s:svg><s:script/></s:svg>", ["javascript"]),

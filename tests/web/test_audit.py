@@ -111,6 +111,7 @@ async def test_an_export_has_every_act(serve: Serve, monkeypatch: pytest.MonkeyP
         response, text = await export(served, query, **headers)
         assert response.headers["Content-Disposition"] == 'attachment; filename="audit.jsonl"'
         assert response.headers["Content-Type"] == "application/jsonl; charset=utf-8"
+        assert response.headers["Cache-Control"] == "no-store"
         assert [json.loads(line) for line in text.splitlines()] == acts
     response, text = await export(served, "format=jsonl&subject=type:IMAGE")
     assert [json.loads(line) for line in text.splitlines()] == [acts[1]]
