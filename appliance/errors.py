@@ -354,6 +354,12 @@ class OutgoingFailed(ApplianceError):
     title = "Another server could not be asked"
 
 
+class LinkEnded(ApplianceError):
+    code = "link_ended"
+    status = 410
+    title = "This link is not good any more"
+
+
 class ObjectMissing(ApplianceError):
     code = "object_missing"
     status = 500

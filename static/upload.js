@@ -7,6 +7,7 @@ import { listen as listenToIntake } from "./intake.js";
 import { follow } from "./live.js";
 import { localiseAll } from "./times.js";
 import { Leftovers } from "./leftovers.js";
+import "./share.js";
 import { Uploader } from "./uploader.js";
 import { listen as listenToViewer } from "./viewer.js";
 import { isFinal, uploadSays } from "./words.js";

@@ -6,20 +6,22 @@ for every way in: forms, raw bodies, both resumable protocols.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import msgspec
 
 from appliance.clock import Clock
-from appliance.database import ownership
+from appliance.database import links, ownership
+from appliance.database.jobs import create
 from appliance.database.ownership import UNLIMITED, Quota, Standing
 from appliance.database.protocol import Database, Transaction
 from appliance.errors import FileTooLarge, FileTypeMismatch, FileTypeRefused, StorageFull
 from appliance.intake import filenames, filetypes
 from appliance.intake.filetypes import FileType
 from appliance.jobs import Job, JobStatus, JobType, Scan
+from appliance.links import UploadLink
 from appliance.storage.protocol import Storage
 from appliance.uploads import Announced, JobOptions
 
@@ -38,6 +40,7 @@ class IntakeLimits:
     max_retries: int
     max_type_bytes: Mapping[JobType, int] = field(default_factory=dict)
     """Where that is less than `max_upload_bytes`."""
+    max_bytes_set_by: str = "APPLIANCE_MAX_UPLOAD_BYTES"
     quota: Quota = UNLIMITED
     """Of one owner."""
     max_open_uploads: int = 1000
@@ -126,6 +129,10 @@ class Admission:
         now = standing.usage
         standing.quota.check(now, msgspec.structs.replace(now, kept_bytes=now.kept_bytes + 1))
 
+    def creating(self, jobs: Sequence[Job], owner: str) -> Transaction[None]:
+        """Record new uploads and their jobs, if the owner may have them. Raises QuotaExceeded."""
+        yield from self.within_quota(owner, create(jobs))
+
     def within_quota(
         self, owner: str, change: Transaction[T], *, opens: bool = False
     ) -> Transaction[T]:
@@ -158,7 +165,7 @@ class Admission:
     def _too_large(self, file_type: FileType | None) -> FileTooLarge:
         most = self._max_bytes(file_type)
         if file_type is None or most == self.limits.max_upload_bytes:
-            detail = f"Files may have up to {most:,} bytes here (APPLIANCE_MAX_UPLOAD_BYTES)."
+            detail = f"Files may have up to {most:,} bytes here ({self.limits.max_bytes_set_by})."
         else:
             detail = (
                 f"This is a {file_type.label}, and files of the type {file_type.job_type} may have "
@@ -232,6 +239,39 @@ class Admission:
             metadata=options.metadata,
             result={},
         )
+
+
+class LinkAdmission(Admission):
+    """What may come in by an upload link: less than otherwise, and so many files in all."""
+
+    def __init__(self, whole: Admission, link: UploadLink) -> None:
+        limits = whole.limits
+        if link.max_bytes is not None:
+            most = min(limits.max_upload_bytes, link.max_bytes)
+            limits = replace(limits, max_upload_bytes=most, max_bytes_set_by="This link")
+        super().__init__(
+            storage=whole._storage,
+            database=whole._database,
+            clock=whole._clock,
+            limits=limits,
+            scan=whole._scan,
+        )
+        self._link = link
+
+    def _check_allowed(self, file_type: FileType) -> None:
+        super()._check_allowed(file_type)
+        if self._link.types and not filetypes.is_allowed(file_type, self._link.types):
+            raise FileTypeRefused(
+                f"This is a {file_type.label}, and by this link only "
+                f"{', '.join(self._link.types)} may come.",
+                allowedTypes=list(self._link.types),
+                contentType=file_type.content_type,
+            )
+
+    def creating(self, jobs: Sequence[Job], owner: str) -> Transaction[None]:
+        yield from super().creating(jobs, owner)
+        job_ids = [job.id for job in jobs]
+        yield from links.use(self._link.id, job_ids, now=self._clock.now())
 
 
 def _claimed(announced: Announced) -> FileType | None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from copy import copy
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
@@ -23,15 +24,16 @@ import msgspec
 import structlog
 
 from appliance.clock import Clock
-from appliance.database import job_reads, jobs, ownership, stored_files
+from appliance.database import job_reads, ownership, stored_files
 from appliance.database.protocol import Database, Transaction
 from appliance.errors import DigestMismatch, EmptyFile, IdempotencyConflict, IncompleteBody
 from appliance.ids import new_id
 from appliance.intake import filenames
-from appliance.intake.admission import Admission, Received
+from appliance.intake.admission import Admission, LinkAdmission, Received
 from appliance.intake.filetypes import SNIFF_BYTES, FileType
 from appliance.intake.hashing import Hashing
 from appliance.jobs import Job
+from appliance.links import UploadLink
 from appliance.notify.announcer import Announcer
 from appliance.queue.protocol import Queue
 from appliance.storage.protocol import Incoming, Storage
@@ -97,6 +99,12 @@ class Receiver:
         self._announcer = announcer
         self._clock = clock
         self.hashing = Hashing()
+
+    def for_link(self, link: UploadLink) -> Receiver:
+        """That takes what may come by an upload link."""
+        made = copy(self)
+        made.admission = LinkAdmission(self.admission, link)
+        return made
 
     def begin(self, owner: str) -> Reception:
         """Start to receive the files of one request, all of them or none."""
@@ -189,7 +197,7 @@ class Receiver:
             earlier = yield from _remember(owner, key, content, new_jobs, now=self._clock.now())
             if earlier is not None:
                 return earlier
-        yield from self.admission.within_quota(owner, jobs.create(new_jobs))
+        yield from self.admission.creating(new_jobs, owner)
         return None
 
     async def open_incoming(self) -> Incoming:

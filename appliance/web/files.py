@@ -7,6 +7,7 @@ of it: `nosniff`, a sandboxing policy, and as a download unless it is a picture,
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import aclosing
 from urllib.parse import quote
 
@@ -33,20 +34,37 @@ _SHOWN_INLINE = frozenset(
 
 
 async def get_file(request: web.Request) -> web.StreamResponse:
-    job_id, name = request.match_info["job_id"], request.match_info["name"]
-    shared = services(request)
-    job = await shared.database.read(job_reads.get(job_id)) if is_id(job_id) else None
-    scope = user(request).sees_only
-    if job is None or (scope is not None and job.owner != scope):
-        raise NotFound("There is no such job, or it is not yours.")
+    job = await find_job(request)
     if job.scan.locks_away and not user(request).may(Permission.ADMINISTER):
         raise Quarantined(
             f"The virus scanner found {job.scan.reason} in this file. Whoever runs this server can "
             "release it."
         )
-    file = _original(job) if name == ORIGINAL else _result(job, name)
+    return await send_file(request, job, request.match_info["name"])
 
+
+async def find_job(request: web.Request) -> Job:
+    """The job of the path, if whoever asks may see it. Raises NotFound."""
+    job_id, scope = request.match_info["job_id"], user(request).sees_only
+    read = services(request).database.read
+    job = await read(job_reads.get(job_id)) if is_id(job_id) else None
+    if job is None or (scope is not None and job.owner != scope):
+        raise NotFound("There is no such job, or it is not yours.")
+    return job
+
+
+def file_of(job: Job, name: str) -> ResultFile:
+    """The original or a result. Raises NotFound."""
+    return _original(job) if name == ORIGINAL else _result(job, name)
+
+
+async def send_file(
+    request: web.Request, job: Job, name: str, *, extra: Mapping[str, str] | None = None
+) -> web.StreamResponse:
+    """One file of a job that may be seen, whole or a range of it; `extra`: further headers."""
+    shared, file = services(request), file_of(job, name)
     headers = {
+        **(extra or {}),
         "ETag": f'"{file.sha256}"',
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-cache",
@@ -78,7 +96,7 @@ async def get_file(request: web.Request) -> web.StreamResponse:
         try:
             first = await anext(pieces, b"")  # a missing object is told before the head goes out
         except ObjectMissing:
-            await _check_listed(shared, job_id, name)
+            await _check_listed(shared, job.id, name)
             raise
         await response.prepare(request)
         await bodies.send(request, response, first)

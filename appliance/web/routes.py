@@ -21,6 +21,7 @@ from appliance.web import (
     dead_letters_page,
     events,
     files,
+    guests,
     health,
     job_acts,
     job_page,
@@ -32,8 +33,10 @@ from appliance.web import (
     presets,
     redrives,
     resumable,
+    share_links,
     signin,
     status,
+    upload_links,
     uploads,
     usage,
 )
@@ -50,6 +53,7 @@ class Route(NamedTuple):
 PUBLIC = None
 _JOB = "/jobs/{job_id}"
 _FILE = "/files/{upload_id}"
+_LINK = "/upload-links/{link_id}"
 _LETTERS = "/dashboard/dead-letters"
 
 ROUTES: tuple[Route, ...] = (
@@ -75,6 +79,22 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", f"{_JOB}/release", job_acts.release_job, Permission.ADMINISTER),
     Route("DELETE", _JOB, job_acts.delete_job, Permission.MANAGE),
     Route("POST", f"{_JOB}/delete", job_acts.delete_job_by_form, Permission.MANAGE),
+    Route("POST", f"{_JOB}/links", share_links.create_link, Permission.MANAGE),
+    Route("DELETE", f"{_JOB}/links", share_links.end_links, Permission.MANAGE),
+    Route("GET", "/s/{job_id}/{name}", share_links.get_shared, PUBLIC),
+    Route("GET", "/upload-links", upload_links.list_links, Permission.MANAGE),
+    Route("POST", "/upload-links", upload_links.create_link, Permission.MANAGE),
+    Route("GET", _LINK, upload_links.get_link, Permission.MANAGE),
+    Route("DELETE", _LINK, upload_links.revoke_link, Permission.MANAGE),
+    Route(
+        "POST",
+        "/upload-links/{link_id}/revoke",
+        upload_links.revoke_link_by_form,
+        Permission.MANAGE,
+    ),
+    Route("GET", "/u/{token}", guests.show_guest_page, PUBLIC),
+    Route("POST", "/u/{token}", guests.receive, PUBLIC),
+    Route("GET", "/links", upload_links.show_links, Permission.MANAGE),
     Route("GET", "/presets", presets.list_presets, Permission.SELF),
     Route("GET", "/usage", usage.get_usage, Permission.SELF),
     Route("GET", "/events", events.get_events, Permission.READ),

@@ -95,10 +95,7 @@ async def _counted(request: web.Request, receive: Receive) -> web.StreamResponse
     metrics = services(request).metrics
     async with services(request).receiver.begin(user(request).owner) as reception:
         try:
-            if services(request).stopping.is_set():
-                raise ShuttingDown(STOPPING)
-            if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-                raise ContentEncodingRefused("Send the file as it is, without Content-Encoding.")
+            check_can_be_received(request)
             taken = await receive(request, reception)
         except ApplianceError as error:
             metrics.uploads_refused.labels(error.code).inc()
@@ -109,6 +106,14 @@ async def _counted(request: web.Request, receive: Receive) -> web.StreamResponse
     response = _answer(request, taken)
     bodies.leave(request, response)  # of one that is known by its digest
     return response
+
+
+def check_can_be_received(request: web.Request) -> None:
+    """Raises ShuttingDown, ContentEncodingRefused."""
+    if services(request).stopping.is_set():
+        raise ShuttingDown(STOPPING)
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise ContentEncodingRefused("Send the file as it is, without Content-Encoding.")
 
 
 def _answer(request: web.Request, taken: Taken) -> web.Response:
@@ -122,13 +127,18 @@ def _answer(request: web.Request, taken: Taken) -> web.Response:
     return json_response(documents[0], status=status, headers=headers)
 
 
-async def _receive_raw(request: web.Request, reception: Reception) -> Taken:
-    announced = Announced(
+def announced_raw(request: web.Request) -> Announced:
+    """What the head of a request says of the file that is its body."""
+    return Announced(
         filename=request.match_info.get("filename") or request.query.get("filename"),
         content_type=request.headers.get("Content-Type"),
         size_bytes=request.content_length,
         sha256=_declared_sha256(request.headers),
     )
+
+
+async def _receive_raw(request: web.Request, reception: Reception) -> Taken:
+    announced = announced_raw(request)
     options = job_options(request.query, services(request).presets)
     again = repeatable(request)
     known = await reception.known(announced, options, again)
@@ -150,7 +160,7 @@ async def _receive_multipart(request: web.Request, reception: Reception) -> Take
         if part.name == "file":
             if reception.count:
                 await _take(request)  # the first is counted with the request
-            await _add_file(part, reception)
+            await add_file(part, reception)
         elif part.name in _FIELDS:
             fields[part.name] = await part.text()
         else:
@@ -163,7 +173,7 @@ async def _receive_multipart(request: web.Request, reception: Reception) -> Take
     return await reception.finish(job_options(fields, services(request).presets), again)
 
 
-async def _add_file(part: Part, reception: Reception) -> None:
+async def add_file(part: Part, reception: Reception) -> None:
     if not part.filename:
         async for _ in part.body():
             raise MultipartInvalid("The part `file` has no file name: send it as a file.")

@@ -8,10 +8,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from appliance.processors.documents.structure import ACTIONS
 
 from appliance.processors.active_content import ActiveContent
 from appliance.processors.any import PROCESSOR
+from appliance.processors.documents.structure import ACTIONS
 from appliance.web import words
 from tests.processing import process
 

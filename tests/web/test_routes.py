@@ -19,7 +19,7 @@ from tests.web.conftest import Join, Person
 from tests.web.wire import claim, complete, fail, refused, services_of, upload
 
 OF_AN_UPLOAD, OF_A_KEY, OF_A_SESSION = "{upload_id}", "{key_id}", "{session_id}"
-OF_A_PERSON = "{person_id}"
+OF_A_PERSON, OF_A_LINK, OF_A_GUEST = "{person_id}", "{link_id}", "{token}"
 FILLED = {
     "{filename}": "a.txt",
     "{name}": "original",
@@ -27,6 +27,8 @@ FILLED = {
     "{redrive_id}": "01M85F1MKT1XZEV6WT98GJ23JH",
     "{key_id}": "01M85F1MKT1XZEV6WT98GJ23JH",
     "{session_id}": "01M85F1MKT1XZEV6WT98GJ23JH",
+    "{link_id}": "01M85F1MKT1XZEV6WT98GJ23JH",
+    "{token}": "unknown",
     "{person_id}": "01M85F1MKT1XZEV6WT98GJ23JH",
 }
 PAUSED = "/pauses/type/IMAGE"
@@ -86,6 +88,11 @@ async def subject_of(served: Served, route: Route, owner: Person) -> str:
     if OF_AN_UPLOAD in route.path:
         async with owner.http.post("/files", headers=TUS) as response:
             return response.headers["Location"]
+    if OF_A_LINK in route.path or OF_A_GUEST in route.path:
+        async with owner.http.post("/upload-links", json={}) as response:
+            made = await response.json()
+        path = route.path.replace(OF_A_LINK, made["linkId"])
+        return path.replace(OF_A_GUEST, made["url"].rsplit("/", 1)[1])
     job = await upload(served, by=owner.http)
     await claim(served, job["jobId"])
     redrive_id = None
@@ -112,6 +119,7 @@ ONE_UPLOAD = (401, 404, "ok", 403, 404, 404)  # until it is a job it is nobody's
 READ_ONE = (401, 404, "ok", "ok", "ok", "ok")
 MOVE_ONE = (401, 404, "ok", 403, "ok", "ok")
 DELETE_ONE = (401, 404, "ok", 403, 403, "ok")
+ONE_LINK = (401, 404, "ok", 403, 404, "ok")
 ONE_SESSION = (401, 404, "ok", 404, 404, "ok")
 READ_ALL = (401, 403, 403, "ok", "ok", "ok")
 OPERATE = (401, 403, 403, 403, "ok", "ok")
@@ -140,6 +148,17 @@ EXPECTED: dict[str, tuple[int | str, ...]] = {
     "POST /jobs/{job_id}/release": ADMINISTER,
     "DELETE /jobs/{job_id}": DELETE_ONE,
     "POST /jobs/{job_id}/delete": DELETE_ONE,
+    "POST /jobs/{job_id}/links": MOVE_ONE,
+    "DELETE /jobs/{job_id}/links": MOVE_ONE,
+    "GET /s/{job_id}/{name}": (404,) * 6,  # for all alike: it is not signed
+    "GET /upload-links": UPLOAD,
+    "POST /upload-links": UPLOAD,
+    "GET /upload-links/{link_id}": ONE_LINK,
+    "DELETE /upload-links/{link_id}": ONE_LINK,
+    "POST /upload-links/{link_id}/revoke": ONE_LINK,
+    "GET /u/{token}": PUBLIC,
+    "POST /u/{token}": PUBLIC,
+    "GET /links": UPLOAD,
     "GET /presets": SELF,
     "GET /usage": SELF,
     "GET /events": READ,
