@@ -49,6 +49,7 @@ from appliance.web.connections import Runner
 from appliance.web.guesses import Guesses
 from appliance.web.in_flight import IN_FLIGHT
 from appliance.web.jwks import Jwks
+from appliance.web.proxies import Proxies
 from appliance.web.services import Services
 from appliance.web.tokens import Tokens
 from appliance.workers.attempt import Attempts
@@ -406,6 +407,7 @@ async def _start_web(
     runner = Runner(
         app,
         max_connections_per_client=config.max_connections_per_client,
+        proxies=Proxies(config.trusted_proxies or ()),
         access_log=None,  # the access middleware writes the one canonical line
         handle_signals=False,
         keepalive_timeout=75.0,  # aiohttp's is an hour; browsers and proxies give up sooner

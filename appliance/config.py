@@ -14,6 +14,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -44,6 +45,7 @@ class Config:
     data_dir: Path
     presets_dir: Path
     public_url: str | None
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] | None
     database_url: str
     storage_url: str
     admin_key: str | None = field(repr=False)
@@ -168,6 +170,19 @@ def parse_media_types(text: str) -> tuple[str, ...]:
     return types
 
 
+def parse_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        networks = tuple(ip_network(part) for part in re.split(r"[\s,]+", text.strip()))
+    except ValueError:
+        networks = ()
+    if not networks or any(network.prefixlen == 0 for network in networks):
+        raise ValueError(
+            "give addresses or networks with commas between, such as 127.0.0.1,10.1.0.0/24; the "
+            "whole internet is none"
+        )
+    return networks
+
+
 def parse_key(text: str) -> str:
     if not re.fullmatch(r"[\x21-\x7e]{24,200}", text.strip()):
         raise ValueError(
@@ -263,6 +278,12 @@ SETTINGS: tuple[Setting, ...] = (
         parse_public_url,
         None,
         "The address users see, for links. Derived from host and port when unset.",
+    ),
+    Setting(
+        "trusted_proxies",
+        parse_networks,
+        None,
+        "Addresses and networks of proxies whose X-Forwarded-For is believed.",
     ),
     Setting(
         "database_url",

@@ -6,12 +6,14 @@ a trace that anybody on the network can fill the disk with; here it is a problem
 line.
 
 Two things keep clients from holding what others need: a head has to be complete in `HEAD_S`, and
-one address may have so many connections and no more. How slowly a body may come is in `bodies`.
+one address may have so many connections and no more. A trusted proxy may have any number: it stands
+for many. How slowly a body may come is in `bodies`.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -21,6 +23,7 @@ from aiohttp import web
 from appliance.errors import ApplianceError, BadRequest, RequestTimeout, TooManyConnections
 from appliance.web.clients import Clients, client_of
 from appliance.web.problems import problem_document
+from appliance.web.proxies import Proxies
 from appliance.web.representation import encode
 
 log = structlog.get_logger()
@@ -31,11 +34,14 @@ head. How long it may be idle in between is the keep-alive timeout."""
 
 
 class _Connection(web.RequestHandler):
-    __slots__ = ("_client", "_clients", "_has_begun", "_head_overdue")
+    __slots__ = ("_client", "_clients", "_has_begun", "_head_overdue", "_proxies")
 
-    def __init__(self, manager: web.Server, clients: Clients, **options: Any) -> None:
+    def __init__(
+        self, manager: web.Server, clients: Clients, proxies: Proxies, **options: Any
+    ) -> None:
         super().__init__(manager, **options)
         self._clients = clients
+        self._proxies = proxies
         self._client: str | None = None
         self._head_overdue: asyncio.TimerHandle | None = None
         self._has_begun = False
@@ -44,7 +50,8 @@ class _Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
-        if isinstance(peer, tuple):  # else a socket of this machine, which has no address
+        # A socket of this machine has no address.
+        if isinstance(peer, tuple) and not self._proxies.trust(peer[0]):
             client = client_of(peer[0])
             if not self._clients.enter(client):
                 if self._clients.is_news(client):
@@ -144,22 +151,49 @@ _HEADERS = {"Server": "upload-appliance", "X-Content-Type-Options": "nosniff"}
 
 class _Server(web.Server):
     clients: Clients
+    proxies: Proxies
 
     def __call__(self) -> web.RequestHandler:
-        return _Connection(self, self.clients, loop=self._loop, **self._kwargs)
+        return _Connection(self, self.clients, self.proxies, loop=self._loop, **self._kwargs)
+
+
+def _seen_through(proxies: Proxies, make_request: Callable[..., Any]) -> Callable[..., Any]:
+    """`make_request`, with the client's address as `remote` where a trusted proxy tells it.
+
+    Before anybody has seen the request, so that log, guesses and sessions all mean the same.
+    """
+
+    def made(*parts: Any) -> Any:
+        request = make_request(*parts)
+        if not proxies.trust(request.remote):
+            return request
+        told = request.headers.getall("X-Forwarded-For", ())
+        return request.clone(remote=proxies.client_behind(request.remote, told))
+
+    return made
 
 
 class Runner(web.AppRunner):
     """Runs an application on connections of ours."""
 
     def __init__(
-        self, app: web.Application, *, max_connections_per_client: int, **options: Any
+        self,
+        app: web.Application,
+        *,
+        max_connections_per_client: int,
+        proxies: Proxies,
+        **options: Any,
     ) -> None:
         super().__init__(app, **options)
+        self._proxies = proxies
         self._clients = Clients(max_connections_per_client)
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        server = _Server(made.request_handler, request_factory=made.request_factory, **made._kwargs)
+        factory: Any = made.request_factory
+        if self._proxies:
+            factory = _seen_through(self._proxies, factory)
+        server = _Server(made.request_handler, request_factory=factory, **made._kwargs)
         server.clients = self._clients
+        server.proxies = self._proxies
         return server

@@ -31,6 +31,7 @@ BAD: dict[str, str] = {
     "data_dir": "",
     "presets_dir": " ",
     "public_url": "files.example.org",
+    "trusted_proxies": "10.0.0.1/8",
     "database_url": "mysql://db",
     "storage_url": "ftp://store",
     "admin_key": "short",
