@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-from aiohttp import web
 
 from appliance import data_dir, outgoing
 from appliance.admin_key import ensure_admin_key
@@ -28,6 +27,7 @@ from appliance.intake.receiver import Receiver
 from appliance.intake.reruns import Reruns
 from appliance.jobs import JobType
 from appliance.last_uses import LastUses
+from appliance.maintenance.certificates import Certificates
 from appliance.maintenance.inspector import Inspector
 from appliance.maintenance.pruner import Pruner
 from appliance.maintenance.recorder import Recorder
@@ -44,8 +44,9 @@ from appliance.parts import Parts, open_messenger, open_parts
 from appliance.presets import files as preset_files
 from appliance.presets.preset import Presets
 from appliance.processors.protocol import Limits
+from appliance.tls import Tls
 from appliance.web.app import create_app
-from appliance.web.connections import Runner
+from appliance.web.connections import Runner, Site
 from appliance.web.guesses import Guesses
 from appliance.web.in_flight import IN_FLIGHT
 from appliance.web.jwks import Jwks
@@ -79,6 +80,8 @@ class Appliance:
     signin_url: str | None
     """A one-time sign-in link, at the first start only."""
     services: Services
+    certificates: Certificates | None
+    """None: it speaks plain HTTP."""
 
 
 async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = True) -> Appliance:
@@ -92,6 +95,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     data_dir.prepare(config.data_dir)
     stack.enter_context(data_dir.locked(config.data_dir))
     listening = stack.enter_context(listen(config))
+    tls = open_tls(config)
     messenger = await open_messenger(config)
     presets = await asyncio.to_thread(_load_presets, config)
     parts = await open_parts(stack, config)
@@ -106,11 +110,16 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
         await parts.uploads.recover()
     url = config.url
     if not (config.port or config.public_url):
-        url = f"http://{config.host}:{listening.getsockname()[1]}"
-    tellers = [_teller(parts, messenger, crew, url)] if messenger else []
+        url = f"{config.scheme}://{config.host}:{listening.getsockname()[1]}"
+    others: list[Service] = [_teller(parts, messenger, crew, url)] if messenger else []
+    certificates = None
+    if tls is not None:
+        certificates = Certificates(tls, parts.clock)
+        certificates.tell_of_expiry()
+        others.append(certificates)
     last_uses = LastUses()
     recorder = Recorder(database=parts.database, last_uses=last_uses)
-    maintenance = _maintenance(parts, config, rescuer, recorder, *tellers)
+    maintenance = _maintenance(parts, config, rescuer, recorder, *others)
     maintenance.start()
     stack.push_async_callback(maintenance.stop)
 
@@ -122,10 +131,10 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
         now=parts.clock.now(),
     )
     tokens = await _open_tokens(stack, config, parts)
-    services = _services(parts, config, presets, url, last_uses, tokens)
+    services = _services(parts, config, presets, url, last_uses, tokens, tls)
     await _start_web(stack, services, config, listening, crew)
     signin_url = f"{url}/signin?token={signin_token}" if signin_token else None
-    return Appliance(url=url, signin_url=signin_url, services=services)
+    return Appliance(url=url, signin_url=signin_url, services=services, certificates=certificates)
 
 
 def _maintenance(parts: Parts, config: Config, rescuer: Rescuer, *others: Service) -> Maintenance:
@@ -342,6 +351,7 @@ def _services(
     url: str,
     last_uses: LastUses,
     tokens: Tokens | None,
+    tls: Tls | None,
 ) -> Services:
     return Services(
         database=parts.database,
@@ -372,6 +382,7 @@ def _services(
         guesses=Guesses(parts.clock),
         last_uses=last_uses,
         tokens=tokens,
+        tls=tls,
         public_url=url,
         scans=parts.scanner is not None,
         stopping=asyncio.Event(),
@@ -419,7 +430,8 @@ async def _start_web(
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    site = web.SockSite(runner, listening, backlog=1024)
+    context = services.tls.context if services.tls else None
+    site = Site(runner, listening, ssl_context=context, backlog=1024)
     await site.start()
 
     async def stop() -> None:
@@ -455,6 +467,13 @@ def child_limits(config: Config) -> Limits:
         wall_s=config.job_timeout_s,
         idle_s=config.job_idle_timeout_s,
     )
+
+
+def open_tls(config: Config) -> Tls | None:
+    """None: plain HTTP. Raises ConfigurationError."""
+    if config.tls_certificate_file is None or config.tls_key_file is None:
+        return None
+    return Tls(config.tls_certificate_file, config.tls_key_file)
 
 
 def listen(config: Config) -> socket.socket:

@@ -45,6 +45,8 @@ class Config:
     data_dir: Path
     presets_dir: Path
     public_url: str | None
+    tls_certificate_file: Path | None
+    tls_key_file: Path | None
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] | None
     database_url: str
     storage_url: str
@@ -88,7 +90,12 @@ class Config:
         if self.public_url:
             return self.public_url
         host = "localhost" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def scheme(self) -> str:
+        """What the port speaks, whatever a proxy in front does."""
+        return "https" if self.tls_certificate_file else "http"
 
 
 # --- one parser per kind of value; each raises ValueError with the mend --------------------
@@ -279,6 +286,13 @@ SETTINGS: tuple[Setting, ...] = (
         None,
         "The address users see, for links. Derived from host and port when unset.",
     ),
+    Setting(
+        "tls_certificate_file",
+        parse_path,
+        None,
+        "Speak TLS, with this certificate (PEM), read again when it changes.",
+    ),
+    Setting("tls_key_file", parse_path, None, "The certificate's key (PEM, without a password)."),
     Setting(
         "trusted_proxies",
         parse_networks,
@@ -530,6 +544,12 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
                     f"{PREFIX}{name.upper()}: must be set with tokens, else those that were issued "
                     "for others would be taken."
                 )
+    if (values["tls_certificate_file"] is None) != (values["tls_key_file"] is None):
+        faults.append(
+            "APPLIANCE_TLS_CERTIFICATE_FILE, APPLIANCE_TLS_KEY_FILE: set both of them, or none."
+        )
+    elif values["tls_key_file"] and (values["public_url"] or "").startswith("http:"):
+        faults.append("APPLIANCE_PUBLIC_URL: with a certificate set, it begins with https:.")
     if values["max_upload_bytes"] < 1:
         faults.append("APPLIANCE_MAX_UPLOAD_BYTES: must be at least 1.")
     return faults

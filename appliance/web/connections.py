@@ -28,6 +28,10 @@ from appliance.web.representation import encode
 
 log = structlog.get_logger()
 
+HANDSHAKE_S = 10.0
+"""From the begin of a connection to the end of its TLS handshake."""
+GOODBYE_S = 5.0
+"""How long a closed TLS connection waits for the client's last word."""
 HEAD_S = 30.0
 """From the begin of a connection, or the first byte of a later request on it, to the end of the
 head. How long it may be idle in between is the keep-alive timeout."""
@@ -73,7 +77,7 @@ class _Connection(web.RequestHandler):
         super().data_received(data)
         if self._request_count != requests:
             self._head_came()
-        elif data and self._is_idle():
+        elif data and (self._head_overdue is not None or self._is_idle()):
             self._has_begun = True
             self._expect_head()
 
@@ -171,6 +175,24 @@ def _seen_through(proxies: Proxies, make_request: Callable[..., Any]) -> Callabl
         return request.clone(remote=proxies.client_behind(request.remote, told))
 
     return made
+
+
+class Site(web.SockSite):
+    """Gives up clients that are silent in a handshake: aiohttp leaves them asyncio's 60 s."""
+
+    async def start(self) -> None:
+        await web.BaseSite.start(self)
+        server = self._runner.server
+        assert server is not None
+        secured = self._ssl_context is not None
+        self._server = await asyncio.get_running_loop().create_server(
+            server,
+            sock=self._sock,
+            ssl=self._ssl_context,
+            backlog=self._backlog,
+            ssl_handshake_timeout=HANDSHAKE_S if secured else None,
+            ssl_shutdown_timeout=GOODBYE_S if secured else None,
+        )
 
 
 class Runner(web.AppRunner):

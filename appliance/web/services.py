@@ -24,6 +24,7 @@ from appliance.permissions import Permission
 from appliance.presets.preset import Presets
 from appliance.principals import Principal
 from appliance.storage.protocol import Storage
+from appliance.tls import Tls
 from appliance.web.guesses import Guesses
 from appliance.web.tokens import Tokens
 
@@ -46,6 +47,8 @@ class Services:
     last_uses: LastUses
     tokens: Tokens | None
     """None: JWT bearer tokens are not accepted."""
+    tls: Tls | None
+    """None: the port speaks plain HTTP."""
     public_url: str
     """Scheme and host that people use, without a slash at the end."""
     scans: bool

@@ -31,6 +31,8 @@ BAD: dict[str, str] = {
     "data_dir": "",
     "presets_dir": " ",
     "public_url": "files.example.org",
+    "tls_certificate_file": " ",
+    "tls_key_file": " ",
     "trusted_proxies": "10.0.0.1/8",
     "database_url": "mysql://db",
     "storage_url": "ftp://store",
