@@ -80,6 +80,8 @@ class Appliance:
     signin_url: str | None
     """A one-time sign-in link, at the first start only."""
     services: Services
+    port: int
+    """Where it listens; the url may be that of a proxy."""
     certificates: Certificates | None
     """None: it speaks plain HTTP."""
 
@@ -109,8 +111,9 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     if parts.uploads is not None:
         await parts.uploads.recover()
     url = config.url
+    port: int = listening.getsockname()[1]
     if not (config.port or config.public_url):
-        url = f"{config.scheme}://{config.host}:{listening.getsockname()[1]}"
+        url = f"{config.scheme}://{config.host}:{port}"
     others: list[Service] = [_teller(parts, messenger, crew, url)] if messenger else []
     certificates = None
     if tls is not None:
@@ -134,7 +137,9 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     services = _services(parts, config, presets, url, last_uses, tokens, tls)
     await _start_web(stack, services, config, listening, crew)
     signin_url = f"{url}/signin?token={signin_token}" if signin_token else None
-    return Appliance(url=url, signin_url=signin_url, services=services, certificates=certificates)
+    return Appliance(
+        url=url, signin_url=signin_url, services=services, port=port, certificates=certificates
+    )
 
 
 def _maintenance(parts: Parts, config: Config, rescuer: Rescuer, *others: Service) -> Maintenance:

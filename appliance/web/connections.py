@@ -169,8 +169,8 @@ def _seen_through(proxies: Proxies, make_request: Callable[..., Any]) -> Callabl
 
     def made(*parts: Any) -> Any:
         request = make_request(*parts)
-        if not proxies.trust(request.remote):
-            return request
+        if not proxies.trust(request.remote) or not request.headers:
+            return request  # one that could not be read has no headers, as a plain dict
         told = request.headers.getall("X-Forwarded-For", ())
         return request.clone(remote=proxies.client_behind(request.remote, told))
 

@@ -91,6 +91,14 @@ async def test_scheme_and_host_are_told_by_the_setting_alone(serve: Serve) -> No
     assert "Strict-Transport-Security" not in answer.headers
 
 
+async def test_what_is_no_request_is_refused_by_way_of_a_proxy_too(serve: Serve) -> None:
+    served = await serve(trusted_proxies="127.0.0.1")
+    async with wire(served) as connection:
+        await connection.send(b"GET / nonsense\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n")
+        is_refusal(await connection.answer(), 400, "bad_request")
+        assert await connection.closed() == b""
+
+
 async def remote(served: Served, source: str, *headers: str) -> Any:
     """From where the log says that such a request came."""
     with capture_logs() as logs:
