@@ -34,6 +34,6 @@ VOLUME /data
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=15s \
-  CMD ["python3", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('APPLIANCE_PORT', 8080)), timeout=4); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
+  CMD ["python3", "-c", "import http.client, os, ssl, sys; at = ('127.0.0.1', int(os.environ.get('APPLIANCE_PORT', 8080))); c = http.client.HTTPSConnection(*at, timeout=4, context=ssl._create_unverified_context()) if os.environ.get('APPLIANCE_TLS_CERTIFICATE_FILE') else http.client.HTTPConnection(*at, timeout=4); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["appliance"]
 CMD ["serve"]

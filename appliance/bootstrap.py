@@ -17,7 +17,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import structlog
-from aiohttp import web
 
 from appliance import data_dir, outgoing
 from appliance.admin_key import ensure_admin_key
@@ -30,6 +29,7 @@ from appliance.intake.receiver import Receiver
 from appliance.intake.reruns import Reruns
 from appliance.jobs import JobType
 from appliance.last_uses import LastUses
+from appliance.maintenance.certificates import Certificates
 from appliance.maintenance.inspector import Inspector
 from appliance.maintenance.pruner import Pruner
 from appliance.maintenance.recorder import Recorder
@@ -49,12 +49,14 @@ from appliance.permissions import Role
 from appliance.presets import files as preset_files
 from appliance.presets.preset import Presets
 from appliance.processors.protocol import Limits
+from appliance.tls import Tls
 from appliance.web.app import create_app
-from appliance.web.connections import Runner
+from appliance.web.connections import Runner, Site
 from appliance.web.guesses import Guesses
 from appliance.web.identity_provider import IdentityProvider, SignIn
 from appliance.web.in_flight import IN_FLIGHT
 from appliance.web.jwks import Jwks
+from appliance.web.proxies import Proxies
 from appliance.web.rate_limits import RateLimits
 from appliance.web.services import Services
 from appliance.web.tokens import Tokens
@@ -85,6 +87,10 @@ class Appliance:
     signin_url: str | None
     """A one-time sign-in link, at the first start only."""
     services: Services
+    port: int
+    """Where it listens; the url may be that of a proxy."""
+    certificates: Certificates | None
+    """None: it speaks plain HTTP."""
 
 
 async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = True) -> Appliance:
@@ -98,6 +104,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     data_dir.prepare(config.data_dir)
     stack.enter_context(data_dir.locked(config.data_dir))
     listening = stack.enter_context(listen(config))
+    tls = open_tls(config)
     messenger = await open_messenger(config)
     presets = await asyncio.to_thread(_load_presets, config)
     parts = await open_parts(stack, config)
@@ -111,12 +118,18 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     if parts.uploads is not None:
         await parts.uploads.recover()
     url = config.url
+    port: int = listening.getsockname()[1]
     if not (config.port or config.public_url):
-        url = f"http://{config.host}:{listening.getsockname()[1]}"
-    tellers = [_teller(parts, messenger, crew, url)] if messenger else []
+        url = f"{config.scheme}://{config.host}:{port}"
+    others: list[Service] = [_teller(parts, messenger, crew, url)] if messenger else []
+    certificates = None
+    if tls is not None:
+        certificates = Certificates(tls, parts.clock)
+        certificates.tell_of_expiry()
+        others.append(certificates)
     last_uses = LastUses()
     recorder = Recorder(database=parts.database, last_uses=last_uses)
-    maintenance = _maintenance(parts, config, rescuer, recorder, *tellers)
+    maintenance = _maintenance(parts, config, rescuer, recorder, *others)
     maintenance.start()
     stack.push_async_callback(maintenance.stop)
 
@@ -129,10 +142,12 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     )
     sign_in = await _open_sign_in(stack, config, parts.clock, url)
     tokens = await _open_tokens(stack, config, parts, sign_in)
-    services = _services(parts, config, presets, url, last_uses, tokens, sign_in)
+    services = _services(parts, config, presets, url, last_uses, tokens, sign_in, tls)
     await _start_web(stack, services, config, listening, crew)
     signin_url = f"{url}/signin?token={signin_token}" if signin_token else None
-    return Appliance(url=url, signin_url=signin_url, services=services)
+    return Appliance(
+        url=url, signin_url=signin_url, services=services, port=port, certificates=certificates
+    )
 
 
 def _maintenance(parts: Parts, config: Config, rescuer: Rescuer, *others: Service) -> Maintenance:
@@ -350,6 +365,7 @@ def _services(
     last_uses: LastUses,
     tokens: Tokens | None,
     sign_in: SignIn | None,
+    tls: Tls | None,
 ) -> Services:
     return Services(
         database=parts.database,
@@ -388,6 +404,7 @@ def _services(
         last_uses=last_uses,
         tokens=tokens,
         sign_in=sign_in,
+        tls=tls,
         public_url=url,
         scans=parts.scanner is not None,
         stopping=asyncio.Event(),
@@ -466,6 +483,7 @@ async def _start_web(
     runner = Runner(
         app,
         max_connections_per_client=config.max_connections_per_client,
+        proxies=Proxies(config.trusted_proxies or ()),
         access_log=None,  # the access middleware writes the one canonical line
         handle_signals=False,
         keepalive_timeout=75.0,  # aiohttp's is an hour; browsers and proxies give up sooner
@@ -477,7 +495,8 @@ async def _start_web(
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    site = web.SockSite(runner, listening, backlog=1024)
+    context = services.tls.context if services.tls else None
+    site = Site(runner, listening, ssl_context=context, backlog=1024)
     await site.start()
 
     async def stop() -> None:
@@ -513,6 +532,13 @@ def child_limits(config: Config) -> Limits:
         wall_s=config.job_timeout_s,
         idle_s=config.job_idle_timeout_s,
     )
+
+
+def open_tls(config: Config) -> Tls | None:
+    """None: plain HTTP. Raises ConfigurationError."""
+    if config.tls_certificate_file is None or config.tls_key_file is None:
+        return None
+    return Tls(config.tls_certificate_file, config.tls_key_file)
 
 
 def listen(config: Config) -> socket.socket:

@@ -15,6 +15,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -48,6 +49,9 @@ class Config:
     data_dir: Path
     presets_dir: Path
     public_url: str | None
+    tls_certificate_file: Path | None
+    tls_key_file: Path | None
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] | None
     database_url: str
     storage_url: str
     admin_key: str | None = field(repr=False)
@@ -105,7 +109,12 @@ class Config:
         if self.public_url:
             return self.public_url
         host = "localhost" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def scheme(self) -> str:
+        """What the port speaks, whatever a proxy in front does."""
+        return "https" if self.tls_certificate_file else "http"
 
 
 # --- one parser per kind of value; each raises ValueError with the mend --------------------
@@ -215,6 +224,19 @@ def parse_media_types(text: str) -> tuple[str, ...]:
     if not types:
         raise ValueError("name at least one media type, or leave it unset")
     return types
+
+
+def parse_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        networks = tuple(ip_network(part) for part in re.split(r"[\s,]+", text.strip()))
+    except ValueError:
+        networks = ()
+    if not networks or any(network.prefixlen == 0 for network in networks):
+        raise ValueError(
+            "give addresses or networks with commas between, such as 127.0.0.1,10.1.0.0/24; the "
+            "whole internet is none"
+        )
+    return networks
 
 
 def parse_key(text: str) -> str:
@@ -337,6 +359,19 @@ SETTINGS: tuple[Setting, ...] = (
         parse_public_url,
         None,
         "The address users see, for links. Derived from host and port when unset.",
+    ),
+    Setting(
+        "tls_certificate_file",
+        parse_path,
+        None,
+        "Speak TLS, with this certificate (PEM), read again when it changes.",
+    ),
+    Setting("tls_key_file", parse_path, None, "The certificate's key (PEM, without a password)."),
+    Setting(
+        "trusted_proxies",
+        parse_networks,
+        None,
+        "Addresses and networks of proxies whose X-Forwarded-For is believed.",
     ),
     Setting(
         "database_url",
@@ -680,6 +715,12 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         faults.append(
             "APPLIANCE_OIDC_DEFAULT_ROLE: none lets nobody in without APPLIANCE_OIDC_ROLES."
         )
+    if (values["tls_certificate_file"] is None) != (values["tls_key_file"] is None):
+        faults.append(
+            "APPLIANCE_TLS_CERTIFICATE_FILE, APPLIANCE_TLS_KEY_FILE: set both of them, or none."
+        )
+    elif values["tls_key_file"] and (values["public_url"] or "").startswith("http:"):
+        faults.append("APPLIANCE_PUBLIC_URL: with a certificate set, it begins with https:.")
     if values["max_upload_bytes"] < 1:
         faults.append("APPLIANCE_MAX_UPLOAD_BYTES: must be at least 1.")
     if any(size < 1 for size in (values["max_type_bytes"] or {}).values()):

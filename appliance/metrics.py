@@ -106,6 +106,12 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
+        self.certificate_expiry = Gauge(
+            "appliance_certificate_expiry_timestamp_seconds",
+            "When the certificate for TLS expires.",
+            ["file"],
+            registry=registry,
+        )
         self.storage_free_bytes = Gauge(
             "appliance_storage_free_bytes", "Room left in the store.", registry=registry
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from appliance import bootstrap, data_dir, parts
+from appliance.clock import SystemClock
 from appliance.commands.command import Commands, opened_database
 from appliance.config import Config
 from appliance.errors import ApplianceError, ConfigurationError, ScannerUnavailable
@@ -27,6 +28,14 @@ async def run(config: Config, options: argparse.Namespace) -> int:
         await parts.open_messenger(config)
     except ConfigurationError as error:
         faults += error.faults
+    try:
+        tls = bootstrap.open_tls(config)
+    except ConfigurationError as error:
+        faults += error.faults
+    else:
+        if tls is not None:
+            now = SystemClock().now()
+            print(tls.warning(now) or f"The certificate is good for {tls.days_left(now)} days.")
     scanner = parts.open_scanner(config)
     if scanner is not None:
         try:

@@ -42,6 +42,8 @@ async def run(config: Config, options: argparse.Namespace) -> int:
     began = time.monotonic()
     async with AsyncExitStack() as stack:
         running = await bootstrap.start(stack, config, with_workers=not options.no_workers)
+        if running.certificates is not None:
+            loop.add_signal_handler(signal.SIGHUP, running.certificates.reload)
         _greet(running, config, time.monotonic() - began)
         await asked_to_stop.wait()
         print("Stopping: running jobs may finish …", file=sys.stderr)

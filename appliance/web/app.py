@@ -1,7 +1,8 @@
-"""The HTTP application: the routes of `appliance.web.routes` behind three middlewares.
+"""The HTTP application: the routes of `appliance.web.routes` behind four middlewares.
 
 From the outside in: one log line and the metrics of every request; errors to problem documents;
-who asks and whether they may. Security headers are added to every answer.
+what might be read in two ways; who asks and whether they may. Security headers are added to every
+answer.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from aiohttp import hdrs, web
 from appliance.principals import Principal
 from appliance.web import bodies, partial_upload, rate_limits, resumable
 from appliance.web.auth import auth_middleware
+from appliance.web.framing import LAST, framing_middleware
 from appliance.web.in_flight import IN_FLIGHT, InFlight
 from appliance.web.problems import CLIENT_GONE, PROBLEM_CODE, problem_middleware
 from appliance.web.routes import ROUTES
@@ -38,7 +40,7 @@ _QUIET = frozenset({"/healthz", "/readyz", "/metrics", "/static/{name}"})
 
 def create_app(shared: Services) -> web.Application:
     app = web.Application(
-        middlewares=[access_middleware, problem_middleware, auth_middleware],
+        middlewares=[access_middleware, problem_middleware, framing_middleware, auth_middleware],
         client_max_size=64 * 1024,  # of bodies that are read whole: the sign-in form
     )
     app[SERVICES] = shared
@@ -66,7 +68,8 @@ async def access_middleware(request: web.Request, handler: Handler) -> web.Strea
         with request.app[IN_FLIGHT]:
             response = await handler(request)
         status = response.status
-        if services(request).stopping.is_set() or request.get(partial_upload.ANNOUNCED):
+        stopping = services(request).stopping.is_set()
+        if stopping or request.get(partial_upload.ANNOUNCED) or request.get(LAST):
             response.force_close()
     finally:
         took_s = time.perf_counter() - began

@@ -1,7 +1,7 @@
 """How many connections each client has.
 
 A client is an address, and in IPv6 a network of 64 bits: that is what one customer is given.
-Behind a proxy all are one, so there the proxy has to count.
+Those behind a trusted proxy are not counted here (`connections`): that is for the proxy to do.
 """
 
 from __future__ import annotations

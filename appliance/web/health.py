@@ -15,6 +15,7 @@ from appliance.jobs import JobStatus
 from appliance.permissions import Permission
 from appliance.principals import Principal
 from appliance.processors.protocol import REQUIRED_LAYERS
+from appliance.tls import Tls
 from appliance.web.representation import json_response
 from appliance.web.services import USER, Services, services
 
@@ -64,6 +65,8 @@ async def check_parts(shared: Services) -> dict[str, dict[str, Any]]:
     found = workers.processors(pools)
     parts["processors"] = _processors(found)
     parts["sandbox"] = _sandbox(workers.layers(found))
+    if shared.tls is not None:
+        parts["certificate"] = _certificate(shared.tls, shared.clock.now())
     return parts
 
 
@@ -88,6 +91,11 @@ def _sandbox(layers: Mapping[str, str]) -> dict[str, Any]:
     missing = [f"{layer}: {why}." for layer, why in layers.items() if why]
     open_wide = any(layers.get(layer) for layer in REQUIRED_LAYERS)
     return _part(not open_wide, " ".join(missing) or ", ".join(layers) or "no workers here")
+
+
+def _certificate(tls: Tls, now: float) -> dict[str, Any]:
+    warning = tls.warning(now)
+    return _part(warning is None, warning or f"good for {tls.days_left(now)} days")
 
 
 def _part(ok: bool, detail: str, *, needed: bool = False) -> dict[str, Any]:
@@ -117,6 +125,9 @@ async def get_metrics(request: web.Request) -> web.StreamResponse:
         metrics.worker_limit.labels(pool.type).set(pool.largest)
         metrics.outage.labels(pool.type).set(pool.outage is not None)
     metrics.missing_files.set(await shared.database.read(stored_files.count_missing()))
+    if shared.tls is not None:
+        file = str(shared.tls.certificate_file)
+        metrics.certificate_expiry.labels(file).set(shared.tls.expires_at)
     space = await shared.storage.space()
     if space is not None:
         metrics.storage_free_bytes.set(space.free_bytes)

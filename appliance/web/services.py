@@ -24,6 +24,7 @@ from appliance.permissions import Permission
 from appliance.presets.preset import Presets
 from appliance.principals import Principal
 from appliance.storage.protocol import Storage
+from appliance.tls import Tls
 from appliance.web.guesses import Guesses
 from appliance.web.identity_provider import SignIn
 from appliance.web.rate_limits import RateLimits
@@ -51,6 +52,8 @@ class Services:
     """None: JWT bearer tokens are not accepted."""
     sign_in: SignIn | None
     """None: there is no provider to sign in at."""
+    tls: Tls | None
+    """None: the port speaks plain HTTP."""
     public_url: str
     """Scheme and host that people use, without a slash at the end."""
     scans: bool

@@ -93,6 +93,11 @@ class Wire:
             length = int(headers.get("Content-Length", "0"))
             return Answer(int(first.split()[1]), headers, await self._reader.readexactly(length))
 
+    async def until(self, words: bytes) -> bytes:
+        """What comes, up to and with `words`."""
+        async with asyncio.timeout(DEADLINE_S):
+            return await self._reader.readuntil(words)
+
     async def closed(self) -> bytes:
         """What still comes until the server closes the connection."""
         async with asyncio.timeout(DEADLINE_S):
