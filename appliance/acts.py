@@ -183,6 +183,15 @@ class Acts:
             await self._begin(job)
         return advanced.redrive
 
+    async def stop_redrive(self, redrive_id: str, *, actor: str) -> Redrive:
+        """Begin no more of its jobs: they stay dead letters. Raises NotFound."""
+        redrive = await self.database.write(
+            redrives.stop(redrive_id, actor=actor, now=self.clock.now())
+        )
+        if redrive is None:
+            raise NotFound("There is no such redrive. They are kept for 30 days after their end.")
+        return redrive
+
     async def discard_dead_letters(self, wanted: Filter, *, actor: str) -> int:
         """End the review of those that match; their jobs stay FAILED. How many there were."""
         total = 0

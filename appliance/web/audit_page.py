@@ -30,6 +30,7 @@ _DONE = {
     "job.process": "Processed a file again",
     "dead_letters.retry": "Tried dead letters again",
     "dead_letters.discard": "Discarded dead letters",
+    "dead_letters.stop": "Stopped trying again",
     "pause.set": "Paused",
     "pause.end": "Resumed",
     "key.create": "Made a key",
@@ -97,7 +98,7 @@ def _subject(act: Act, names: Mapping[str, str]) -> str:
         return names.get(name, name)
     if kind == "key":
         return names.get(act.subject, act.subject)
-    if act.action in ("dead_letters.retry", "dead_letters.discard"):
+    if act.action in ("dead_letters.retry", "dead_letters.discard", "dead_letters.stop"):
         return words.sentence(selection(_filter(act), names)).rstrip(".")
     return act.subject
 

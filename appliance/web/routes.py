@@ -81,6 +81,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/dead-letters/{job_id}", dead_letters.get_dead_letter, Permission.READ_ALL),
     Route("GET", "/redrives", redrives.list_redrives, Permission.READ_ALL),
     Route("GET", "/redrives/{redrive_id}", redrives.get_redrive, Permission.READ_ALL),
+    Route("POST", "/redrives/{redrive_id}/stop", redrives.stop_redrive, Permission.OPERATE),
     Route("GET", "/pauses", pauses.list_pauses, Permission.READ),
     Route("POST", "/pauses", pauses.begin_pause, Permission.OPERATE),
     Route("POST", "/pauses/end", pauses.end_pause, Permission.OPERATE),

@@ -136,6 +136,7 @@ EXPECTED: dict[str, tuple[int | str, ...]] = {
     "GET /dead-letters/{job_id}": READ_ALL,
     "GET /redrives": READ_ALL,
     "GET /redrives/{redrive_id}": READ_ALL,
+    "POST /redrives/{redrive_id}/stop": OPERATE,
     "GET /pauses": READ,
     "POST /pauses": OPERATE,
     "POST /pauses/end": OPERATE,
