@@ -28,6 +28,7 @@ _DONE = {
     "job.retry": "Tried a job again",
     "job.delete": "Deleted a job",
     "job.process": "Processed a file again",
+    "job.release": "Released a file",
     "dead_letters.retry": "Tried dead letters again",
     "dead_letters.discard": "Discarded dead letters",
     "dead_letters.stop": "Stopped trying again",
@@ -48,7 +49,7 @@ async def show_audit(request: web.Request) -> web.StreamResponse:
     )
     acts = found[:ACTS]
     context = {
-        "acts": [_row(act, names) for act in acts],
+        "acts": [act_row(act, names) for act in acts],
         "cursor": cursor,
         "next_cursor": acts[-1].id if len(found) > ACTS else None,
     }
@@ -63,7 +64,7 @@ def _acts(before: int) -> Transaction[tuple[list[Act], dict[str, str]]]:
     return acts, (yield from keys.names(people))
 
 
-def _row(act: Act, names: Mapping[str, str]) -> dict[str, Any]:
+def act_row(act: Act, names: Mapping[str, str]) -> dict[str, Any]:
     return {
         "id": act.id,
         "at": act.at,
@@ -82,7 +83,7 @@ def _href(act: Act) -> str | None:
     wanted = _filter(act)
     ids = wanted.ids or act.detail.get("jobIds") or ([act.subject] if is_id(act.subject) else [])
     if len(ids) == 1 and is_id(str(ids[0])) and act.action != "job.delete":
-        return f"/dashboard/dead-letters/{ids[0]}"
+        return f"/dashboard/jobs/{ids[0]}"
     if wanted.fingerprint is not None:
         return f"/dashboard/dead-letters?{urlencode({'fingerprint': wanted.fingerprint})}"
     return None

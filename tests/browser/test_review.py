@@ -17,6 +17,7 @@ pytestmark = pytest.mark.browser
 
 WAIT_MS = 15_000
 LETTERS = "/dashboard/dead-letters"
+JOBS = "/dashboard/jobs"
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ async def test_one_then_all_of_a_group(reviewer: Visitor) -> None:
 async def test_a_file_is_processed_again_with_another_preset(reviewer: Visitor) -> None:
     page, served = reviewer.page, reviewer.served
     job_id = await failed(served)
-    await page.goto(f"{served.url}{LETTERS}/{job_id}")
+    await page.goto(f"{served.url}{JOBS}/{job_id}")
     await page.locator("summary", has_text="Process again").click()
     await page.get_by_label("Preset").select_option("thumbnail")
     await page.get_by_role("button", name="Process again").click()
@@ -201,7 +202,7 @@ async def test_an_act_leaves_the_page_where_it_is(reviewer: Visitor) -> None:
 async def test_a_refusal_is_shown(reviewer: Visitor) -> None:
     page, served = reviewer.page, reviewer.served
     job_id = await failed(served, name="cat.txt")
-    await page.goto(f"{served.url}{LETTERS}/{job_id}")
+    await page.goto(f"{served.url}{JOBS}/{job_id}")
     await page.route("**/*fragment=panels*", lambda route: route.abort())  # it looks as it did
     await served.json("POST", f"/jobs/{job_id}/retry")
     await page.get_by_role("button", name="Try again").click()
@@ -237,10 +238,10 @@ async def test_without_scripts(serve: Serve, browser: Browser, width: int) -> No
     await page.locator(".group").get_by_role("button", name="Retry").click()
     await expect(page.locator("#summary")).to_have_text("Nothing waits for review.")
     await expect(page.locator(".redrive")).to_contain_text("first.txt")
-    await page.goto(f"{served.url}{LETTERS}/{first}")
+    await page.goto(f"{served.url}{JOBS}/{first}")
     await page.get_by_role("button", name="Cancel").click()
     await expect(page.locator("#summary")).to_contain_text("Cancelled")
     await page.locator(".letter-acts .confirm summary").click()
     await page.get_by_role("button", name="Delete for good").click()
-    await page.wait_for_url(f"{served.url}{LETTERS}")
+    await page.wait_for_url(f"{served.url}/dashboard")
     await visitor.context.close()

@@ -120,7 +120,7 @@ async def test_acts_are_a_page_each_twenty(serve: Serve) -> None:
     words = shown.words()
     assert "Tried dead letters again 1 chosen job in waves 1 job APPLIANCE_ADMIN_KEY" in words
     assert "Paused Other files for 1 h: “tests”" in words
-    assert f"/dashboard/dead-letters/{job_id}" in links(shown, "/dashboard/dead-letters/")
+    assert f"/dashboard/jobs/{job_id}" in links(shown, "/dashboard/jobs/")
     (earlier,) = links(shown, "/dashboard/audit?cursor=")
     rest = await page(served, earlier)
     assert words.count("Other files") + rest.words().count("Other files") == 22

@@ -13,6 +13,7 @@ from tests.web.pages import HTML, Page, links, page
 from tests.web.wire import claim, complete, fail, failed, services_of, upload
 
 LETTERS = "/dashboard/dead-letters"
+JOBS = "/dashboard/jobs"
 
 
 async def fingerprint_of(served: Served, job_id: str) -> str:
@@ -23,7 +24,7 @@ async def fingerprint_of(served: Served, job_id: str) -> str:
 # --- who may -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [LETTERS, f"{LETTERS}/{{}}", "/dashboard/audit"])
+@pytest.mark.parametrize("path", [LETTERS, f"{JOBS}/{{}}", "/dashboard/audit"])
 async def test_only_an_admin_sees_them(serve: Serve, join: Join, path: str) -> None:
     served = await serve()
     path = path.format(await failed(served))
@@ -88,7 +89,7 @@ async def test_the_largest_group_comes_first(serve: Serve) -> None:
     assert dict(everything.fields) == {"all": "1", "next": LETTERS}
     assert everything.words == ["Retry all 13", "Retry in waves"]
     # The newest is the example, and leads to its own page.
-    assert f"{LETTERS}/{many[-1]}" in links(shown, f"{LETTERS}/")
+    assert f"{JOBS}/{many[-1]}" in links(shown, f"{JOBS}/")
 
 
 async def test_one_group_with_its_jobs(serve: Serve) -> None:
@@ -170,7 +171,7 @@ async def test_one_with_all_that_is_known(serve: Serve) -> None:
     served = await serve()
     job_id = await failed(served, name="cat.txt", message="It broke at <b>.", step="page 3")
     await failed(served, step="page 7")
-    shown = await page(served, f"{LETTERS}/{job_id}")
+    shown = await page(served, f"{JOBS}/{job_id}")
     words = shown.words()
     for told in (
         "cat.txt", "waits for review", "It broke at <b>.", "page 3", "child_crashed",
@@ -209,7 +210,7 @@ async def test_the_buttons_that_make_sense_and_no_others(
         await served.json("POST", f"/jobs/{job_id}/cancel")
     elif state == "discarded":
         await served.json("POST", "/dead-letters/discard", json={"ids": [job_id]})
-    shown = await page(served, f"{LETTERS}/{job_id}")
+    shown = await page(served, f"{JOBS}/{job_id}")
     actions = {form.action.rpartition("/")[2] for form in shown.acts()}
     assert actions == offered | {"pauses", "process"}
 
@@ -217,7 +218,7 @@ async def test_the_buttons_that_make_sense_and_no_others(
 async def test_a_job_that_is_not_there(serve: Serve) -> None:
     served = await serve()
     for job_id in ("01M85F1MKT1XZEV6WT98GJ23JH", "nothing", "%00"):
-        shown = await page(served, f"{LETTERS}/{job_id}", status=404)
+        shown = await page(served, f"{JOBS}/{job_id}", status=404)
         assert "no such job" in shown.text
 
 
@@ -225,7 +226,7 @@ async def test_what_a_child_wrote_is_made_harmless(serve: Serve) -> None:
     served = await serve()
     evil = "\x1b[31m</code><script>alert(1)</script>\u202egpj.exe\x00\x07"
     job_id = await failed(served, message=evil, step=evil)
-    for path in (LETTERS, f"{LETTERS}/{job_id}", "/dashboard"):
+    for path in (LETTERS, f"{JOBS}/{job_id}", "/dashboard"):
         async with served.admin.get(path, headers=HTML) as response:
             text = await response.text()
         assert "<script>alert" not in text
@@ -251,7 +252,7 @@ async def test_every_form_of_the_pages_is_understood(serve: Serve) -> None:
 
     job_id = await failed(served, name="a.txt")
     others = [await failed(served, name=f"{n}.txt") for n in range(20)]
-    one = f"{LETTERS}/{job_id}"
+    one = f"{JOBS}/{job_id}"
     retry = "/dead-letters/retry"
     await press("/dashboard", f"/jobs/{job_id}/retry", "Try a.txt again")
     await press("/dashboard", f"/jobs/{job_id}/cancel", "Cancel a.txt")
@@ -278,7 +279,7 @@ async def test_every_form_of_the_pages_is_understood(serve: Serve) -> None:
     assert (pause["kind"], pause["name"], pause["reason"]) == ("type", "VIDEO", "codec update")
     assert pause["until"] is not None
     await press("/dashboard", "/pauses/end", "Resume")
-    await press(f"{LETTERS}/{job_id}", "/pauses", "Pause this owner", reason="floods", forS="")
+    await press(f"{JOBS}/{job_id}", "/pauses", "Pause this owner", reason="floods", forS="")
     await press("/dashboard", "/pauses/end", "Resume")
     assert (await served.json("GET", "/pauses"))["pauses"] == []
 
