@@ -372,6 +372,7 @@ def _services(
         last_uses=last_uses,
         tokens=tokens,
         public_url=url,
+        settings=config.in_force,
         scans=parts.scanner is not None,
         stopping=asyncio.Event(),
     )

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from appliance.acts import Acts
 from appliance.clock import Clock
+from appliance.config import InForce
 from appliance.coordination.protocol import Coordination
 from appliance.database.protocol import Database
 from appliance.errors import ResumptionUnsupported
@@ -48,6 +49,8 @@ class Services:
     """None: JWT bearer tokens are not accepted."""
     public_url: str
     """Scheme and host that people use, without a slash at the end."""
+    settings: tuple[InForce, ...]
+    """As they were at the start, secrets left out."""
     scans: bool
     """Whether a virus scanner is set."""
     stopping: asyncio.Event

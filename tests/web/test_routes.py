@@ -159,6 +159,7 @@ EXPECTED: dict[str, tuple[int | str, ...]] = {
     "GET /dashboard/jobs/{job_id}": READ_ALL,
     "GET /uploads/{job_id}": READ_ONE,
     "GET /dashboard/audit": ADMINISTER,
+    "GET /dashboard/settings": ADMINISTER,
     "GET /dashboard/access": SELF,
     "GET /signin": PUBLIC,
     "POST /signin": (403,) * 6,  # for all alike: it does not come from our page
