@@ -80,7 +80,14 @@ class Advanced(msgspec.Struct, frozen=True):
 
 
 def create(
-    redrive_id: str, wanted: Filter, *, staged: bool, limit: int, actor: str, now: float
+    redrive_id: str,
+    wanted: Filter,
+    *,
+    staged: bool,
+    limit: int,
+    actor: str,
+    now: float,
+    once: str | None = None,
 ) -> Transaction[int]:
     """Collect up to `limit` dead letters, oldest job first, and audit it; how many there are.
 
@@ -95,6 +102,7 @@ def create(
             "now": now,
             "staged": int(staged),
             "filter": msgspec.json.encode(wanted).decode(),
+            "once": once,
         },
     )
     rows = yield Statement(
@@ -115,6 +123,12 @@ def create(
         jobs=len(rows),
     )
     return len(rows)
+
+
+def begun_by(actor: str, once: str) -> Transaction[str | None]:
+    """The redrive that this very form of this person has begun already."""
+    rows = yield Statement("redrive_begun_by", {"actor": actor, "once": once})
+    return rows[0]["id"] if rows else None
 
 
 def advance(redrive_id: str, *, now: float) -> Transaction[Advanced | None]:

@@ -12,6 +12,7 @@ from yarl import URL
 
 import appliance
 from appliance.clock import rfc3339
+from appliance.ids import new_id
 from appliance.principals import Principal
 from appliance.web import assets, words
 from appliance.web.services import USER
@@ -47,6 +48,7 @@ def render(request: web.Request, template: str, context: Mapping[str, Any]) -> s
         here=str(request.rel_url.without_query_params("fragment")),
         back=_came_from(request),
         now=time.time(),
+        once=new_id(),
         **context,
     )
 

@@ -80,13 +80,14 @@ async def test_the_largest_group_comes_first(serve: Serve) -> None:
     ]
     larger, smaller, everything, *_ = shown.posting("/dead-letters/retry")
     assert larger.words == ["Retry 1", "Retry 10", "Retry all 12", "Retry in waves"]
+    once = larger.fields["once"]
     assert dict(larger.sent_by("Retry 10")) == {
-        "fingerprint": alike, "next": LETTERS, "limit": "10",
+        "fingerprint": alike, "once": once, "next": LETTERS, "limit": "10",
     }  # fmt: skip
     assert dict(larger.sent_by("Retry in waves"))["staged"] == "1"
     assert "limit" not in larger.sent_by("Retry all 12")
     assert smaller.words == ["Retry"]
-    assert dict(everything.fields) == {"all": "1", "next": LETTERS}
+    assert dict(everything.fields) == {"all": "1", "once": once, "next": LETTERS}
     assert everything.words == ["Retry all 13", "Retry in waves"]
     # The newest is the example, and leads to its own page.
     assert f"{JOBS}/{many[-1]}" in links(shown, f"{JOBS}/")
@@ -305,3 +306,28 @@ async def test_a_refused_form_leads_back(serve: Serve) -> None:
         browser.headers["Referer"] = elsewhere
         sent = await browser.send(f"/jobs/{job_id}/cancel", {"next": LETTERS})
         assert not [link for link in links(Page(sent.text), "") if "evil" in link], elsewhere
+
+
+async def test_a_form_that_is_sent_twice_acts_once(serve: Serve) -> None:
+    served = await serve()
+    browser = await signed_in(served)
+    ids = [await failed(served, name=f"{n}.txt") for n in range(3)]
+    form = (await page(served, LETTERS)).posting("/dead-letters/retry")[0]
+    for _ in range(2):
+        assert (await browser.send(form.action, form.sent_by("Retry 1"))).status == 303
+    assert (await served.json("GET", "/dead-letters"))["matching"] == 2
+    (redrive,) = (await served.json("GET", "/redrives"))["redrives"]
+    await claim(served, ids[0])
+    await complete(served, ids[0], attempt=2)
+    await services_of(served).acts.advance(redrive["redriveId"])
+    # The page that is loaded again offers the next one.
+    form = (await page(served, LETTERS)).posting("/dead-letters/retry")[0]
+    assert (await browser.send(form.action, form.sent_by("Retry 1"))).status == 303
+    assert (await served.json("GET", "/dead-letters"))["matching"] == 1
+
+    (again,) = (await page(served, f"{JOBS}/{ids[2]}")).posting(f"/jobs/{ids[2]}/process")
+    for preset in ("thumbnail", "thumbnail", "default"):
+        sent = await browser.send(again.action, again.sent_by("Process again", preset=preset))
+        assert sent.status == 303
+    presets = [job["preset"] for job in (await served.json("GET", "/jobs"))["jobs"]]
+    assert sorted(presets) == ["default"] * 4 + ["thumbnail"]

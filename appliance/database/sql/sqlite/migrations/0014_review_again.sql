@@ -2,5 +2,9 @@
 
 ALTER TABLE redrives ADD COLUMN stopped_by TEXT;    -- NULL: by itself, or it did not stop
 
+-- What the form that began it carries, so that one that is sent twice begins one redrive.
+ALTER TABLE redrives ADD COLUMN once TEXT;
+CREATE UNIQUE INDEX redrives_once ON redrives (actor, once) WHERE once IS NOT NULL;
+
 -- What was done to one job, for its page.
 CREATE INDEX audit_of_subject ON audit (subject, id);

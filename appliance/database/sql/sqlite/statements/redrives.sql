@@ -1,8 +1,11 @@
 -- Trying dead letters again, in waves.
 
 -- name: insert_redrive!
-INSERT INTO redrives (id, actor, created_at, state, staged, filter)
-VALUES (:id, :actor, :now, 'running', :staged, :filter);
+INSERT INTO redrives (id, actor, created_at, state, staged, filter, once)
+VALUES (:id, :actor, :now, 'running', :staged, :filter, :once);
+
+-- name: redrive_begun_by
+SELECT id FROM redrives WHERE actor = :actor AND once = :once;
 
 -- name: collect_redrive_jobs
 -- In waves, what waits for one already is left out: a form that is sent twice begins one wave.
