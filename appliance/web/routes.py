@@ -34,6 +34,7 @@ from appliance.web import (
     signin,
     status,
     uploads,
+    workers_page,
 )
 
 
@@ -105,6 +106,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/dashboard/jobs/{job_id}", job_page.show_job, Permission.READ_ALL),
     Route("GET", "/uploads/{job_id}", job_page.show_own_job, Permission.READ),
     Route("GET", "/dashboard/audit", audit_page.show_audit, Permission.ADMINISTER),
+    Route("GET", "/dashboard/workers", workers_page.show_workers, Permission.READ_ALL),
     Route("GET", "/dashboard/settings", settings_page.show_settings, Permission.ADMINISTER),
     Route("GET", "/dashboard/access", access_page.show_access, Permission.SELF),
     Route("GET", "/signin", signin.show_signin, PUBLIC),

@@ -27,7 +27,8 @@ async def beat(served: Served, *pools: PoolState) -> None:
 def cell(shown: Page, job_type: JobType) -> str:
     """The words of one pool."""
     titles = {"IMAGE": "Images", "PDF": "PDFs", "VIDEO": "Videos", "ANY": "Other files"}
-    panel = shown.words().partition(" Workers ")[2].rpartition("Recent jobs")[0]
+    panels = shown.words().partition(" System health ")[2].partition(" Metrics ")[2]
+    panel = panels.partition(" Workers ")[2].rpartition("Recent jobs")[0]
     at = sorted(panel.index(f"{title} ") for title in titles.values())
     begin = panel.index(f"{titles[job_type]} ")
     return panel[begin : next((one for one in at if one > begin), len(panel))]

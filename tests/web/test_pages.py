@@ -20,7 +20,7 @@ from tests.web.wire import claim, complete, fail, failed, publish, refused, uplo
 
 PAGES = (
     "/", "/dashboard", "/dashboard/dead-letters", "/dashboard/jobs/{}", "/dashboard/audit",
-    "/dashboard/settings", "/uploads/{}",
+    "/dashboard/settings", "/dashboard/workers", "/uploads/{}",
 )  # fmt: skip
 HOSTILE_NAMES = (
     "<img src=x onerror=alert(1)>.txt",

@@ -159,6 +159,7 @@ EXPECTED: dict[str, tuple[int | str, ...]] = {
     "GET /dashboard/jobs/{job_id}": READ_ALL,
     "GET /uploads/{job_id}": READ_ONE,
     "GET /dashboard/audit": ADMINISTER,
+    "GET /dashboard/workers": READ_ALL,
     "GET /dashboard/settings": ADMINISTER,
     "GET /dashboard/access": SELF,
     "GET /signin": PUBLIC,

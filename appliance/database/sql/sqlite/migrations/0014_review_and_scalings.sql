@@ -8,3 +8,16 @@ CREATE UNIQUE INDEX redrives_once ON redrives (actor, once) WHERE once IS NOT NU
 
 -- What was done to one job, for its page.
 CREATE INDEX audit_of_subject ON audit (subject, id);
+
+-- Each time that a pool became larger or smaller, and why; the latest of each type are kept.
+CREATE TABLE scalings (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at REAL NOT NULL,
+    type TEXT NOT NULL,
+    node TEXT NOT NULL,
+    workers_before INTEGER NOT NULL,
+    workers_after INTEGER NOT NULL,
+    reason TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX scalings_of_type ON scalings (type, id);
