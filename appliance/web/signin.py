@@ -29,12 +29,19 @@ AGENT_CHARACTERS = 200
 
 
 def _signin_page(
-    request: web.Request, *, token: str | None, target: str, error: str | None, status: int = 200
+    request: web.Request,
+    *,
+    token: str | None,
+    target: str,
+    error: str | None,
+    unsent: bool = False,
+    status: int = 200,
 ) -> web.Response:
     context = {
         "token": token,
         "next": target,
         "error": error,
+        "unsent": unsent,
         "key_file_hint": "admin.key in the data directory",
     }
     return render_page(request, "signin.html", context, status=status)
@@ -50,6 +57,7 @@ async def show_signin(request: web.Request) -> web.StreamResponse:
         token=request.query.get("token"),
         target=safe_next(request.query.get("next")),
         error=None,
+        unsent=request.query.get("unsent") == "1",
     )
 
 
