@@ -153,24 +153,37 @@ class Acts:
     # --- dead letters -----------------------------------------------------------------------
 
     async def retry_dead_letters(
-        self, wanted: Filter, *, actor: str, staged: bool = False, limit: int = redrives.MAX_JOBS
+        self,
+        wanted: Filter,
+        *,
+        actor: str,
+        staged: bool = False,
+        limit: int = redrives.MAX_JOBS,
+        once: str | None = None,
     ) -> Redrive:
         """Try those that match again, all at once, or `staged`: in waves that stop by themselves.
 
-        The first of them are PENDING when this returns; maintenance goes on with the others.
+        The first of them are PENDING when this returns; maintenance goes on with the others. What
+        comes again with the same `once` is answered with the redrive that it began.
         """
-        redrive_id = new_id()
-        await self.database.write(
-            redrives.create(
+
+        def beginning() -> Transaction[str]:
+            known = (yield from redrives.begun_by(actor, once)) if once else None
+            if known is not None:
+                return known
+            redrive_id = new_id()
+            yield from redrives.create(
                 redrive_id,
                 wanted,
                 staged=staged,
                 limit=limit,
                 actor=actor,
                 now=self.clock.now(),
+                once=once,
             )
-        )
-        redrive = await self.advance(redrive_id)
+            return redrive_id
+
+        redrive = await self.advance(await self.database.write(beginning()))
         assert redrive is not None
         return redrive
 
@@ -182,6 +195,15 @@ class Acts:
         for job in advanced.begun:
             await self._begin(job)
         return advanced.redrive
+
+    async def stop_redrive(self, redrive_id: str, *, actor: str) -> Redrive:
+        """Begin no more of its jobs: they stay dead letters. Raises NotFound."""
+        redrive = await self.database.write(
+            redrives.stop(redrive_id, actor=actor, now=self.clock.now())
+        )
+        if redrive is None:
+            raise NotFound("There is no such redrive. They are kept for 30 days after their end.")
+        return redrive
 
     async def discard_dead_letters(self, wanted: Filter, *, actor: str) -> int:
         """End the review of those that match; their jobs stay FAILED. How many there were."""

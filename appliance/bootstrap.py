@@ -406,6 +406,7 @@ def _services(
         sign_in=sign_in,
         tls=tls,
         public_url=url,
+        settings=config.in_force,
         scans=parts.scanner is not None,
         stopping=asyncio.Event(),
     )

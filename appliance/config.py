@@ -43,6 +43,20 @@ class PoolSize:
 
 
 @dataclass(frozen=True)
+class InForce:
+    """A setting as it was found, for people to read."""
+
+    variable: str
+    value: str | None
+    """As somebody would write it; None: unset, or a secret."""
+    is_set: bool
+    source: str
+    """`flag`, `environment`, `file` or `default`."""
+    meaning: str
+    secret: bool
+
+
+@dataclass(frozen=True)
 class Config:
     host: str
     port: int
@@ -102,6 +116,8 @@ class Config:
     notify_urls: tuple[str, ...] | None = field(repr=False)
     log_format: str
     log_level: str
+    in_force: tuple[InForce, ...] = field(default=(), repr=False)
+    """All of the above, in the order of `SETTINGS`, with where each came from."""
 
     @property
     def url(self) -> str:
@@ -642,14 +658,18 @@ def load(
             faults.append(f"{name}: unknown setting{_did_you_mean(name, variables)}")
 
     values: dict[str, Any] = {}
+    found: list[tuple[Setting, str | None, str]] = []
     for setting in SETTINGS:
-        text, source = setting.default, setting.variable
+        text, source, kind = setting.default, setting.variable, "default"
         if flags and flags.get(setting.name) is not None:
             text, source = flags[setting.name], f"--{setting.name.replace('_', '-')}"
+            kind = "flag"
         elif setting.variable in environ:
-            text = environ[setting.variable]
+            text, kind = environ[setting.variable], "environment"
         elif setting.name in from_file:
             text, source = str(from_file[setting.name]), f"appliance.toml: {setting.name}"
+            kind = "file"
+        found.append((setting, text, kind))
         try:
             values[setting.name] = None if text is None else setting.parse(text)
         except ValueError as error:
@@ -663,7 +683,27 @@ def load(
         values[name] = values[name].replace("<data>", quote(str(values["data_dir"])))
     presets_dir = values["presets_dir"].replace("<data>", str(values["data_dir"]))
     values["presets_dir"] = parse_path(presets_dir)
-    return Config(**values)
+    in_force = tuple(_in_force(*one, data_dir=values["data_dir"]) for one in found)
+    return Config(**values, in_force=in_force)
+
+
+def _in_force(setting: Setting, text: str | None, source: str, *, data_dir: Path) -> InForce:
+    value = None
+    if text is not None and not setting.secret:
+        value = _without_password(text.replace("<data>", str(data_dir)))
+    return InForce(
+        variable=setting.variable,
+        value=value,
+        is_set=text is not None,
+        source=source,
+        meaning=setting.meaning,
+        secret=setting.secret,
+    )
+
+
+def _without_password(text: str) -> str:
+    """An address without what its `user:password@` says."""
+    return re.sub(r"(://)[^/?#]*@", r"\1…@", text)
 
 
 def _read_toml(path: Path | None, faults: list[str]) -> dict[str, Any]:

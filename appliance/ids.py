@@ -34,5 +34,5 @@ def time_of(identifier: str) -> float:
 
 def first_id_at(time_s: float) -> str:
     """What sorts before every id that was made at `time_s` or later, and behind every other."""
-    number = min(max(int(time_s * 1000), 0), 2**48 - 1) << 80
+    number = min(max(round(time_s * 1000), 0), 2**48 - 1) << 80
     return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -10, -10)])

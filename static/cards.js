@@ -165,11 +165,12 @@ export function showJob(card, job, canRetry = false) {
   if (retrying) Object.assign(card.dataset, { until: job.nextAttemptAt ?? "", attempt: job.attempt ?? 0, max: job.maxAttempts });
   else delete card.dataset.until;
 
-  const acts = { COMPLETED: ["copy", "share", "download"], FAILED: canRetry && !job.error?.permanent ? ["retry"] : [], CANCELLED: canRetry ? ["retry"] : [] };
+  const acts = { COMPLETED: ["copy", "share", "download", "details"], FAILED: canRetry && !job.error?.permanent ? ["retry", "details"] : ["details"], CANCELLED: canRetry ? ["retry", "details"] : ["details"] };
   setFoot(card, acts[job.status] ?? null);
   setSide(card);
   setFiles(card, job.files ?? []);
   const original = `/jobs/${job.jobId}/files/original`;
+  part(card, "[data-act=details]").href = `/uploads/${job.jobId}`;
   part(card, "[data-act=download]").href = `${original}?download=1`;
   part(card, "[data-act=share]").dataset.share = job.jobId;
   part(card, "[data-act=copy]").dataset.copy = (done && picks.opens?.url) || original;

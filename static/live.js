@@ -14,6 +14,7 @@ export function follow({ onjob, onstate, active }) {
   let lostAt = 0;
   let wait = 2000;
   let gone = false;
+  let lastId = "";
 
   const lost = () => {
     if (!lostAt) { lostAt = Date.now(); setTimeout(check, GRACE_MS); }
@@ -26,8 +27,12 @@ export function follow({ onjob, onstate, active }) {
 
   function open() {
     if (gone) return;
-    source = new EventSource("/events?mine=1");
-    source.addEventListener("job", ({ data }) => onjob(JSON.parse(data)));
+    // The browser's own new tries tell where the stream broke off; a new stream has to be told.
+    source = new EventSource(`/events?mine=1${lastId ? `&after=${lastId}` : ""}`);
+    source.addEventListener("job", ({ data, lastEventId }) => {
+      lastId = lastEventId;
+      onjob(JSON.parse(data));
+    });
     source.onopen = async () => {
       const missed = lostAt !== 0;
       lostAt = 0;

@@ -267,7 +267,8 @@ async def _follow(database: Database, redrive: Redrive) -> int:
 def _tell_end(redrive: Redrive) -> int:
     counts = redrive.counts
     if redrive.state == "stopped":
-        print(f"Stopped: too many failed again. {counts.waiting} were not begun.")
+        why = "too many failed again" if redrive.stopped_by is None else "somebody stopped it"
+        print(f"Stopped: {why}. {counts.waiting} were not begun.")
     else:
         print(f"Done: {_outcome(counts)}.")
     return EXIT_FAILED_AGAIN if counts.failed else 0

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.database.protocol import Statement, Transaction
+from appliance.database.protocol import Row, Statement, Transaction
 from appliance.database.records import as_json
 
 NEWEST = 2**63 - 1
@@ -70,10 +70,15 @@ def page(selection: Selection = ALL, *, limit: int, before: int = NEWEST) -> Tra
     """Newest first."""
     wanted = msgspec.structs.asdict(selection)
     rows = yield Statement("audit_page", {**wanted, "before": before, "limit": limit})
-    return [
-        Act(
-            **{field: row[field] for field in Act.__struct_fields__ if field != "detail"},
-            detail=msgspec.json.decode(row["detail"]),
-        )
-        for row in rows
-    ]
+    return [_act(row) for row in rows]
+
+
+def of_subject(subject: str, *, limit: int) -> Transaction[list[Act]]:
+    """What was done to this alone, newest first; not what was done to many at once."""
+    rows = yield Statement("audit_of_subject", {"subject": subject, "limit": limit})
+    return [_act(row) for row in rows]
+
+
+def _act(row: Row) -> Act:
+    fields = {field: row[field] for field in Act.__struct_fields__ if field != "detail"}
+    return Act(**fields, detail=msgspec.json.decode(row["detail"]))

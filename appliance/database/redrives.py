@@ -28,6 +28,9 @@ GROWTH = 10
 STOP_SHARE = 0.1
 """Of a wave; in the first two a single failure is as much."""
 
+BEHIND_ALL = "~"
+"""Sorts behind every id."""
+
 State = Literal["running", "completed", "stopped"]
 
 
@@ -56,6 +59,8 @@ class Redrive(msgspec.Struct, frozen=True):
     counts: Counts
     wave_counts: Counts
     """Of the present wave."""
+    stopped_by: str | None = None
+    """Who stopped it; None: nobody, or it stopped by itself."""
 
 
 class Example(msgspec.Struct, frozen=True):
@@ -75,7 +80,14 @@ class Advanced(msgspec.Struct, frozen=True):
 
 
 def create(
-    redrive_id: str, wanted: Filter, *, staged: bool, limit: int, actor: str, now: float
+    redrive_id: str,
+    wanted: Filter,
+    *,
+    staged: bool,
+    limit: int,
+    actor: str,
+    now: float,
+    once: str | None = None,
 ) -> Transaction[int]:
     """Collect up to `limit` dead letters, oldest job first, and audit it; how many there are.
 
@@ -90,6 +102,7 @@ def create(
             "now": now,
             "staged": int(staged),
             "filter": msgspec.json.encode(wanted).decode(),
+            "once": once,
         },
     )
     rows = yield Statement(
@@ -110,6 +123,12 @@ def create(
         jobs=len(rows),
     )
     return len(rows)
+
+
+def begun_by(actor: str, once: str) -> Transaction[str | None]:
+    """The redrive that this very form of this person has begun already."""
+    rows = yield Statement("redrive_begun_by", {"actor": actor, "once": once})
+    return rows[0]["id"] if rows else None
 
 
 def advance(redrive_id: str, *, now: float) -> Transaction[Advanced | None]:
@@ -176,6 +195,27 @@ def _end(redrive_id: str, state: State, now: float) -> Transaction[Advanced]:
     return Advanced(redrive, ())
 
 
+def stop(redrive_id: str, *, actor: str, now: float) -> Transaction[Redrive | None]:
+    """Begin nothing more of it, and audit that; what is under way goes on. None: no such redrive.
+
+    One that has ended is left as it is, so to stop twice does no harm.
+    """
+    yield from settle(redrive_id)
+    rows = yield Statement("stop_redrive", {"id": redrive_id, "actor": actor, "now": now})
+    redrive = yield from get(redrive_id)
+    if rows:
+        assert redrive is not None
+        yield from audit.add(
+            actor=actor,
+            action="dead_letters.stop",
+            subject=f"redrive:{redrive_id}",
+            now=now,
+            detail={"filter": redrive.filter.document()},
+            jobs=redrive.counts.waiting,
+        )
+    return redrive
+
+
 def get(redrive_id: str) -> Transaction[Redrive | None]:
     rows = yield Statement("redrive", {"id": redrive_id})
     return (yield from _redrive(rows[0])) if rows else None
@@ -193,9 +233,9 @@ def with_waves(redrive_id: str) -> Transaction[tuple[Redrive, dict[int, Counts]]
     }
 
 
-def latest(*, limit: int) -> Transaction[list[Redrive]]:
-    """Newest first."""
-    rows = yield Statement("redrives", {"limit": limit})
+def latest(*, limit: int, before: str | None = None) -> Transaction[list[Redrive]]:
+    """Newest first; with `before`, those that are older than this one."""
+    rows = yield Statement("redrives", {"limit": limit, "before": before or BEHIND_ALL})
     found = []
     for row in rows:
         found.append((yield from _redrive(row)))
@@ -248,6 +288,7 @@ def _redrive(row: Row) -> Transaction[Redrive]:
         filter=msgspec.json.decode(row["filter"], type=Filter),
         counts=_counts(list(counted)),
         wave_counts=_counts([one for one in counted if one["wave"] == row["wave"]]),
+        stopped_by=row["stopped_by"],
     )
 
 

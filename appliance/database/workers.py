@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from appliance.database.protocol import Row, Statement, Transaction
-from appliance.database.records import as_json
+from appliance.database.records import as_json, record
 from appliance.jobs import JobType
 
 
@@ -73,6 +73,20 @@ class Lease(msgspec.Struct, frozen=True):
     worker: str
     beat: int
 
+
+class Scaling(msgspec.Struct, frozen=True):
+    """A pool became larger or smaller."""
+
+    at: float
+    type: JobType
+    node: str
+    workers_before: int
+    workers_after: int
+    reason: str
+
+
+KEPT_SCALINGS = 50
+"""Of each type."""
 
 _pools = msgspec.json.Decoder(tuple[PoolState, ...])
 
@@ -137,6 +151,17 @@ def pools() -> Transaction[list[PoolState]]:
             known = found.get(state.type)
             found[state.type] = state if known is None else _together(known, state)
     return [found[job_type] for job_type in JobType if job_type in found]
+
+
+def add_scaling(scaling: Scaling) -> Transaction[None]:
+    yield Statement("add_scaling", msgspec.structs.asdict(scaling))
+    yield Statement("trim_scalings", {"type": scaling.type, "keep": KEPT_SCALINGS})
+
+
+def scalings(*, limit: int) -> Transaction[list[Scaling]]:
+    """Of all types, newest first."""
+    rows = yield Statement("scalings", {"limit": limit})
+    return [record(Scaling, row) for row in rows]
 
 
 def layers(found: Iterable[ProcessorState]) -> dict[str, str]:

@@ -33,6 +33,7 @@ _DONE = {
     "job.release": "Released a file",
     "dead_letters.retry": "Tried dead letters again",
     "dead_letters.discard": "Discarded dead letters",
+    "dead_letters.stop": "Stopped trying again",
     "pause.set": "Paused",
     "pause.end": "Resumed",
     "key.create": "Made a key",
@@ -51,7 +52,7 @@ async def show_audit(request: web.Request) -> web.StreamResponse:
     wanted = {name: request.query[name] for name in _FIELDS if request.query.get(name)}
     acts = found[:ACTS]
     context = {
-        "acts": [_row(act, names) for act in acts],
+        "acts": [act_row(act, names) for act in acts],
         "cursor": cursor,
         "selected": wanted,
         "kinds": _DONE,
@@ -68,7 +69,7 @@ def _acts(selection: Selection, before: int) -> Transaction[tuple[list[Act], dic
     return acts, (yield from keys.names(people))
 
 
-def _row(act: Act, names: Mapping[str, str]) -> dict[str, Any]:
+def act_row(act: Act, names: Mapping[str, str]) -> dict[str, Any]:
     return {
         "id": act.id,
         "at": act.at,
@@ -87,7 +88,7 @@ def _href(act: Act) -> str | None:
     wanted = _filter(act)
     ids = wanted.ids or act.detail.get("jobIds") or ([act.subject] if is_id(act.subject) else [])
     if len(ids) == 1 and is_id(str(ids[0])) and act.action != "job.delete":
-        return f"/dashboard/dead-letters/{ids[0]}"
+        return f"/dashboard/jobs/{ids[0]}"
     if wanted.fingerprint is not None:
         return f"/dashboard/dead-letters?{urlencode({'fingerprint': wanted.fingerprint})}"
     return None
@@ -103,7 +104,7 @@ def _subject(act: Act, names: Mapping[str, str]) -> str:
         return names.get(name, name)
     if kind == "key":
         return names.get(act.subject, act.subject)
-    if act.action in ("dead_letters.retry", "dead_letters.discard"):
+    if act.action in ("dead_letters.retry", "dead_letters.discard", "dead_letters.stop"):
         return words.sentence(selection(_filter(act), names)).rstrip(".")
     return act.subject
 

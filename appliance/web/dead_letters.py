@@ -59,6 +59,7 @@ class Another(Selection, forbid_unknown_fields=True):
     """The oldest so many of them."""
     staged: bool = False
     """One, then ten, then a hundred, for as long as it goes well."""
+    once: forms.Once = None
 
 
 # --- reading -----------------------------------------------------------------------------
@@ -150,7 +151,11 @@ async def retry_dead_letters(request: web.Request) -> web.StreamResponse:
     asked = await forms.read(request)
     another = asked.to(Another, shape=_shape)
     redrive = await services(request).acts.retry_dead_letters(
-        another.parsed(), actor=user(request).owner, staged=another.staged, limit=another.limit
+        another.parsed(),
+        actor=user(request).owner,
+        staged=another.staged,
+        limit=another.limit,
+        once=another.once,
     )
     document = {"count": redrive.counts.total, "redrive": redrive_document(redrive)}
     return forms.answer(request, asked, document, status=202)

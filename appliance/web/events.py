@@ -78,6 +78,10 @@ async def _stream(
                 return response
         elif last_id.isdecimal():
             await _catch_up(send, shared, int(last_id[:18]), scope, reader)
+        else:
+            # An id without data: who is cut off before the first event comes back with it too.
+            here = await shared.database.read(job_reads.last_history_id())
+            await send(b"id: %d\n\n" % here)
         async for changed in _batches(changes, shared.stopping):
             if not await still_signed_in(request):
                 return response

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -24,6 +24,9 @@ from appliance.web.representation import json_response
 MAX_BYTES = 64 * 1024
 MAX_FIELDS = 2000
 FORM_TYPE = "application/x-www-form-urlencoded"
+Once = Annotated[str, msgspec.Meta(min_length=8, max_length=64)] | None
+"""What a page gives a form that would do more when it is sent twice; the second is answered as the
+first."""
 S = TypeVar("S", bound=msgspec.Struct)
 
 

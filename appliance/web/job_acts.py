@@ -49,6 +49,7 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
 
     preset: str
     priority: Annotated[int, msgspec.Meta(ge=0, le=HIGHEST_PRIORITY)] = DEFAULT_PRIORITY
+    once: forms.Once = None
 
 
 async def process_job(request: web.Request) -> web.StreamResponse:
@@ -62,7 +63,10 @@ async def process_job(request: web.Request) -> web.StreamResponse:
         priority=wanted.priority,
         actor=user(request).owner,
         audited=is_anothers,
-        idempotency_key=idempotency_key(request),
+        # The same form with another preset is another wish.
+        idempotency_key=f"{wanted.once} {wanted.preset}"
+        if wanted.once
+        else idempotency_key(request),
     )
     job = await services(request).reruns.begin(rerun)
     document = job_document(job, user(request).owner)

@@ -1,7 +1,4 @@
-"""GET /dashboard/dead-letters/{jobId}: a job with all that is known of it.
-
-It is for dead letters, and goes on when one is tried again or its review is over.
-"""
+"""A job's own page: its life from the first byte to the end, why it failed, what can be done."""
 
 from __future__ import annotations
 
@@ -11,18 +8,25 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from appliance.database import dead_letters, job_reads, keys, pauses
+from appliance.database import audit, dead_letters, job_reads, keys, pauses
+from appliance.database.audit import Act
 from appliance.database.dead_letters import DeadLetter
 from appliance.database.pauses import Pause
 from appliance.database.protocol import Transaction
 from appliance.errors import NotFound
 from appliance.ids import is_id
-from appliance.jobs import Attempt, HistoryEntry, Job
+from appliance.jobs import Attempt, HistoryEntry, Job, JobError
+from appliance.permissions import Permission
 from appliance.web import words
+from appliance.web.audit_page import act_row
 from appliance.web.failures import title
 from appliance.web.pool_panel import PAUSE_CHOICES, pause_words
-from appliance.web.services import services
+from appliance.web.representation import file_document
+from appliance.web.services import services, user
 from appliance.web.templates import render_panels
+from appliance.web.timeline import Stretch, stretches
+
+ACTS = 20
 
 
 class Whole(NamedTuple):
@@ -34,46 +38,57 @@ class Whole(NamedTuple):
     """Dead letters with the same fingerprint, this one included."""
     attempts: list[Attempt]
     history: list[HistoryEntry]
+    acts: list[Act]
+    """Of people on this job, the latest first."""
     pause: Pause | None
     """Of its owner."""
     names: dict[str, str]
 
 
 async def show_job(request: web.Request) -> web.StreamResponse:
-    """GET /dashboard/dead-letters/{jobId}"""
-    job_id = request.match_info["job_id"]
+    """GET /dashboard/jobs/{jobId}: for those who look after all jobs."""
+    return await _show(request)
+
+
+async def show_own_job(request: web.Request) -> web.StreamResponse:
+    """GET /uploads/{jobId}: the same for its owner, who reviews nothing and pauses nobody."""
+    return await _show(request)
+
+
+async def _show(request: web.Request) -> web.StreamResponse:
+    job_id, asking = request.match_info["job_id"], user(request)
     shared = services(request)
-    found = (
-        await shared.database.read(_whole(job_id, now=shared.clock.now()))
-        if is_id(job_id)
-        else None
-    )
-    if found is None:
-        raise NotFound("There is no such job. It may have been deleted.")
-    job, letter = found.job, found.letter
+    now = shared.clock.now()
+    found = await shared.database.read(_whole(job_id, now=now)) if is_id(job_id) else None
+    if found is None or asking.sees_only not in (None, found.job.owner):
+        raise NotFound("There is no such job, or it is not yours. It may have been deleted.")
+    job = found.job
+    staff = asking.may(Permission.READ_ALL)
+    letter = found.letter if staff else None
+    home = "/dashboard/dead-letters" if letter else "/dashboard" if staff else "/"
     context = {
         "job": job,
+        "staff": staff,
+        "own": job.owner == asking.owner,
+        "home": home,
         "possible": job.status.possible,
         "presets": list(shared.presets),
         "who": found.names.get(job.owner, job.owner),
-        "error": None
-        if job.error is None
-        else {
-            "title": title(job.error.code),
-            "message": words.plain(job.error.message),
-            "code": job.error.code,
-            "step": words.plain(job.error.step),
-            "class": words.plain(letter.error_class) if letter else None,
-            "permanent": job.error.permanent,
-        },
+        "error": None if job.error is None else _error(job.error, letter),
         "letter": letter,
         "others": found.alike - 1,
+        "timeline": [
+            _stretch(one, found.names) for one in stretches(found.history, found.attempts, now=now)
+        ],
         "attempts": [_attempt(attempt) for attempt in reversed(found.attempts)],
-        "history": [_move(entry, found.names) for entry in reversed(found.history)],
+        "files": [file_document(job.id, file) for file in job.files],
+        "acts": [act_row(act, found.names) for act in found.acts]
+        if asking.may(Permission.ADMINISTER)
+        else [],
         "pause": None if found.pause is None else pause_words(found.pause, found.names),
         "pause_choices": PAUSE_CHOICES,
     }
-    return render_panels(request, "dead_letter", context)
+    return render_panels(request, "job", context)
 
 
 def _whole(job_id: str, *, now: float) -> Transaction[Whole | None]:
@@ -84,12 +99,14 @@ def _whole(job_id: str, *, now: float) -> Transaction[Whole | None]:
     alike = (yield from dead_letters.group(letter.fingerprint)) if letter else None
     attempts = yield from job_reads.attempts(job_id)
     history = yield from job_reads.history(job_id)
+    acts = yield from audit.of_subject(job_id, limit=ACTS)
     in_force = yield from pauses.in_force(now=now)
     pause = next((one for one in in_force if (one.kind, one.name) == ("owner", job.owner)), None)
     people = {job.owner, *([pause.actor] if pause else [])}
     people |= {actor for entry in history if (actor := _actor(entry.detail))}
+    people |= {act.actor for act in acts}
     names = yield from keys.names(people)
-    return Whole(job, letter, alike.jobs if alike else 1, attempts, history, pause, names)
+    return Whole(job, letter, alike.jobs if alike else 1, attempts, history, acts, pause, names)
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:
@@ -109,16 +126,32 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _move(entry: HistoryEntry, names: Mapping[str, str]) -> dict[str, Any]:
-    detail = words.plain(entry.detail or "")
+def _error(error: JobError, letter: DeadLetter | None) -> dict[str, Any]:
+    return {
+        "title": title(error.code),
+        "message": words.plain(error.message),
+        "code": error.code,
+        "step": words.plain(error.step),
+        "class": words.plain(letter.error_class) if letter else None,
+        "permanent": error.permanent,
+    }
+
+
+def _stretch(one: Stretch, names: Mapping[str, str]) -> dict[str, Any]:
+    detail = words.plain(one.detail or "")
     actor = _actor(detail)
     if actor:
         detail = detail.removesuffix(actor) + words.actor(actor, names)
     return {
-        "id": entry.id,
-        "at": entry.at,
-        "status": entry.status,
-        "attempt": entry.attempt,
+        "id": one.id,
+        "at": one.began_at,
+        "status": one.status,
+        "attempt": None if one.attempt is None else one.attempt.number,
+        "outcome": None if one.attempt is None else one.attempt.outcome,
+        "took": None if one.took_s is None else words.duration(one.took_s),
+        "goes_on": one.goes_on,
+        "left": one.left,
+        "width": one.width,
         "detail": detail,
     }
 

@@ -67,6 +67,9 @@ def trouble(pool: PoolState) -> dict[str, Any] | None:
 
 
 def _slots(state: PoolState | None, running: Sequence[RunningJob]) -> list[dict[str, Any]]:
-    busy = [{"busy": True, "job": job.filename, "progress": job.progress} for job in running]
+    busy = [
+        {"busy": True, "id": job.id, "job": job.filename, "progress": job.progress}
+        for job in running
+    ]
     free = max(0 if state is None else state.target, len(busy)) - len(busy)
-    return busy + [{"busy": False, "job": "", "progress": 0.0}] * free
+    return busy + [{"busy": False, "id": "", "job": "", "progress": 0.0}] * free

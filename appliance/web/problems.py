@@ -28,7 +28,7 @@ from appliance.errors import (
 )
 from appliance.web import bodies
 from appliance.web.representation import encode
-from appliance.web.templates import render_page
+from appliance.web.templates import came_from, render_page
 
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -86,10 +86,7 @@ def problem_response(request: web.Request, error: ApplianceError) -> web.StreamR
     request[PROBLEM_CODE] = error.code
     if wants_page(request):
         if isinstance(error, NotSignedIn):
-            # Back to the page that was asked for; a form that was sent cannot be sent again.
-            target = request.rel_url.raw_path_qs if request.method in ("GET", "HEAD") else "/"
-            location = f"/signin?next={quote(target, safe='/')}"
-            return web.Response(status=303, headers={"Location": location})
+            return web.Response(status=303, headers={"Location": _signin(request)})
         page = render_page(
             request,
             "error.html",
@@ -116,6 +113,14 @@ def problem_response(request: web.Request, error: ApplianceError) -> web.StreamR
     _add_retry_after(response, error)
     bodies.leave(request, response)
     return response
+
+
+def _signin(request: web.Request) -> str:
+    """Signing in, and back to the page that was asked for. A form that was sent cannot be sent
+    again: back to where it stands, and a word that it did nothing."""
+    if request.method in ("GET", "HEAD"):
+        return f"/signin?next={quote(request.rel_url.raw_path_qs, safe='/')}"
+    return f"/signin?next={quote(came_from(request), safe='/')}&unsent=1"
 
 
 def _add_retry_after(response: web.StreamResponse, error: ApplianceError) -> None:

@@ -45,6 +45,7 @@ def redrive_rows(shown: Shown, names: Mapping[str, str]) -> list[dict[str, Any]]
             "signal": _signal(redrive),
             "outcome": outcome(redrive),
             "waiting": _waiting(redrive),
+            "running": redrive.state == "running",
             "settled": redrive.counts.total - redrive.counts.waiting - redrive.counts.running,
             "total": redrive.counts.total,
         }
@@ -74,10 +75,10 @@ def outcome(redrive: Redrive) -> str:
     if redrive.state == "stopped":
         were = "was" if counts.waiting == 1 else "were"
         still = f", {counts.running:,} still under way" if counts.running else ""
-        return (
-            f"Stopped by itself: {wave.failed:,} of {tried:,} failed again{still}; "
-            f"{counts.waiting:,} {were} not begun."
-        )
+        rest = f"{still}; {counts.waiting:,} {were} not begun."
+        if redrive.stopped_by is not None:
+            return f"Stopped by hand: {_so_far(counts, counts.total - counts.waiting)}{rest}"
+        return f"Stopped by itself: {wave.failed:,} of {tried:,} failed again{rest}"
     if redrive.state == "running":
         if redrive.wave == 0:
             return "It begins in a moment."

@@ -198,6 +198,7 @@ def redrive_document(redrive: Redrive) -> dict[str, Any]:
         "waveCounts": redrive.wave_counts,
         "createdAt": rfc3339(redrive.created_at),
         "endedAt": _time(redrive.ended_at),
+        "stoppedBy": redrive.stopped_by,
     }
 
 

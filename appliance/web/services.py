@@ -10,6 +10,7 @@ from aiohttp import web
 
 from appliance.acts import Acts
 from appliance.clock import Clock
+from appliance.config import InForce
 from appliance.coordination.protocol import Coordination
 from appliance.database.protocol import Database
 from appliance.errors import ResumptionUnsupported
@@ -56,6 +57,8 @@ class Services:
     """None: the port speaks plain HTTP."""
     public_url: str
     """Scheme and host that people use, without a slash at the end."""
+    settings: tuple[InForce, ...]
+    """As they were at the start, secrets left out."""
     scans: bool
     """Whether a virus scanner is set."""
     stopping: asyncio.Event

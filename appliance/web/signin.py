@@ -30,6 +30,7 @@ def signin_page(
     target: str,
     token: str | None = None,
     error: str | None = None,
+    unsent: bool = False,
     signed_out_of: str | None = None,
     status: int = 200,
 ) -> web.Response:
@@ -41,6 +42,7 @@ def signin_page(
         "token": token,
         "next": target,
         "error": error,
+        "unsent": unsent,
         "key_file_hint": "admin.key in the data directory",
     }
     return render_page(request, "signin.html", context, status=status)
@@ -55,6 +57,7 @@ async def show_signin(request: web.Request) -> web.StreamResponse:
         request,
         token=request.query.get("token"),
         target=safe_next(request.query.get("next")),
+        unsent=request.query.get("unsent") == "1",
     )
 
 

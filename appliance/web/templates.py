@@ -12,6 +12,7 @@ from yarl import URL
 
 import appliance
 from appliance.clock import rfc3339
+from appliance.ids import new_id
 from appliance.principals import Principal
 from appliance.web import assets, words
 from appliance.web.services import USER
@@ -46,13 +47,14 @@ def render(request: web.Request, template: str, context: Mapping[str, Any]) -> s
         may=frozenset() if found is None else found.permissions,
         version=appliance.__version__,
         here=str(request.rel_url.without_query_params("fragment")),
-        back=_came_from(request),
+        back=came_from(request),
         now=time.time(),
+        once=new_id(),
         **context,
     )
 
 
-def _came_from(request: web.Request) -> str:
+def came_from(request: web.Request) -> str:
     """The page of ours that led here, by its path; else the upload page."""
     try:
         referer = URL(request.headers.get("Referer", ""))

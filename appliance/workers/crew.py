@@ -17,13 +17,13 @@ from appliance.database import figures, jobs, workers
 from appliance.database.protocol import Database
 from appliance.database.workers import PoolState
 from appliance.errors import ApplianceError
-from appliance.jobs import JobStatus
+from appliance.jobs import JobStatus, JobType
 from appliance.notify.announcer import Announcer
 from appliance.workers import scaling
 from appliance.workers.attempt import Running
 from appliance.workers.plugins import Plugins
 from appliance.workers.pool import Pool
-from appliance.workers.scaling import FIRST_PEAK_BYTES, Room
+from appliance.workers.scaling import FIRST_PEAK_BYTES, Decision, Room
 
 log = structlog.get_logger()
 
@@ -148,14 +148,32 @@ class Crew:
         queued = queue.by_type(JobStatus.PENDING)
         available_bytes = scaling.available_memory_bytes()
         spare_cores = scaling.cores() - sum(pool.target - pool.smallest for pool in self.pools)
+        scaled: list[tuple[JobType, int, Decision]] = []
         for pool in self.pools:
             await pool.look_around()
             before = pool.target
             peak_bytes = self._peak_bytes.get(pool.type, FIRST_PEAK_BYTES)
-            pool.scale(queued[pool.job_type], Room(spare_cores, available_bytes, peak_bytes))
+            room = Room(spare_cores, available_bytes, peak_bytes)
+            decision = pool.scale(queued[pool.job_type], room)
+            if decision is not None and decision.target != before:
+                scaled.append((pool.job_type, before, decision))
             spare_cores -= pool.target - before
         if [pool.state() for pool in self.pools] != self._told_pools:
             await self._beat()
+        for job_type, before, decision in scaled:
+            await self._keep(job_type, before, decision)
+
+    async def _keep(self, job_type: JobType, before: int, decision: Decision) -> None:
+        """For the page of workers."""
+        scaling = workers.Scaling(
+            at=self._clock.now(),
+            type=job_type,
+            node=self._node,
+            workers_before=before,
+            workers_after=decision.target,
+            reason=decision.reason,
+        )
+        await self._database.write(workers.add_scaling(scaling))
 
     async def _tell_progress(self) -> None:
         for pool in self.pools:

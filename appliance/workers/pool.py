@@ -139,11 +139,13 @@ class Pool:
 
     # --- how many -----------------------------------------------------------------------------
 
-    def scale(self, queued: int, room: Room) -> None:
-        """Let the rule decide anew."""
+    def scale(self, queued: int, room: Room) -> Decision | None:
+        """Let the rule decide anew; its decision, when it has something new to say."""
         decision = self._scaler.decide(queued, room, now=self._clock.monotonic())
-        if decision is not None and decision.reason != self._decision:
-            self._tell(decision)
+        if decision is None or decision.reason == self._decision:
+            return None
+        self._tell(decision)
+        return decision
 
     def _tell(self, decision: Decision) -> None:
         log.info("pool_scaled", type=self.type, workers=decision.target, reason=decision.reason)

@@ -4,6 +4,7 @@ without scripts."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, expect
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.browser
 
 WAIT_MS = 15_000
 LETTERS = "/dashboard/dead-letters"
+JOBS = "/dashboard/jobs"
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ async def test_one_then_all_of_a_group(reviewer: Visitor) -> None:
 async def test_a_file_is_processed_again_with_another_preset(reviewer: Visitor) -> None:
     page, served = reviewer.page, reviewer.served
     job_id = await failed(served)
-    await page.goto(f"{served.url}{LETTERS}/{job_id}")
+    await page.goto(f"{served.url}{JOBS}/{job_id}")
     await page.locator("summary", has_text="Process again").click()
     await page.get_by_label("Preset").select_option("thumbnail")
     await page.get_by_role("button", name="Process again").click()
@@ -82,6 +84,40 @@ async def test_waves_are_seen_to_stop_by_themselves(reviewer: Visitor) -> None:
         "Stopped by itself: 1 of 10 failed again, 9 still under way; 2 were not begun."
     )
     await expect(page.locator("#summary")).to_have_text("3 jobs wait for review.")
+
+
+async def test_waves_are_stopped_by_hand(reviewer: Visitor) -> None:
+    page, served = reviewer.page, reviewer.served
+    ids = [await failed(served, name=f"{n}.txt") for n in range(3)]
+    await page.goto(f"{served.url}{LETTERS}")
+    await page.locator(".group").get_by_role("button", name="Retry in waves").click()
+    redrive = page.locator(".redrive")
+    await redrive.get_by_role("button", name="Stop").click()
+    await expect(redrive).to_contain_text("Stopped by hand")
+    await expect(redrive).to_contain_text("2 were not begun")
+    await expect(redrive.get_by_role("button", name="Stop")).to_have_count(0)
+    await claim(served, ids[0])
+    await complete(served, ids[0], attempt=2)
+    # What was not begun waits still, and is offered again.
+    await expect(page.locator("#summary")).to_have_text("2 jobs wait for review.")
+    await expect(page.locator(".group").get_by_role("button", name="Retry 1")).to_be_visible()
+
+
+async def test_a_job_is_followed_from_its_card_to_its_end(visitor: Visitor, tmp_path: Path) -> None:
+    page = visitor.page
+    path = tmp_path / "notes.txt"
+    path.write_text("Walden")
+    await page.set_input_files("#choose", path)
+    await page.get_by_role("link", name="Details").click()
+    await page.wait_for_url("**/uploads/*")
+    await expect(page.locator("#summary")).to_contain_text("Done")
+    await expect(page.locator(".life > li")).to_have_count(3)
+    await page.get_by_role("link", name="Attempt 1").click()
+    await expect(page.locator("#attempt-1")).to_be_in_viewport()
+    await page.locator(".confirm summary", has_text="Delete").click()
+    await page.get_by_role("button", name="Delete for good").click()
+    await page.wait_for_url(f"{visitor.served.url}/")
+    await expect(page.get_by_role("link", name="Details")).to_have_count(0)
 
 
 async def test_those_that_are_picked(reviewer: Visitor) -> None:
@@ -201,7 +237,7 @@ async def test_an_act_leaves_the_page_where_it_is(reviewer: Visitor) -> None:
 async def test_a_refusal_is_shown(reviewer: Visitor) -> None:
     page, served = reviewer.page, reviewer.served
     job_id = await failed(served, name="cat.txt")
-    await page.goto(f"{served.url}{LETTERS}/{job_id}")
+    await page.goto(f"{served.url}{JOBS}/{job_id}")
     await page.route("**/*fragment=panels*", lambda route: route.abort())  # it looks as it did
     await served.json("POST", f"/jobs/{job_id}/retry")
     await page.get_by_role("button", name="Try again").click()
@@ -237,10 +273,10 @@ async def test_without_scripts(serve: Serve, browser: Browser, width: int) -> No
     await page.locator(".group").get_by_role("button", name="Retry").click()
     await expect(page.locator("#summary")).to_have_text("Nothing waits for review.")
     await expect(page.locator(".redrive")).to_contain_text("first.txt")
-    await page.goto(f"{served.url}{LETTERS}/{first}")
+    await page.goto(f"{served.url}{JOBS}/{first}")
     await page.get_by_role("button", name="Cancel").click()
     await expect(page.locator("#summary")).to_contain_text("Cancelled")
     await page.locator(".letter-acts .confirm summary").click()
     await page.get_by_role("button", name="Delete for good").click()
-    await page.wait_for_url(f"{served.url}{LETTERS}")
+    await page.wait_for_url(f"{served.url}/dashboard")
     await visitor.context.close()

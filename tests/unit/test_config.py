@@ -155,7 +155,9 @@ def test_without_any_setting_everything_has_its_default(tmp_path: Path) -> None:
     assert config.max_upload_bytes == 10 * 1024**3
     assert (config.max_retries, config.heartbeat_timeout_s, config.stale_after_s) == (3, 60, 300)
     assert config.admin_key is None
-    assert {field.name for field in fields(Config)} == {setting.name for setting in SETTINGS}
+    assert {field.name for field in fields(Config)} == {setting.name for setting in SETTINGS} | {
+        "in_force"
+    }
 
 
 @pytest.mark.parametrize("name", ["a b", "a#b", "a?b", "a%20b", "ä", "[x]"])

@@ -467,6 +467,13 @@ async def test_the_pool_grows_with_the_queue_and_says_why(new_works: NewWorks) -
     (told,) = await works.told_pools()
     assert (told.target, told.smallest, told.largest) == (2, 1, 2)
     assert "up to 2: 12 queued" in (told.decision or "")
+    while not (kept := await works.database.read(workers.scalings(limit=10))):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    (grown,) = kept
+    assert (grown.type, grown.node) == (JobType.IMAGE, "n")
+    assert (grown.workers_before, grown.workers_after) == (1, 2)
+    assert grown.reason == told.decision
 
 
 async def test_a_hint_when_to_come_back_is_honoured(works: Works) -> None:

@@ -432,7 +432,7 @@ async def test_a_viewer_is_offered_nothing_that_would_be_refused(serve: Serve, j
     served = await serve()
     viewer, operator = await join(served, Role.VIEWER), await join(served, Role.OPERATOR)
     job = await upload(served)
-    letter = f"/dashboard/dead-letters/{job['jobId']}"
+    letter = f"/dashboard/jobs/{job['jobId']}"
     for path in ("/dashboard", "/dashboard/dead-letters", letter):
         forms = re.findall(r'<form[^>]*method="post"', await looks(served, viewer, path))
         assert len(forms) == 1, path  # signing out

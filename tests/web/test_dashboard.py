@@ -27,7 +27,8 @@ async def beat(served: Served, *pools: PoolState) -> None:
 def cell(shown: Page, job_type: JobType) -> str:
     """The words of one pool."""
     titles = {"IMAGE": "Images", "PDF": "PDFs", "VIDEO": "Videos", "ANY": "Other files"}
-    panel = shown.words().partition(" Workers ")[2].rpartition("Recent jobs")[0]
+    panels = shown.words().partition(" System health ")[2].partition(" Metrics ")[2]
+    panel = panels.partition(" Workers ")[2].rpartition("Recent jobs")[0]
     at = sorted(panel.index(f"{title} ") for title in titles.values())
     begin = panel.index(f"{titles[job_type]} ")
     return panel[begin : next((one for one in at if one > begin), len(panel))]
@@ -120,7 +121,7 @@ async def test_acts_are_a_page_each_twenty(serve: Serve) -> None:
     words = shown.words()
     assert "Tried dead letters again 1 chosen job in waves 1 job APPLIANCE_ADMIN_KEY" in words
     assert "Paused Other files for 1 h: “tests”" in words
-    assert f"/dashboard/dead-letters/{job_id}" in links(shown, "/dashboard/dead-letters/")
+    assert f"/dashboard/jobs/{job_id}" in links(shown, "/dashboard/jobs/")
     (earlier,) = links(shown, "/dashboard/audit?cursor=")
     rest = await page(served, earlier)
     assert words.count("Other files") + rest.words().count("Other files") == 22

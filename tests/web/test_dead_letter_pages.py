@@ -13,6 +13,7 @@ from tests.web.pages import HTML, Page, links, page
 from tests.web.wire import claim, complete, fail, failed, services_of, upload
 
 LETTERS = "/dashboard/dead-letters"
+JOBS = "/dashboard/jobs"
 
 
 async def fingerprint_of(served: Served, job_id: str) -> str:
@@ -23,7 +24,7 @@ async def fingerprint_of(served: Served, job_id: str) -> str:
 # --- who may -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [LETTERS, f"{LETTERS}/{{}}", "/dashboard/audit"])
+@pytest.mark.parametrize("path", [LETTERS, f"{JOBS}/{{}}", "/dashboard/audit"])
 async def test_only_an_admin_sees_them(serve: Serve, join: Join, path: str) -> None:
     served = await serve()
     path = path.format(await failed(served))
@@ -79,16 +80,17 @@ async def test_the_largest_group_comes_first(serve: Serve) -> None:
     ]
     larger, smaller, everything, *_ = shown.posting("/dead-letters/retry")
     assert larger.words == ["Retry 1", "Retry 10", "Retry all 12", "Retry in waves"]
+    once = larger.fields["once"]
     assert dict(larger.sent_by("Retry 10")) == {
-        "fingerprint": alike, "next": LETTERS, "limit": "10",
+        "fingerprint": alike, "once": once, "next": LETTERS, "limit": "10",
     }  # fmt: skip
     assert dict(larger.sent_by("Retry in waves"))["staged"] == "1"
     assert "limit" not in larger.sent_by("Retry all 12")
     assert smaller.words == ["Retry"]
-    assert dict(everything.fields) == {"all": "1", "next": LETTERS}
+    assert dict(everything.fields) == {"all": "1", "once": once, "next": LETTERS}
     assert everything.words == ["Retry all 13", "Retry in waves"]
     # The newest is the example, and leads to its own page.
-    assert f"{LETTERS}/{many[-1]}" in links(shown, f"{LETTERS}/")
+    assert f"{JOBS}/{many[-1]}" in links(shown, f"{JOBS}/")
 
 
 async def test_one_group_with_its_jobs(serve: Serve) -> None:
@@ -170,7 +172,7 @@ async def test_one_with_all_that_is_known(serve: Serve) -> None:
     served = await serve()
     job_id = await failed(served, name="cat.txt", message="It broke at <b>.", step="page 3")
     await failed(served, step="page 7")
-    shown = await page(served, f"{LETTERS}/{job_id}")
+    shown = await page(served, f"{JOBS}/{job_id}")
     words = shown.words()
     for told in (
         "cat.txt", "waits for review", "It broke at <b>.", "page 3", "child_crashed",
@@ -209,7 +211,7 @@ async def test_the_buttons_that_make_sense_and_no_others(
         await served.json("POST", f"/jobs/{job_id}/cancel")
     elif state == "discarded":
         await served.json("POST", "/dead-letters/discard", json={"ids": [job_id]})
-    shown = await page(served, f"{LETTERS}/{job_id}")
+    shown = await page(served, f"{JOBS}/{job_id}")
     actions = {form.action.rpartition("/")[2] for form in shown.acts()}
     assert actions == offered | {"pauses", "process"}
 
@@ -217,7 +219,7 @@ async def test_the_buttons_that_make_sense_and_no_others(
 async def test_a_job_that_is_not_there(serve: Serve) -> None:
     served = await serve()
     for job_id in ("01M85F1MKT1XZEV6WT98GJ23JH", "nothing", "%00"):
-        shown = await page(served, f"{LETTERS}/{job_id}", status=404)
+        shown = await page(served, f"{JOBS}/{job_id}", status=404)
         assert "no such job" in shown.text
 
 
@@ -225,7 +227,7 @@ async def test_what_a_child_wrote_is_made_harmless(serve: Serve) -> None:
     served = await serve()
     evil = "\x1b[31m</code><script>alert(1)</script>\u202egpj.exe\x00\x07"
     job_id = await failed(served, message=evil, step=evil)
-    for path in (LETTERS, f"{LETTERS}/{job_id}", "/dashboard"):
+    for path in (LETTERS, f"{JOBS}/{job_id}", "/dashboard"):
         async with served.admin.get(path, headers=HTML) as response:
             text = await response.text()
         assert "<script>alert" not in text
@@ -251,7 +253,7 @@ async def test_every_form_of_the_pages_is_understood(serve: Serve) -> None:
 
     job_id = await failed(served, name="a.txt")
     others = [await failed(served, name=f"{n}.txt") for n in range(20)]
-    one = f"{LETTERS}/{job_id}"
+    one = f"{JOBS}/{job_id}"
     retry = "/dead-letters/retry"
     await press("/dashboard", f"/jobs/{job_id}/retry", "Try a.txt again")
     await press("/dashboard", f"/jobs/{job_id}/cancel", "Cancel a.txt")
@@ -278,7 +280,7 @@ async def test_every_form_of_the_pages_is_understood(serve: Serve) -> None:
     assert (pause["kind"], pause["name"], pause["reason"]) == ("type", "VIDEO", "codec update")
     assert pause["until"] is not None
     await press("/dashboard", "/pauses/end", "Resume")
-    await press(f"{LETTERS}/{job_id}", "/pauses", "Pause this owner", reason="floods", forS="")
+    await press(f"{JOBS}/{job_id}", "/pauses", "Pause this owner", reason="floods", forS="")
     await press("/dashboard", "/pauses/end", "Resume")
     assert (await served.json("GET", "/pauses"))["pauses"] == []
 
@@ -304,3 +306,28 @@ async def test_a_refused_form_leads_back(serve: Serve) -> None:
         browser.headers["Referer"] = elsewhere
         sent = await browser.send(f"/jobs/{job_id}/cancel", {"next": LETTERS})
         assert not [link for link in links(Page(sent.text), "") if "evil" in link], elsewhere
+
+
+async def test_a_form_that_is_sent_twice_acts_once(serve: Serve) -> None:
+    served = await serve()
+    browser = await signed_in(served)
+    ids = [await failed(served, name=f"{n}.txt") for n in range(3)]
+    form = (await page(served, LETTERS)).posting("/dead-letters/retry")[0]
+    for _ in range(2):
+        assert (await browser.send(form.action, form.sent_by("Retry 1"))).status == 303
+    assert (await served.json("GET", "/dead-letters"))["matching"] == 2
+    (redrive,) = (await served.json("GET", "/redrives"))["redrives"]
+    await claim(served, ids[0])
+    await complete(served, ids[0], attempt=2)
+    await services_of(served).acts.advance(redrive["redriveId"])
+    # The page that is loaded again offers the next one.
+    form = (await page(served, LETTERS)).posting("/dead-letters/retry")[0]
+    assert (await browser.send(form.action, form.sent_by("Retry 1"))).status == 303
+    assert (await served.json("GET", "/dead-letters"))["matching"] == 1
+
+    (again,) = (await page(served, f"{JOBS}/{ids[2]}")).posting(f"/jobs/{ids[2]}/process")
+    for preset in ("thumbnail", "thumbnail", "default"):
+        sent = await browser.send(again.action, again.sent_by("Process again", preset=preset))
+        assert sent.status == 303
+    presets = [job["preset"] for job in (await served.json("GET", "/jobs"))["jobs"]]
+    assert sorted(presets) == ["default"] * 4 + ["thumbnail"]

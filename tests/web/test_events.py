@@ -41,6 +41,14 @@ class Stream:
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.response = response
         self._lines = response.content
+        self.last_id = ""
+
+    async def line(self) -> None:
+        """One line, for its id."""
+        async with asyncio.timeout(DEADLINE_S):
+            name, _, value = (await self._lines.readline()).decode().strip().partition(": ")
+        if name == "id":
+            self.last_id = value
 
     async def next(self) -> Event | None:
         """The next event; None at the end. Comments and `retry` are passed over."""
@@ -56,6 +64,7 @@ class Stream:
                 name, _, value = line.rstrip("\n").partition(": ")
                 if name != "retry":
                     fields[name] = value
+                    self.last_id = fields.get("id", self.last_id)
 
 
 @asynccontextmanager
@@ -172,6 +181,20 @@ async def test_everything_missed_is_caught_up_with(serve: Serve) -> None:
     async with listening(served.admin, f"/events?after={event.id - 1}") as stream:
         again = await stream.next()
         assert again == event
+
+
+async def test_a_stream_that_is_cut_before_its_first_event_misses_nothing(serve: Serve) -> None:
+    served = await serve()
+    old = await upload(served, name="old.txt")
+    async with listening(served.admin, "/events") as stream:
+        while not stream.last_id:
+            await stream.line()
+        stream.response.close()  # as a network that goes away
+    missed = await upload(served, name="missed.txt")
+    await claim(served, old["jobId"])
+    async with listening(served.admin, "/events", Last_Event_ID=stream.last_id) as back:
+        told = [await back.next() for _ in range(2)]
+    assert {event.job["jobId"] for event in told if event} == {old["jobId"], missed["jobId"]}
 
 
 @pytest.mark.parametrize("last_id", ["x", "-1", "1.5", "9" * 400])

@@ -19,7 +19,8 @@ from tests.web.pages import HTML, Page, links, page
 from tests.web.wire import claim, complete, fail, failed, publish, refused, upload
 
 PAGES = (
-    "/", "/dashboard", "/dashboard/dead-letters", "/dashboard/dead-letters/{}", "/dashboard/audit"
+    "/", "/dashboard", "/dashboard/dead-letters", "/dashboard/jobs/{}", "/dashboard/audit",
+    "/dashboard/settings", "/dashboard/workers", "/uploads/{}",
 )  # fmt: skip
 HOSTILE_NAMES = (
     "<img src=x onerror=alert(1)>.txt",

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import pytest
 
+from appliance.database import redrives
 from appliance.ids import new_id
 from tests.conftest import Serve
+from tests.web.pages import page
 from tests.web.test_status import MALFORMED
 from tests.web.wire import claim, complete, fail, failed, redrive_when, refused, services_of
 
 
 async def test_newest_first(serve: Serve) -> None:
     served = await serve()
-    assert await served.json("GET", "/redrives") == {"redrives": []}
+    assert await served.json("GET", "/redrives") == {"redrives": [], "nextCursor": None}
     made = []
     for staged in (False, True, False):
         body = {"filter": {}, "staged": staged}
         made.append((await served.json("POST", "/dead-letters/retry", json=body))["redrive"])
-    assert await served.json("GET", "/redrives") == {"redrives": made[::-1]}
-    assert await served.json("GET", "/redrives?limit=1") == {"redrives": made[2:]}
+    assert await served.json("GET", "/redrives") == {"redrives": made[::-1], "nextCursor": None}
+    seen, cursor = [], ""
+    while cursor is not None:
+        some = await served.json("GET", f"/redrives?limit=2&cursor={cursor}")
+        seen.append([one["redriveId"] for one in some["redrives"]])
+        cursor = some["nextCursor"]
+    ids = [one["redriveId"] for one in made[::-1]]
+    assert seen == [ids[:2], ids[2:]]
     assert {redrive["state"] for redrive in made} == {"completed"}  # there was nothing to do
 
 
@@ -65,10 +73,38 @@ async def test_one_that_stopped_still_tells_what_became_of_its_last_wave(serve: 
     assert redrive["state"] == "stopped"
 
 
+async def test_one_that_is_stopped_begins_nothing_more(serve: Serve) -> None:
+    served = await serve()
+    ids = sorted([await failed(served) for _ in range(4)])
+    answer = await served.json("POST", "/dead-letters/retry", json={"filter": {}, "staged": True})
+    redrive_id = answer["redrive"]["redriveId"]
+    stopped = [await served.json("POST", f"/redrives/{redrive_id}/stop") for _ in range(2)]
+    assert stopped[0] == stopped[1]  # the second one changes nothing
+    assert stopped[0]["state"] == "stopped"
+    assert stopped[0]["stoppedBy"] == answer["redrive"]["actor"]
+    assert (stopped[0]["counts"]["running"], stopped[0]["counts"]["waiting"]) == (1, 3)
+    await claim(served, ids[0])
+    await complete(served, ids[0], attempt=2)
+    await services_of(served).acts.advance(redrive_id)
+    waiting = (await served.json("GET", "/dead-letters"))["deadLetters"]
+    assert sorted(letter["jobId"] for letter in waiting) == ids[1:]
+    acts = (await served.json("GET", "/audit"))["acts"]
+    assert [(act["action"], act["jobs"]) for act in acts if "stop" in act["action"]] == [
+        ("dead_letters.stop", 3)
+    ]
+    shown = await page(served, "/dashboard/dead-letters")
+    assert "Stopped by hand" in shown.words()
+    assert not shown.posting(f"/redrives/{redrive_id}/stop")
+    # Nothing has gone wrong, so operators are not told.
+    assert await services_of(served).database.read(redrives.stopped(after=0)) == []
+
+
 async def test_redrives_that_there_are_not(serve: Serve) -> None:
     served = await serve()
     for redrive_id in (new_id(), *MALFORMED):
         async with served.admin.get(f"/redrives/{redrive_id}") as response:
+            await refused(response, 404, "not_found")
+        async with served.admin.post(f"/redrives/{redrive_id}/stop") as response:
             await refused(response, 404, "not_found")
 
 

@@ -195,7 +195,7 @@ async def test_only_what_is_locked_away_is_released(serve_scanned: ServeScanned)
 async def test_the_job_s_page_offers_the_release(serve_scanned: ServeScanned) -> None:
     served = await serve_scanned()
     job_id = await infected(served)
-    async with served.admin.get(f"/dashboard/dead-letters/{job_id}") as page:
+    async with served.admin.get(f"/dashboard/jobs/{job_id}") as page:
         assert f'action="/jobs/{job_id}/release"' in await page.text()
     browser = await signed_in(served)
     assert (await browser.send(f"/jobs/{job_id}/release", {})).status == 303

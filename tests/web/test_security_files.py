@@ -156,7 +156,7 @@ async def test_active_content_is_told_on_the_job_its_page_and_its_card(serve: Se
         done = await served.finished((await upload(served, data, filename))["jobId"])
         assert (done["status"], done["result"]["activeContent"]) == ("COMPLETED", told), filename
         card = await page(served, "/")
-        story = (await page(served, f"/dashboard/dead-letters/{done['jobId']}")).words()
+        story = (await page(served, f"/dashboard/jobs/{done['jobId']}")).words()
         if said:
             assert said in card.words()
             assert f"It {said}. None of it was run here" in story
@@ -285,7 +285,7 @@ async def test_a_hostile_name_stays_a_name(serve: Serve, way: Any, tmp_path: Pat
         plain = field.split('"')[1]
         assert "%" not in plain, what
         assert field.count('"') == 2, what
-        for path in ("/", f"/dashboard/dead-letters/{job_id}"):
+        for path in ("/", f"/dashboard/jobs/{job_id}"):
             shown = await page(served, path)
             assert kept in {attributes.get("title") for _, attributes in shown.elements}, what
             assert not [tag for tag, attributes in shown.elements if "onerror" in attributes]
@@ -317,7 +317,7 @@ async def test_what_goes_along_with_a_file_is_only_text(serve: Serve) -> None:
     assert answer.json()["metadata"] == {evil: evil}
     assert "Set-Cookie" not in answer.headers
     job_id = answer.json()["jobId"]
-    for path in ("/", f"/dashboard/dead-letters/{job_id}", f"/status/{job_id}", f"/jobs/{job_id}"):
+    for path in ("/", f"/dashboard/jobs/{job_id}", f"/status/{job_id}", f"/jobs/{job_id}"):
         async with served.admin.get(path) as response:
             assert "Set-Cookie" not in response.headers
             text = await response.text()

@@ -82,6 +82,8 @@ async def test_what_was_done_is_audited(serve: Serve, join: Join, route: Route) 
             assert response.status == 409  # nothing was found in it: test_scanning has the other
             return
         assert response.status < 300, await response.text()
+    if route.path.endswith("/stop"):
+        return  # it was over, so nothing was done: test_redrives has the other
     (act,) = await acts_of(served, chief.key.owner)
     assert not act.startswith("refused")
 

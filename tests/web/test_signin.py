@@ -301,8 +301,32 @@ async def test_who_must_sign_in_comes_back_to_the_page(serve: Serve) -> None:
     (target,) = parse_qs(location.query)["next"]
     response, _ = await sign_in(served, {"key": ADMIN_KEY, "next": target})
     assert response.headers["Location"] == wanted
-    async with served.anonymous.post("/upload", headers=html, allow_redirects=False) as sent:
-        assert sent.headers["Location"] == "/signin?next=/"  # a form is not sent twice
+
+
+@pytest.mark.parametrize(
+    ("referer", "back"),
+    [
+        ("{}/dashboard?status=FAILED&q=a%26b", "/dashboard?status=FAILED&q=a%26b"),
+        ("{}//evil.example/", "/"),
+        ("https://evil.example/dashboard", "/"),
+        ("", "/"),
+    ],
+)  # fmt: skip
+async def test_a_form_that_came_too_late_leads_back_to_where_it_stands(
+    serve: Serve, referer: str, back: str
+) -> None:
+    served = await serve()
+    html = {"Accept": "text/html", "Referer": referer.format(served.url)}
+    path = "/dead-letters/retry"
+    async with served.anonymous.post(path, headers=html, allow_redirects=False) as sent:
+        assert sent.status == 303
+        location = urlsplit(sent.headers["Location"])
+    said = parse_qs(location.query)
+    assert (location.path, said) == ("/signin", {"next": [back], "unsent": ["1"]})
+    async with served.anonymous.get(sent.headers["Location"]) as shown:
+        assert "what you pressed was not done" in await shown.text()
+    response, _ = await sign_in(served, {"key": ADMIN_KEY, "next": back})
+    assert response.headers["Location"] == back
 
 
 # --- other sites ---------------------------------------------------------------------------

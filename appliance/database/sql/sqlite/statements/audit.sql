@@ -13,3 +13,6 @@ WHERE id < :before
   AND (:since IS NULL OR at >= :since)
   AND (:until IS NULL OR at < :until)
 ORDER BY id DESC LIMIT :limit;
+
+-- name: audit_of_subject
+SELECT * FROM audit WHERE subject = :subject ORDER BY id DESC LIMIT :limit;

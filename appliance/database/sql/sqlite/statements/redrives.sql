@@ -1,8 +1,11 @@
 -- Trying dead letters again, in waves.
 
 -- name: insert_redrive!
-INSERT INTO redrives (id, actor, created_at, state, staged, filter)
-VALUES (:id, :actor, :now, 'running', :staged, :filter);
+INSERT INTO redrives (id, actor, created_at, state, staged, filter, once)
+VALUES (:id, :actor, :now, 'running', :staged, :filter, :once);
+
+-- name: redrive_begun_by
+SELECT id FROM redrives WHERE actor = :actor AND once = :once;
 
 -- name: collect_redrive_jobs
 -- In waves, what waits for one already is left out: a form that is sent twice begins one wave.
@@ -52,11 +55,16 @@ SELECT wave, outcome, count(*) AS jobs FROM redrive_jobs WHERE redrive_id = :id 
 -- name: end_redrive
 UPDATE redrives SET state = :state, ended_at = :now WHERE id = :id AND state = 'running' RETURNING id;
 
+-- name: stop_redrive
+UPDATE redrives SET state = 'stopped', ended_at = :now, stopped_by = :actor
+WHERE id = :id AND state = 'running'
+RETURNING id;
+
 -- name: redrive
 SELECT * FROM redrives WHERE id = :id;
 
 -- name: redrives
-SELECT * FROM redrives ORDER BY id DESC LIMIT :limit;
+SELECT * FROM redrives WHERE id < :before ORDER BY id DESC LIMIT :limit;
 
 -- The oldest of its jobs that is still there, with its last failure.
 -- name: redrive_example
@@ -73,7 +81,8 @@ LIMIT 1;
 SELECT * FROM redrives WHERE state = 'running' ORDER BY id;
 
 -- name: stopped_redrives
-SELECT * FROM redrives WHERE state = 'stopped' AND ended_at > :after ORDER BY ended_at;
+SELECT * FROM redrives WHERE state = 'stopped' AND stopped_by IS NULL AND ended_at > :after
+ORDER BY ended_at;
 
 -- One that stopped has jobs of its last wave under way. `wave > 0` finds them by the index, past
 -- what was never begun.

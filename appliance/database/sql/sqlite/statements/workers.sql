@@ -45,3 +45,15 @@ SELECT id, attempt, worker, beat FROM jobs WHERE status = 'PROCESSING';
 
 -- name: probe_writing!
 UPDATE tallies SET jobs = jobs WHERE type = 'ANY' AND status = 'CANCELLED';
+
+-- name: add_scaling!
+INSERT INTO scalings (at, type, node, workers_before, workers_after, reason)
+VALUES (:at, :type, :node, :workers_before, :workers_after, :reason);
+
+-- name: trim_scalings!
+DELETE FROM scalings
+WHERE type = :type
+  AND id <= (SELECT id FROM scalings WHERE type = :type ORDER BY id DESC LIMIT 1 OFFSET :keep);
+
+-- name: scalings
+SELECT * FROM scalings ORDER BY id DESC LIMIT :limit;
