@@ -31,11 +31,14 @@ WHEN NEW.status = 'COMPLETED' AND OLD.status <> NEW.status BEGIN
     ON CONFLICT DO UPDATE SET jobs = jobs + 1;
 END;
 
--- Another job on an upload that has one brings no bytes.
-CREATE TRIGGER job_weighed AFTER INSERT ON jobs
-WHEN NOT EXISTS (SELECT 1 FROM jobs WHERE upload_id = NEW.upload_id AND id <> NEW.id) BEGIN
-    INSERT INTO minutes (minute, type, received_bytes)
-    SELECT CAST(NEW.created_at / 60 AS INTEGER), NEW.type, size_bytes
-    FROM uploads WHERE id = NEW.upload_id
-    ON CONFLICT DO UPDATE SET received_bytes = received_bytes + excluded.received_bytes;
+-- As before, and its bytes. Another job on an upload that has one brings none.
+DROP TRIGGER job_received;
+CREATE TRIGGER job_received AFTER INSERT ON jobs BEGIN
+    UPDATE tallies SET jobs = jobs + 1 WHERE type = NEW.type AND status = NEW.status;
+    INSERT INTO minutes (minute, type, received, received_bytes)
+    VALUES (CAST(NEW.created_at / 60 AS INTEGER), NEW.type, 1,
+            iif(EXISTS (SELECT 1 FROM jobs WHERE upload_id = NEW.upload_id AND id <> NEW.id), 0,
+                (SELECT size_bytes FROM uploads WHERE id = NEW.upload_id)))
+    ON CONFLICT DO UPDATE SET received = received + 1,
+        received_bytes = received_bytes + excluded.received_bytes;
 END;
