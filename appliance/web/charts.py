@@ -14,6 +14,9 @@ from dataclasses import dataclass
 WIDTH, HEIGHT = 1000, 140
 """Of the plot, in its own units; the height is its height in px."""
 
+MINUTES_AND_MORE = (60.0, 120.0, 300.0, 600.0, 1200.0, 3600.0, 7200.0, 21600.0, 43200.0, 86400.0)
+"""Distances of ticks, in seconds, that are round where minutes have 60 of them."""
+
 Points = Sequence[float | None]
 """At equal distances; None where there is no figure."""
 
@@ -53,17 +56,18 @@ def chart(
     label: Callable[[float], str],
     times: Sequence[str],
     whole: bool = False,
+    steps: Sequence[float] = (),
 ) -> Chart:
     """`label` writes a figure with its unit; `times` are labels at equal distances, oldest first.
-    `whole` are things that come in whole numbers, and so do the ticks."""
+    `whole` and `steps` are those of `ticks`."""
     known = [p for _, points in series for p in points if p is not None]
-    steps = ticks(max(known, default=0.0), whole=whole)
-    top = steps[-1]
+    scale = ticks(max(known, default=0.0), whole=whole, steps=steps)
+    top = scale[-1]
     return Chart(
         key=key,
         title=title,
         lines=[_line(name, points, top, label) for name, points in series] if known else [],
-        ticks=[Tick(at=HEIGHT - HEIGHT * step / top, label=label(step)) for step in steps],
+        ticks=[Tick(at=HEIGHT - HEIGHT * step / top, label=label(step)) for step in scale],
         times=[
             Tick(at=round(100 * number / max(1, len(times) - 1), 2), label=text)
             for number, text in enumerate(times)
@@ -71,9 +75,14 @@ def chart(
     )
 
 
-def ticks(largest: float, *, whole: bool = False, most: int = 5) -> list[float]:
+def ticks(
+    largest: float, *, whole: bool = False, steps: Sequence[float] = (), most: int = 5
+) -> list[float]:
     """Round numbers from 0 to `largest` or a little above: 1, 2 or 5 times a power of ten apart,
-    `most` at most. For nothing, 0 and 1."""
+    `most` at most. For nothing, 0 and 1.
+
+    `whole` are of things that come in whole numbers. Where `steps` (ascending) are given and
+    `largest` is beyond the first of them, the distance is one of these."""
     if not (math.isfinite(largest) and largest > 0):
         return [0.0, 1.0]
     rough = largest / (most - 1)
@@ -81,6 +90,8 @@ def ticks(largest: float, *, whole: bool = False, most: int = 5) -> list[float]:
     step = next(power * times for times in (1, 2, 5, 10) if power * times >= rough * (1 - 1e-9))
     if whole:
         step = max(1.0, step)
+    if steps and largest > steps[0]:
+        step = next((round_one for round_one in steps if round_one >= rough), step)
     count = max(1, math.ceil(largest / step - 1e-9))
     return [number * step for number in range(count + 1)]
 

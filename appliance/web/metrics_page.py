@@ -13,7 +13,7 @@ from appliance.database import history
 from appliance.database.history import History, Slot, Span
 from appliance.jobs import JobType
 from appliance.web import queries, words
-from appliance.web.charts import Chart, chart
+from appliance.web.charts import MINUTES_AND_MORE, Chart, chart
 from appliance.web.representation import json_response
 from appliance.web.services import services
 from appliance.web.templates import render_panels
@@ -131,6 +131,7 @@ def _charts(found: History, view: View) -> list[Chart]:
             [("Average", points(lambda slot: slot.average_s)),
              ("95 % take no longer", points(lambda slot: slot.p95_s))],
             label=seconds, times=times,
+            steps=MINUTES_AND_MORE,
         ),
         chart(
             "ended", "Jobs ended per minute",
@@ -145,6 +146,7 @@ def _charts(found: History, view: View) -> list[Chart]:
         chart(
             "oldest", "Longest wait in the queue",
             [("Oldest", points(lambda slot: slot.oldest_s))], label=seconds, times=times,
+            steps=MINUTES_AND_MORE,
         ),
         chart(
             "active", "Active workers", [("Active", points(lambda slot: slot.active))],

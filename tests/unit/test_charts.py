@@ -7,7 +7,7 @@ import re
 import pytest
 
 from appliance.database.history import BUCKET_RATIO, percentile
-from appliance.web.charts import HEIGHT, WIDTH, Chart, Points, chart, ticks
+from appliance.web.charts import HEIGHT, MINUTES_AND_MORE, WIDTH, Chart, Points, chart, ticks
 from appliance.web.metric_tiles import change
 from appliance.web.templates import _environment
 
@@ -49,6 +49,20 @@ def test_ticks_reach_the_largest_and_not_far_above(largest: float) -> None:
     found = ticks(largest)
     assert len(found) <= 5
     assert largest * (1 - 1e-9) <= found[-1] < largest + (found[1] - found[0])
+
+
+@pytest.mark.parametrize(
+    ("largest", "expected"),
+    [
+        (8.0, [0, 2, 4, 6, 8]),
+        (61.0, [0, 60, 120]),
+        (290.0, [0, 120, 240, 360]),
+        (4 * 3600.0, [0, 3600, 7200, 10800, 14400]),
+        (30 * 86400.0, [0, 1e6, 2e6, 3e6]),  # longer than the steps reach
+    ],
+)
+def test_ticks_of_times_are_whole_minutes_and_hours(largest: float, expected: list[float]) -> None:
+    assert ticks(largest, steps=MINUTES_AND_MORE) == pytest.approx(expected)
 
 
 def test_points_are_placed_to_scale() -> None:
