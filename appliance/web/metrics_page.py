@@ -114,7 +114,6 @@ def _charts(found: History, view: View) -> list[Chart]:
         return [None if slot is None else figure(slot) for slot in found]
 
     number, times = words.figure, view.times
-    seconds: Callable[[float], str] = lambda s: "0 s" if s == 0 else words.duration(s)  # noqa: E731
     return [
         chart(
             "uploads", "Uploads per minute",
@@ -130,8 +129,7 @@ def _charts(found: History, view: View) -> list[Chart]:
             "processing", "Processing time",
             [("Average", points(lambda slot: slot.average_s)),
              ("95 % take no longer", points(lambda slot: slot.p95_s))],
-            label=seconds, times=times,
-            steps=MINUTES_AND_MORE,
+            label=_seconds, times=times, steps=MINUTES_AND_MORE,
         ),
         chart(
             "ended", "Jobs ended per minute",
@@ -145,14 +143,17 @@ def _charts(found: History, view: View) -> list[Chart]:
         ),
         chart(
             "oldest", "Longest wait in the queue",
-            [("Oldest", points(lambda slot: slot.oldest_s))], label=seconds, times=times,
-            steps=MINUTES_AND_MORE,
+            [("Oldest", points(lambda slot: slot.oldest_s))], label=_seconds, times=times, steps=MINUTES_AND_MORE,
         ),
         chart(
             "active", "Active workers", [("Active", points(lambda slot: slot.active))],
             label=number, times=times, whole=True,
         ),
     ]  # fmt: skip
+
+
+def _seconds(number: float) -> str:
+    return words.duration(number) if number else "0 s"
 
 
 def _rows(found: History, view: View) -> list[Slot]:
