@@ -129,7 +129,8 @@ def _charts(found: History, view: View) -> list[Chart]:
             "processing", "Processing time",
             [("Average", points(lambda slot: slot.average_s)),
              ("95 % take no longer", points(lambda slot: slot.p95_s))],
-            label=_seconds, times=times, steps=MINUTES_AND_MORE,
+            label=_seconds, times=times,
+            steps=MINUTES_AND_MORE,
         ),
         chart(
             "ended", "Jobs ended per minute",
@@ -143,7 +144,8 @@ def _charts(found: History, view: View) -> list[Chart]:
         ),
         chart(
             "oldest", "Longest wait in the queue",
-            [("Oldest", points(lambda slot: slot.oldest_s))], label=_seconds, times=times, steps=MINUTES_AND_MORE,
+            [("Oldest", points(lambda slot: slot.oldest_s))], label=_seconds, times=times,
+            steps=MINUTES_AND_MORE,
         ),
         chart(
             "active", "Active workers", [("Active", points(lambda slot: slot.active))],
