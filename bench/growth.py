@@ -19,7 +19,7 @@ from pathlib import Path
 
 import structlog
 
-from appliance.database import dead_letters, figures, job_reads, jobs, turns, workers
+from appliance.database import dead_letters, figures, history, job_reads, jobs, turns, workers
 from appliance.database.job_reads import EVERY_JOB, JobFilter
 from appliance.database.sqlite import SqliteDatabase
 from appliance.jobs import JobStatus, JobType
@@ -95,7 +95,7 @@ async def _dashboard(side: Side) -> float:
     began = time.perf_counter()
     await side.database.read(job_reads.page(limit=PAGE))
     await side.database.read(figures.queue())
-    await side.database.read(figures.hour(now=side.now))
+    await side.database.read(history.read(history.TWO_HOURS, now=side.now))
     await side.database.read(workers.pools())
     await side.database.read(figures.running())
     await side.database.size_bytes()
@@ -135,7 +135,10 @@ STEPS: dict[str, Step] = {
     "search, part of many names": _page(JobFilter(name="photo")),
     "search, part of no name": _page(JobFilter(name="nothing like it")),
     "dashboard, the queue's figures": _reading(lambda side: figures.queue()),
-    "dashboard, the last hour": _reading(lambda side: figures.hour(now=side.now)),
+    "dashboard, the last two hours": _reading(
+        lambda side: history.read(history.TWO_HOURS, now=side.now)
+    ),
+    "charts, a week": _reading(lambda side: history.read(history.WEEK, now=side.now)),
     "dashboard, all it reads": _dashboard,
     "dead letters, groups": _reading(lambda side: dead_letters.groups(limit=PAGE)),
     "dead letters, newest page": _reading(

@@ -5,10 +5,10 @@ import { announce } from "./announce.js";
 import { morphChildren } from "./morph.js";
 import { localiseAll } from "./times.js";
 
-const EVERY_MS = 2000;
 const SLOWEST_MS = 30000;
 
 const panels = document.getElementById("panels");
+const everyMs = Number(panels.dataset.everyS) * 1000;
 const connection = document.getElementById("connection");
 let failures = 0;
 let freshAt = new Date();
@@ -53,7 +53,7 @@ export async function refresh() {
     failures += 1;
     tell(`No answer from the server. These figures are from ${freshAt.toLocaleTimeString()}; trying again.`);
   }
-  timer = setTimeout(refresh, Math.min(EVERY_MS * 2 ** failures, SLOWEST_MS));
+  timer = setTimeout(refresh, Math.max(everyMs, Math.min(everyMs * 2 ** failures, SLOWEST_MS)));
 }
 
 function show(fresh) {
@@ -66,4 +66,4 @@ function show(fresh) {
 }
 
 document.addEventListener("visibilitychange", refresh);
-timer = setTimeout(refresh, EVERY_MS);
+timer = setTimeout(refresh, everyMs);

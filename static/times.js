@@ -4,13 +4,15 @@ import { ago } from "./words.js";
 
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
-/** Writes one <time datetime> element; `relative` false leaves the server's words and adds the title. */
+/** Writes one <time datetime> element; `relative` false leaves the server's words and adds the title.
+ *  With `data-exact` the exact time is what is shown. */
 export function localise(time, relative = true) {
   const at = Date.parse(time.dateTime);
   if (Number.isNaN(at)) return;
   const title = exact.format(at);
   if (time.title !== title) time.title = title;
-  if (relative && time.textContent !== ago(at)) time.textContent = ago(at);
+  if ("exact" in time.dataset) time.textContent = title;
+  else if (relative && time.textContent !== ago(at)) time.textContent = ago(at);
 }
 
 export function localiseAll(root = document, relative = true) {

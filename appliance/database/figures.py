@@ -1,8 +1,8 @@
-"""What the dashboard and the metrics count."""
+"""What the dashboard and the metrics count now; what they counted before is in `history`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
@@ -10,8 +10,6 @@ from appliance.database import dead_letters
 from appliance.database.protocol import Statement, Transaction
 from appliance.database.records import record
 from appliance.jobs import JobStatus, JobType
-
-MINUTES = 60
 
 
 @dataclass(frozen=True)
@@ -27,21 +25,6 @@ class QueueFigures:
 
     def total(self, status: JobStatus) -> int:
         return sum(self.by_type(status).values())
-
-
-@dataclass(frozen=True)
-class HourFigures:
-    """The last hour by minute, oldest first; each list has MINUTES entries."""
-
-    received: list[int] = field(default_factory=lambda: [0] * MINUTES)
-    completed: list[int] = field(default_factory=lambda: [0] * MINUTES)
-    failed: list[int] = field(default_factory=lambda: [0] * MINUTES)
-    busy_s: list[float] = field(default_factory=lambda: [0.0] * MINUTES)
-    """Time that the attempts of the completed jobs took, added up."""
-    queued: list[int | None] = field(default_factory=lambda: [None] * MINUTES)
-    """PENDING jobs at the minute's sample; None where none was taken."""
-    active: list[int | None] = field(default_factory=lambda: [None] * MINUTES)
-    """PROCESSING jobs, likewise."""
 
 
 class RunningJob(msgspec.Struct, frozen=True):
@@ -67,34 +50,7 @@ def queue() -> Transaction[QueueFigures]:
     return QueueFigures(jobs=jobs, oldest_at=oldest_at, dead_letters=dead)
 
 
-def hour(*, now: float) -> Transaction[HourFigures]:
-    first = int(now // 60) - MINUTES + 1
-    rows = yield Statement("minutes_since", {"minute": first})
-    figures = HourFigures()
-    for row in rows:
-        at = row["minute"] - first
-        if at >= MINUTES:  # a clock was set back
-            continue
-        figures.received[at] += row["received"]
-        figures.completed[at] += row["completed"]
-        figures.failed[at] += row["failed"]
-        figures.busy_s[at] += row["busy_s"]
-        for sampled, name in ((figures.queued, "queued"), (figures.active, "active")):
-            if row[name] is not None:
-                sampled[at] = (sampled[at] or 0) + row[name]
-    return figures
-
-
 def running(*, limit: int = 500) -> Transaction[list[RunningJob]]:
     """What is being worked on, the longest under way first."""
     rows = yield Statement("running_jobs", {"limit": limit})
     return [record(RunningJob, row) for row in rows]
-
-
-def sample(*, now: float) -> Transaction[None]:
-    """Note for the present minute how many jobs wait and how many are worked on."""
-    yield Statement("sample_minute", {"minute": int(now // 60)})
-
-
-def forget_minutes(*, before: float) -> Transaction[None]:
-    yield Statement("delete_old_minutes", {"before": int(before // 60)})

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import structlog
 
 from appliance.clock import Clock
-from appliance.database import figures, pauses
+from appliance.database import history, pauses
 from appliance.database.protocol import Database
 
 log = structlog.get_logger()
@@ -27,8 +27,8 @@ class Sampler:
 
     async def run_once(self) -> Mapping[str, int]:
         now = self._clock.now()
-        await self._database.write(figures.sample(now=now))
-        await self._database.write(figures.forget_minutes(before=now - KEEP_MINUTES_S))
+        await self._database.write(history.sample(now=now))
+        await self._database.write(history.forget(before=now - KEEP_MINUTES_S))
         ended = await self._database.write(pauses.forget_ended(now=now))
         for pause in ended:
             log.info("pause_ended", kind=pause.kind, name=pause.name)

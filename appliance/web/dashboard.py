@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from appliance.database import figures, keys, pauses, resumables, stored_files, workers
-from appliance.database.figures import HourFigures, QueueFigures, RunningJob
+from appliance.database import figures, history, keys, pauses, resumables, stored_files, workers
+from appliance.database.figures import QueueFigures, RunningJob
+from appliance.database.history import History
 from appliance.database.pauses import Pause
 from appliance.database.protocol import Transaction
 from appliance.database.workers import PoolState, layers, processors
@@ -17,6 +18,7 @@ from appliance.jobs import Job, JobStatus
 from appliance.web import words
 from appliance.web.health import check_parts
 from appliance.web.jobs import next_page, page_of_jobs, shown_filters
+from appliance.web.metric_tiles import metric_tiles
 from appliance.web.pool_panel import PAUSE_CHOICES, owner_pauses, pool_cells
 from appliance.web.representation import job_summary
 from appliance.web.services import Services, services
@@ -34,7 +36,8 @@ class Seen(NamedTuple):
     """What the dashboard shows beside its jobs, read on one snapshot."""
 
     queue: QueueFigures
-    hour: HourFigures
+    history: History
+    """Of the last two hours, by minutes."""
     pools: list[PoolState]
     running: list[RunningJob]
     paused: list[Pause]
@@ -53,7 +56,7 @@ async def show_dashboard(request: web.Request) -> web.StreamResponse:
     context = {
         "summary": summarise(parts, seen.pools, seen.queue, seen.paused, seen.missing, seen.names),
         "health": await _health(shared, parts, seen.queue, seen.pools),
-        "metrics": _metrics(seen.hour, seen.queue),
+        "metrics": metric_tiles(seen.history, seen.queue, seen.pools, now=now),
         "pools": pool_cells(seen.pools, seen.queue, seen.running, seen.paused, seen.names),
         "owner_pauses": owner_pauses(seen.paused, seen.names),
         "pause_choices": PAUSE_CHOICES,
@@ -70,7 +73,7 @@ def _seen(owners: set[str], *, now: float) -> Transaction[Seen]:
     people = owners | {pause.actor for pause in paused} | {pause.name for pause in paused}
     return Seen(
         queue=(yield from figures.queue()),
-        hour=(yield from figures.hour(now=now)),
+        history=(yield from history.read(history.TWO_HOURS, now=now)),
         pools=(yield from workers.pools()),
         running=(yield from figures.running()),
         paused=paused,
@@ -196,46 +199,6 @@ def _unfinished(found: resumables.Unfinished) -> str:
     if found.reclaimed_bytes:
         told += f"; {words.bytes_in_words(found.reclaimed_bytes)} reclaimed today"
     return told
-
-
-def _metrics(hour: HourFigures, queue: QueueFigures) -> list[dict[str, Any]]:
-    completed, failed = sum(hour.completed), sum(hour.failed)
-    finished = completed + failed
-    success = [
-        100 * good / (good + bad) if good + bad else None
-        for good, bad in zip(hour.completed, hour.failed, strict=True)
-    ]
-    average = [
-        busy / count if count else None
-        for busy, count in zip(hour.busy_s, hour.completed, strict=True)
-    ]
-    average_s = sum(hour.busy_s) / completed if completed else None
-    recent = hour.received[-5:]
-
-    def metric(name: str, value: str, points: list[Any], unit: str | None = None) -> dict[str, Any]:
-        return {"name": name, "value": value, "unit": unit, "points": points, "change": None}
-
-    return [
-        metric("Uploads/min", _figure(sum(recent) / len(recent)), hour.received),
-        metric("Avg processing", "–" if average_s is None else _figure(average_s), average, "s"),
-        metric("Queue length", f"{queue.total(JobStatus.PENDING):,}", hour.queued),
-        metric("Success rate", _rate(completed, finished), success, "%"),
-        metric("Active workers", str(queue.total(JobStatus.PROCESSING)), hour.active),
-        metric(
-            "Failure rate",
-            _rate(failed, finished),
-            [None if rate is None else 100 - rate for rate in success],
-            "%",
-        ),
-    ]
-
-
-def _figure(number: float) -> str:
-    return f"{number:,.0f}" if number >= 10 or number == int(number) else f"{number:.1f}"
-
-
-def _rate(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f}" if whole else "–"
 
 
 def _row(job: Job, now: float, names: Mapping[str, str]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ _environment.filters.update(
     ahead=lambda at: words.span(at - time.time()),
     rfc3339=rfc3339,
     duration=words.duration,
+    figure=words.figure,
     plain=words.plain,
     sentence=words.sentence,
     counted=words.count,

@@ -116,3 +116,10 @@ def span(seconds: float) -> str:
     if hours < 48:
         return f"{hours} h {rest} min" if rest else f"{hours} h"
     return count(round(hours / 24), "day")
+
+
+def figure(number: float) -> str:
+    """A number as short as it can be understood: `0.25`, `3.5`, `1,200`."""
+    if number >= 10 or number == int(number):
+        return f"{number:,.0f}"
+    return f"{number:.1f}" if number >= 1 else f"{number:.2g}"

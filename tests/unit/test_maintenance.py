@@ -10,7 +10,7 @@ import pytest
 
 from appliance.acts import Acts
 from appliance.coordination.memory import MemoryCoordination
-from appliance.database import figures, job_reads, jobs, keys, pauses, stored_files, workers
+from appliance.database import history, job_reads, jobs, keys, pauses, stored_files, workers
 from appliance.database.dead_letters import Filter
 from appliance.database.sqlite import SqliteDatabase
 from appliance.ids import new_id, time_of
@@ -426,11 +426,14 @@ async def test_samples_become_the_hour_s_history(stage: Stage) -> None:
     await stage.claimed("w")
     await stage.database.write(jobs.create([a_job(), a_job()]))
     await sampler.run_once()
-    hour = await stage.database.read(figures.hour(now=stage.clock.now()))
-    assert (hour.queued[-1], hour.active[-1]) == (2, 1)
+    before = await stage.database.read(history.read(history.HOUR, now=stage.clock.now()))
+    slot = before[-1]
+    assert slot is not None
+    assert (slot.queued, slot.active) == (2, 1)
     stage.clock.pass_time(120)
-    later = await stage.database.read(figures.hour(now=stage.clock.now()))
-    assert (later.queued[-3], later.queued[-1]) == (2, None)
+    later = await stage.database.read(history.read(history.HOUR, now=stage.clock.now()))
+    assert later[-3] == slot
+    assert later[-1] is None
 
 
 async def test_a_pause_ends_when_its_time_is_over(stage: Stage) -> None:

@@ -6,17 +6,42 @@ SELECT type, status, jobs FROM tallies;
 -- name: oldest_waiting
 SELECT created_at FROM jobs WHERE status = 'PENDING' AND type = :type ORDER BY id LIMIT 1;
 
--- name: minutes_since
-SELECT * FROM minutes WHERE minute >= :minute ORDER BY minute;
+-- Each slot is `step` minutes from minute `first` on; one in which nothing was noted has no row.
+-- name: history
+WITH whole_minutes AS (
+    SELECT minute, sum(received) AS received, sum(received_bytes) AS received_bytes,
+           sum(completed) AS completed, sum(failed) AS failed, sum(busy_s) AS busy_s,
+           sum(queued) AS queued, sum(active) AS active, max(oldest_s) AS oldest_s
+    FROM minutes
+    WHERE minute >= :first AND minute < :end AND (:type IS NULL OR type = :type)
+    GROUP BY minute
+)
+SELECT (minute - :first) / :step AS slot, sum(received) AS received,
+       sum(received_bytes) AS received_bytes, sum(completed) AS completed, sum(failed) AS failed,
+       sum(busy_s) AS busy_s, avg(queued) AS queued, avg(active) AS active, max(oldest_s) AS oldest_s
+FROM whole_minutes GROUP BY slot ORDER BY slot;
+
+-- name: history_of_durations
+SELECT (minute - :first) / :step AS slot, upto_s, sum(jobs) AS jobs
+FROM minute_durations
+WHERE minute >= :first AND minute < :end AND (:type IS NULL OR type = :type)
+GROUP BY slot, upto_s ORDER BY slot, upto_s;
 
 -- name: sample_minute!
-INSERT INTO minutes (minute, type, queued, active)
-SELECT :minute, type, total(iif(status = 'PENDING', jobs, 0)), total(iif(status = 'PROCESSING', jobs, 0))
+INSERT INTO minutes (minute, type, queued, active, oldest_s)
+SELECT :minute, type, total(iif(status = 'PENDING', jobs, 0)), total(iif(status = 'PROCESSING', jobs, 0)),
+       max(0.0, :now - coalesce((SELECT created_at FROM jobs j
+                                 WHERE j.status = 'PENDING' AND j.type = tallies.type
+                                 ORDER BY j.id LIMIT 1), :now))
 FROM tallies WHERE true GROUP BY type
-ON CONFLICT DO UPDATE SET queued = excluded.queued, active = excluded.active;
+ON CONFLICT DO UPDATE SET queued = excluded.queued, active = excluded.active,
+                          oldest_s = excluded.oldest_s;
 
 -- name: delete_old_minutes!
 DELETE FROM minutes WHERE minute < :before;
+
+-- name: delete_old_durations!
+DELETE FROM minute_durations WHERE minute < :before;
 
 -- name: running_jobs
 -- As many as there are workers at most.
