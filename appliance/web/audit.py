@@ -7,6 +7,7 @@ from aiohttp import web
 from appliance.database import audit
 from appliance.database.audit import Act
 from appliance.web import queries
+from appliance.web.documents import ActPage
 from appliance.web.representation import act_document, json_response
 from appliance.web.services import services
 
@@ -14,7 +15,7 @@ from appliance.web.services import services
 async def list_acts(request: web.Request) -> web.StreamResponse:
     """GET /audit?limit=&cursor=: newest first."""
     page, cursor = await page_of_acts(request)
-    return json_response({"acts": [act_document(act) for act in page], "nextCursor": cursor})
+    return json_response(ActPage(acts=[act_document(act) for act in page], nextCursor=cursor))
 
 
 async def page_of_acts(request: web.Request) -> tuple[list[Act], str | None]:

@@ -8,6 +8,7 @@ from appliance.database import redrives
 from appliance.errors import NotFound
 from appliance.ids import is_id
 from appliance.web import filters, queries
+from appliance.web.documents import RedriveList
 from appliance.web.representation import json_response, redrive_document
 from appliance.web.services import services
 
@@ -18,7 +19,7 @@ async def list_redrives(request: web.Request) -> web.StreamResponse:
     """GET /redrives?limit=: newest first."""
     limit = queries.limit(request, RECENT)
     found = await services(request).database.read(redrives.latest(limit=limit))
-    return json_response({"redrives": [redrive_document(redrive) for redrive in found]})
+    return json_response(RedriveList(redrives=[redrive_document(one) for one in found]))
 
 
 async def get_redrive(request: web.Request) -> web.StreamResponse:

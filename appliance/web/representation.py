@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from aiohttp import web
@@ -13,9 +13,24 @@ from appliance.database.audit import Act
 from appliance.database.dead_letters import DeadLetter, Group
 from appliance.database.pauses import Pause
 from appliance.database.redrives import Redrive
-from appliance.jobs import Attempt, HistoryEntry, Job, JobError, JobStatus, ResultFile
+from appliance.jobs import Attempt, HistoryEntry, Job, JobStatus, ResultFile
 from appliance.keys import ApiKey, Session
 from appliance.presets.preset import Preset
+from appliance.web.documents import (
+    ActDocument,
+    AttemptDocument,
+    DeadLetterDocument,
+    File,
+    GroupDocument,
+    HistoryDocument,
+    JobDocument,
+    JobSummary,
+    KeyDocument,
+    PauseDocument,
+    PresetDocument,
+    RedriveDocument,
+    SessionDocument,
+)
 
 encode = msgspec.json.encode
 
@@ -43,7 +58,7 @@ def has_personal_facts(job: Job) -> bool:
     return PERSONAL in job.result
 
 
-def job_document(job: Job, reader: str) -> dict[str, Any]:
+def job_document(job: Job, reader: str) -> JobDocument:
     """The job as POST /upload and GET /status give it to `reader` (`key:<id>`).
 
     Facts under `personal` (the camera, the day a picture was taken) are for the owner alone."""
@@ -71,7 +86,7 @@ def job_document(job: Job, reader: str) -> dict[str, Any]:
         "finishedAt": _time(job.finished_at),
         "nextAttemptAt": _time(job.next_attempt_at),
         "scan": job.scan,
-        "error": None if job.error is None else error_document(job.error),
+        "error": job.error,
         "metadata": job.metadata,
         "result": result,
         "files": [file_document(job.id, file) for file in job.files],
@@ -79,7 +94,7 @@ def job_document(job: Job, reader: str) -> dict[str, Any]:
     }
 
 
-def preset_document(preset: Preset) -> dict[str, Any]:
+def preset_document(preset: Preset) -> PresetDocument:
     return {
         "name": preset.name,
         "version": preset.version,
@@ -88,11 +103,7 @@ def preset_document(preset: Preset) -> dict[str, Any]:
     }
 
 
-def error_document(error: JobError) -> dict[str, Any]:
-    return msgspec.structs.asdict(error)
-
-
-def file_document(job_id: str, file: ResultFile) -> dict[str, Any]:
+def file_document(job_id: str, file: ResultFile) -> File:
     return {
         "name": file.name,
         "contentType": file.content_type,
@@ -104,15 +115,14 @@ def file_document(job_id: str, file: ResultFile) -> dict[str, Any]:
     }
 
 
-def job_summary(job: Job) -> dict[str, Any]:
+def job_summary(job: Job) -> JobSummary:
     """The job as a list gives it."""
-    document = job_document(job, job.owner)
-    for name in ("sha256", "metadata", "result", "scan"):
-        del document[name]
-    return document
+    document = job_document(job, job.owner).items()
+    kept = {name: value for name, value in document if name in JobSummary.__annotations__}
+    return cast(JobSummary, kept)
 
 
-def attempt_document(attempt: Attempt) -> dict[str, Any]:
+def attempt_document(attempt: Attempt) -> AttemptDocument:
     return {
         "number": attempt.number,
         "worker": attempt.worker,
@@ -127,7 +137,7 @@ def attempt_document(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def history_document(entry: HistoryEntry) -> dict[str, Any]:
+def history_document(entry: HistoryEntry) -> HistoryDocument:
     return {
         "id": entry.id,
         "at": rfc3339(entry.at),
@@ -137,7 +147,7 @@ def history_document(entry: HistoryEntry) -> dict[str, Any]:
     }
 
 
-def dead_letter_document(letter: DeadLetter) -> dict[str, Any]:
+def dead_letter_document(letter: DeadLetter) -> DeadLetterDocument:
     return {
         "jobId": letter.job_id,
         "at": rfc3339(letter.created_at),
@@ -153,7 +163,7 @@ def dead_letter_document(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
-def group_document(group: Group) -> dict[str, Any]:
+def group_document(group: Group) -> GroupDocument:
     return {
         "fingerprint": group.fingerprint,
         "type": group.type,
@@ -168,7 +178,7 @@ def group_document(group: Group) -> dict[str, Any]:
     }
 
 
-def redrive_document(redrive: Redrive) -> dict[str, Any]:
+def redrive_document(redrive: Redrive) -> RedriveDocument:
     return {
         "redriveId": redrive.id,
         "state": redrive.state,
@@ -183,7 +193,7 @@ def redrive_document(redrive: Redrive) -> dict[str, Any]:
     }
 
 
-def pause_document(pause: Pause) -> dict[str, Any]:
+def pause_document(pause: Pause) -> PauseDocument:
     return {
         "kind": pause.kind,
         "name": pause.name,
@@ -194,7 +204,7 @@ def pause_document(pause: Pause) -> dict[str, Any]:
     }
 
 
-def act_document(act: Act) -> dict[str, Any]:
+def act_document(act: Act) -> ActDocument:
     return {
         "id": act.id,
         "at": rfc3339(act.at),
@@ -206,7 +216,7 @@ def act_document(act: Act) -> dict[str, Any]:
     }
 
 
-def key_document(key: ApiKey, now: float) -> dict[str, Any]:
+def key_document(key: ApiKey, now: float) -> KeyDocument:
     return {
         "keyId": key.id,
         "owner": key.owner,
@@ -222,7 +232,7 @@ def key_document(key: ApiKey, now: float) -> dict[str, Any]:
     }
 
 
-def session_document(session: Session, *, current: bool) -> dict[str, Any]:
+def session_document(session: Session, *, current: bool) -> SessionDocument:
     return {
         "sessionId": session.id,
         "owner": session.owner,

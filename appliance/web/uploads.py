@@ -17,6 +17,7 @@ from appliance.errors import (
 from appliance.intake.receiver import Reception, Taken
 from appliance.uploads import Announced
 from appliance.web import bodies, partial_upload
+from appliance.web.documents import Jobs
 from appliance.web.multipart import MultipartReader, Part
 from appliance.web.options import job_options
 from appliance.web.problems import wants_page
@@ -110,7 +111,7 @@ def _answer(request: web.Request, taken: Taken) -> web.Response:
     status = 200 if taken.how == "known" else 202
     documents = [job_document(job, user(request).owner) for job in taken.jobs]
     if len(documents) > 1:
-        return json_response({"jobs": documents}, status=status)
+        return json_response(Jobs(jobs=documents), status=status)
     headers = {"Location": documents[0]["statusUrl"]}
     return json_response(documents[0], status=status, headers=headers)
 
