@@ -15,6 +15,7 @@ from appliance.database.workers import PoolState, layers, processors
 from appliance.errors import ScannerUnavailable
 from appliance.jobs import Job, JobStatus
 from appliance.web import words
+from appliance.web.documents import Part
 from appliance.web.health import check_parts
 from appliance.web.jobs import page_of_jobs
 from appliance.web.pool_panel import PAUSE_CHOICES, owner_pauses, pool_cells
@@ -77,7 +78,7 @@ def _seen(owners: set[str], *, now: float) -> Transaction[Seen]:
 
 async def _health(
     shared: Services,
-    parts: dict[str, dict[str, Any]],
+    parts: dict[str, Part],
     queue: QueueFigures,
     pools: list[PoolState],
 ) -> list[dict[str, Any]]:
@@ -142,7 +143,7 @@ def _scanner_tile(scans: bool, pools: list[PoolState]) -> dict[str, Any]:
     }
 
 
-def _sandbox_tile(found: Mapping[str, str], part: dict[str, Any]) -> dict[str, Any]:
+def _sandbox_tile(found: Mapping[str, str], part: Part) -> dict[str, Any]:
     missing = [layer for layer, why in found.items() if why]
     detail = "walls around the work on files"
     if missing:
@@ -158,9 +159,9 @@ def _sandbox_tile(found: Mapping[str, str], part: dict[str, Any]) -> dict[str, A
     }
 
 
-async def _storage_tile(shared: Services, part: dict[str, Any]) -> dict[str, Any]:
+async def _storage_tile(shared: Services, part: Part) -> dict[str, Any]:
     space = await shared.storage.space()
-    tile = {
+    tile: dict[str, Any] = {
         "name": "Storage",
         "state": "ok" if part["ok"] else "trouble",
         "word": "OK" if part["ok"] else "Full",

@@ -152,6 +152,8 @@ EXPECTED: dict[str, tuple[int | str, ...]] = {
     "GET /healthz": PUBLIC,
     "GET /readyz": PUBLIC,
     "GET /metrics": READ_ALL,
+    "GET /openapi.json": PUBLIC,
+    "GET /docs": PUBLIC,
     "GET /": SELF,
     "GET /dashboard": READ_ALL,
     "GET /dashboard/dead-letters": READ_ALL,
