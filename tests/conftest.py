@@ -18,7 +18,7 @@ from hypothesis import settings
 from appliance import bootstrap
 from appliance.config import load
 from appliance.web.services import Services
-from tests.contract import Contract
+from tests.contract.answers import Contract
 
 # A machine that runs four tests at once makes one slow now and then.
 settings.register_profile("appliance", deadline=None)

@@ -139,7 +139,7 @@ async def _receive_multipart(request: web.Request, reception: Reception) -> Take
     )
     reader = MultipartReader(request.headers["Content-Type"], body)
     await reception.check_room(request.content_length or 0)
-    fields: dict[str, str] = dict(request.query)
+    fields = {name: request.query[name] for name in _FIELDS if name in request.query}
     async for part in reader.parts():
         if part.name == "file":
             await _add_file(part, reception)

@@ -1,4 +1,4 @@
-"""GET /openapi.json and GET /docs. That answers are as they say is in tests/contract.py."""
+"""GET /openapi.json and GET /docs. That answers are as they say is in tests/contract/answers.py."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiohttp import web
 from appliance.web.openapi.document import GROUPS, PAGES
 from appliance.web.routes import ROUTES
 from tests.conftest import Serve
-from tests.contract import DOCUMENT, Contract
+from tests.contract.answers import DOCUMENT, Contract
 from tests.web.wire import services_of
 
 OPERATIONS = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -62,20 +62,23 @@ IDEMPOTENCY_KEY = Parameter(
     Annotated[str, Meta(min_length=1, max_length=MAX_KEY_CHARS, pattern="^[!#-+\\--:<-~]+$")],
     "A new one for each request that is meant; a repeat with it does nothing twice.",
 )
+_Sha256 = Annotated[str, Meta(pattern="^sha-256=:[A-Za-z0-9+/]{43}=:$")]
 REPR_DIGEST = Parameter(
-    "Repr-Digest", str, "SHA-256 of the whole file (RFC 9530), which is held against what came."
+    "Repr-Digest", _Sha256, "SHA-256 of the whole file (RFC 9530), which is held against what came."
 )
-CONTENT_DIGEST = Parameter("Content-Digest", str, "SHA-256 of this body (RFC 9530).")
+CONTENT_DIGEST = Parameter("Content-Digest", _Sha256, "SHA-256 of this body (RFC 9530).")
 IF_NONE_MATCH = Parameter("If-None-Match", str, "The `ETag` of an earlier answer.")
-TUS_RESUMABLE = Parameter("Tus-Resumable", str, "`1.0.0`: this request speaks tus.")
+TUS_RESUMABLE = Parameter("Tus-Resumable", Literal["1.0.0"], "This request speaks tus.")
 UPLOAD_OFFSET = Parameter("Upload-Offset", Number, "Bytes that are there already.")
 UPLOAD_LENGTH = Parameter("Upload-Length", Number, "Bytes of the whole.")
 UPLOAD_COMPLETE = Parameter(
-    "Upload-Complete", str, "`?1`: nothing comes after this body; `?0`: more does (IETF's draft)."
+    "Upload-Complete", Literal["?0", "?1"], "`?1`: nothing comes after this body (IETF's draft)."
 )
 UPLOAD_CHECKSUM = Parameter(
     "Upload-Checksum", str, "Algorithm and digest in base64 of this body (tus)."
 )
 INTEROP_VERSION = Parameter(
-    "Upload-Draft-Interop-Version", str, "Which version of the IETF's draft is spoken: 3 to 8."
+    "Upload-Draft-Interop-Version",
+    Literal["3", "4", "5", "6", "7", "8"],
+    "Which version of the IETF's draft is spoken.",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Required, TypedDict
+from typing import Annotated, Any, Literal, Required, TypedDict
 
 from msgspec import Meta
 
@@ -128,7 +128,7 @@ _APPEND_HEADERS = (
     INTEROP_VERSION,
 )  # fmt: skip
 OVERRIDE = Parameter(
-    "X-HTTP-Method-Override", str, "`HEAD`, `PATCH` or `DELETE`: the method that is meant."
+    "X-HTTP-Method-Override", Literal["HEAD", "PATCH", "DELETE"], "The method that is meant."
 )
 
 UPLOADS = Group(
@@ -174,7 +174,7 @@ RESUMABLE = Group(
             headers=(
                 TUS_RESUMABLE,
                 *_PARTIAL,
-                Parameter("Upload-Defer-Length", str, "`1`: the length comes later (tus)."),
+                Parameter("Upload-Defer-Length", Literal["1"], "The length comes later (tus)."),
                 Parameter("Upload-Metadata", str, "Name, type and options, in base64 (tus)."),
                 Parameter("Upload-Concat", str, "`partial`, or `final;` and parts (tus)."),
                 UPLOAD_CHECKSUM,
