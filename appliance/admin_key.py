@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -33,6 +34,7 @@ async def create_key(
     secret: str | None = None,
     scopes: tuple[Scope, ...] = EVERY_SCOPE,
     expires_at: float | None = None,
+    quota_bytes: int | None = None,
     actor: str | None = None,
 ) -> tuple[ApiKey, str]:
     """Make a key; its secret is returned once and kept nowhere.
@@ -41,13 +43,18 @@ async def create_key(
     """
     secret = secret or new_secret()
     key = msgspec.structs.replace(
-        _new_key(name, role, now, secret), scopes=scopes, expires_at=expires_at
+        _new_key(name, role, now, secret),
+        scopes=scopes,
+        expires_at=expires_at,
+        quota_bytes=quota_bytes,
     )
 
     def record() -> Transaction[None]:
         yield from keys.create(key, secret_hash=hash_secret(secret))
         if actor is not None:
-            detail = {"name": name, "role": role, "scopes": scopes}
+            detail: dict[str, Any] = {"name": name, "role": role, "scopes": scopes}
+            if quota_bytes is not None:
+                detail["quotaBytes"] = quota_bytes
             yield from audit.add(
                 actor=actor, action="key.create", subject=key.owner, now=now, detail=detail
             )

@@ -11,15 +11,17 @@ import os
 import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
 
 from appliance import data_dir, outgoing
 from appliance.admin_key import ensure_admin_key
+from appliance.clock import Clock, SystemClock
 from appliance.config import Config, PoolSize
 from appliance.database import workers
 from appliance.errors import ConfigurationError
@@ -40,15 +42,20 @@ from appliance.maintenance.sweeper import Sweeper
 from appliance.maintenance.teller import Teller
 from appliance.maintenance.watch import Watch
 from appliance.notify.operators import Messenger
+from appliance.outgoing import Outgoing
 from appliance.parts import Parts, open_messenger, open_parts
+from appliance.people import GroupRoles
+from appliance.permissions import Role
 from appliance.presets import files as preset_files
 from appliance.presets.preset import Presets
 from appliance.processors.protocol import Limits
 from appliance.web.app import create_app
 from appliance.web.connections import Runner
 from appliance.web.guesses import Guesses
+from appliance.web.identity_provider import IdentityProvider, SignIn
 from appliance.web.in_flight import IN_FLIGHT
 from appliance.web.jwks import Jwks
+from appliance.web.rate_limits import RateLimits
 from appliance.web.services import Services
 from appliance.web.tokens import Tokens
 from appliance.workers.attempt import Attempts
@@ -120,8 +127,9 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
         configured=config.admin_key,
         now=parts.clock.now(),
     )
-    tokens = await _open_tokens(stack, config, parts)
-    services = _services(parts, config, presets, url, last_uses, tokens)
+    sign_in = await _open_sign_in(stack, config, parts.clock, url)
+    tokens = await _open_tokens(stack, config, parts, sign_in)
+    services = _services(parts, config, presets, url, last_uses, tokens, sign_in)
     await _start_web(stack, services, config, listening, crew)
     signin_url = f"{url}/signin?token={signin_token}" if signin_token else None
     return Appliance(url=url, signin_url=signin_url, services=services)
@@ -341,6 +349,7 @@ def _services(
     url: str,
     last_uses: LastUses,
     tokens: Tokens | None,
+    sign_in: SignIn | None,
 ) -> Services:
     return Services(
         database=parts.database,
@@ -368,31 +377,82 @@ def _services(
         uploads=parts.uploads,
         metrics=parts.metrics,
         clock=parts.clock,
-        guesses=Guesses(parts.clock),
+        guesses=Guesses(parts.coordination),
+        rate_limits=RateLimits(
+            parts.coordination,
+            parts.metrics,
+            uploads=config.rate_uploads,
+            requests=config.rate_requests,
+            anonymous=config.rate_anonymous,
+        ),
         last_uses=last_uses,
         tokens=tokens,
+        sign_in=sign_in,
         public_url=url,
         scans=parts.scanner is not None,
         stopping=asyncio.Event(),
     )
 
 
-async def _open_tokens(stack: AsyncExitStack, config: Config, parts: Parts) -> Tokens | None:
-    if config.jwt_issuer is None or config.jwt_audience is None:
+async def check_provider(config: Config) -> None:
+    """Ask the OpenID provider what it is, where one is set. Raises IssuerUnavailable."""
+    async with AsyncExitStack() as stack:
+        sign_in = await _open_sign_in(stack, config, SystemClock(), config.url)
+        if sign_in is not None:
+            await sign_in.provider.metadata()
+
+
+async def _open_sign_in(
+    stack: AsyncExitStack, config: Config, clock: Clock, url: str
+) -> SignIn | None:
+    if config.oidc_issuer is None or config.oidc_client_id is None:
         return None
+    provider = IdentityProvider(
+        await stack.enter_async_context(open_outgoing(config)),
+        clock,
+        issuer=config.oidc_issuer,
+        client_id=config.oidc_client_id,
+        client_secret=config.oidc_client_secret,
+        scopes=config.oidc_scopes,
+        redirect_uri=f"{url}/signin/oidc/callback",
+    )
+    default = None if config.oidc_default_role == "none" else Role(config.oidc_default_role)
+    roles = GroupRoles(config.oidc_groups_claim, config.oidc_roles, default)
+    host = urlsplit(config.oidc_issuer).hostname or config.oidc_issuer
+    return SignIn(provider, roles, config.oidc_name or host)
+
+
+async def _open_tokens(
+    stack: AsyncExitStack, config: Config, parts: Parts, sign_in: SignIn | None
+) -> Tokens | None:
+    """Of the issuer that is set for them, else of the provider that people sign in at."""
+    if config.jwt_audience is None:
+        return None
+    if config.jwt_issuer is None:
+        assert sign_in is not None  # the configuration sees to it
+        return Tokens(
+            issuer=sign_in.provider.issuer,
+            audience=config.jwt_audience,
+            roles=sign_in.roles,
+            jwks=sign_in.provider,
+        )
     jwks = None
     if config.jwt_jwks_url is not None:
-        asking = outgoing.opened(allow_private=config.outgoing == "any")
-        jwks = Jwks(config.jwt_jwks_url, await stack.enter_async_context(asking), parts.clock)
+        outgoing = await stack.enter_async_context(open_outgoing(config))
+        jwks = Jwks(config.jwt_jwks_url, outgoing, parts.clock)
     elif config.jwt_secret is None:
         return None
     return Tokens(
         issuer=config.jwt_issuer,
         audience=config.jwt_audience,
-        roles_claim=config.jwt_roles_claim,
+        roles=GroupRoles(config.jwt_roles_claim, {role.value: role for role in Role}, Role.USER),
         secret=config.jwt_secret,
         jwks=jwks,
     )
+
+
+def open_outgoing(config: Config) -> AbstractAsyncContextManager[Outgoing]:
+    return outgoing.opened(allow_private=config.outgoing == "any")
 
 
 async def _start_web(

@@ -18,6 +18,7 @@ from appliance.commands import (
     check,
     dead_letters,
     download,
+    encryption,
     keys,
     process,
     serve,
@@ -29,7 +30,18 @@ from appliance.config import load, load_client
 from appliance.errors import ApplianceError, ConfigurationError
 from appliance.selftest import command as selftest
 
-COMMANDS = (serve, check, selftest, keys, dead_letters, upload, status, process, download)
+COMMANDS = (
+    serve,
+    check,
+    selftest,
+    keys,
+    dead_letters,
+    encryption,
+    upload,
+    status,
+    process,
+    download,
+)
 """In the order of `--help`; each module has `add_to`."""
 
 EXIT_INTERRUPTED = 130

@@ -8,6 +8,7 @@ test.
 
 from __future__ import annotations
 
+import base64
 import difflib
 import os
 import re
@@ -19,6 +20,9 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from appliance.errors import ConfigurationError
+from appliance.jobs import JobType
+from appliance.permissions import Role
+from appliance.rates import Rate
 
 PREFIX = "APPLIANCE_"
 CLIENT_VARIABLES = frozenset({"APPLIANCE_SERVER", "APPLIANCE_KEY"})
@@ -52,9 +56,24 @@ class Config:
     jwt_issuer: str | None
     jwt_audience: str | None
     jwt_roles_claim: str
+    oidc_issuer: str | None
+    oidc_client_id: str | None
+    oidc_client_secret: str | None = field(repr=False)
+    oidc_scopes: str
+    oidc_name: str | None
+    oidc_groups_claim: str
+    oidc_roles: Mapping[str, Role]
+    oidc_default_role: str
     outgoing: str
+    encryption_key: bytes | None = field(repr=False)
+    encryption_key_file: Path | None
     max_upload_bytes: int
+    max_type_bytes: Mapping[JobType, int] | None
     quota_bytes: int | None
+    quota_files: int | None
+    rate_uploads: Rate | None
+    rate_requests: Rate | None
+    rate_anonymous: Rate | None
     max_open_uploads: int
     upload_expiry_s: float
     max_connections_per_client: int
@@ -119,6 +138,36 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
+_PERIODS_S = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_rate(text: str) -> Rate | None:
+    """None: any number."""
+    if text.strip().lower() in ("0", "off"):
+        return None
+    match = re.fullmatch(r"([1-9]\d{0,6})\s*/\s*(s|min|h)", text.strip().lower())
+    if not match:
+        raise ValueError("give so many in a while, such as 10/s, 600/min or 5000/h, or off")
+    return Rate(int(match[1]), _PERIODS_S[match[2]])
+
+
+def parse_files(text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,11}", text.strip()):
+        raise ValueError("give a whole number of files above 0, or leave it unset")
+    return int(text)
+
+
+def parse_type_bytes(text: str) -> Mapping[JobType, int]:
+    found: dict[JobType, int] = {}
+    for pair in text.split(","):
+        name, equals, size = pair.partition("=")
+        known = name.strip().upper() in JobType.__members__
+        if not known or not equals or JobType[name.strip().upper()] in found:
+            raise ValueError("give sizes of image, pdf, video and any, such as image=200MB,pdf=1GB")
+        found[JobType[name.strip().upper()]] = parse_bytes(size)
+    return found
+
+
 def parse_days(text: str) -> int:
     if not re.fullmatch(r"\d{1,5}", text.strip()):
         raise ValueError("give a whole number of days, 0 for never")
@@ -176,6 +225,18 @@ def parse_key(text: str) -> str:
     return text.strip()
 
 
+def parse_encryption_key(text: str) -> bytes:
+    """32 bytes, in hexadecimal or base64."""
+    text = text.strip()
+    try:
+        key = bytes.fromhex(text) if len(text) == 64 else base64.b64decode(text, validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise ValueError("give 32 random bytes in base64, such as `openssl rand -base64 32`")
+    return key
+
+
 def parse_jwt_secret(text: str) -> str:
     if len(text.strip().encode()) < 32:  # RFC 7518, 3.2: no shorter than the hash
         raise ValueError("give at least 32 characters, such as `openssl rand -hex 32`")
@@ -191,6 +252,19 @@ def parse_notify_urls(text: str) -> tuple[str, ...]:
             "mailto://user:password@example.org"
         )
     return urls
+
+
+def parse_group_roles(text: str) -> Mapping[str, Role]:
+    roles = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        group, equals, role = pair.rpartition("=")
+        if not equals or not group.strip() or role.strip() not in set(Role):
+            raise ValueError(
+                "give groups and their roles with commas between, such as "
+                f"family=user,it=admin; roles are {', '.join(Role)}"
+            )
+        roles[group.strip()] = Role(role.strip())
+    return roles
 
 
 def parse_clamd_url(text: str) -> str:
@@ -306,17 +380,98 @@ SETTINGS: tuple[Setting, ...] = (
         "Where a token names the role; with dots, within another claim. Without: `user`.",
     ),
     Setting(
+        "oidc_issuer",
+        url_with_scheme("https", "http"),
+        None,
+        "Let people sign in at this OpenID provider: its address, just as it calls itself.",
+    ),
+    Setting("oidc_client_id", parse_text, None, "What this server is called there."),
+    Setting(
+        "oidc_client_secret",
+        parse_text,
+        None,
+        "The secret that it was given there. A public client has none.",
+        secret=True,
+    ),
+    Setting("oidc_scopes", parse_text, "openid profile email", "What is asked of the provider."),
+    Setting(
+        "oidc_name", parse_text, None, "What the button calls the provider; else its host's name."
+    ),
+    Setting(
+        "oidc_groups_claim",
+        parse_text,
+        "groups",
+        "Where the provider names the groups of a person; with dots, within another claim.",
+    ),
+    Setting(
+        "oidc_roles",
+        parse_group_roles,
+        "",
+        "Which group has which role, such as `family=user,it=admin`. Who is in several has the one "
+        "that may most.",
+    ),
+    Setting(
+        "oidc_default_role",
+        one_of("none", *Role),
+        "user",
+        "The role of who is in none of these groups; `none`: they are not let in.",
+    ),
+    Setting(
         "outgoing",
         one_of("public", "any"),
         "public",
         "Where the server itself may send requests: by https to public addresses, or to `any`.",
     ),
+    Setting(
+        "encryption_key",
+        parse_encryption_key,
+        None,
+        "Encrypt stored files with this key: 32 random bytes in base64. Without it they cannot be "
+        "read any more, by nobody.",
+        secret=True,
+    ),
+    Setting(
+        "encryption_key_file",
+        parse_path,
+        None,
+        "A file with that key instead; further lines hold earlier keys.",
+    ),
     Setting("max_upload_bytes", parse_bytes, "10GiB", "Largest file that is taken."),
+    Setting(
+        "max_type_bytes",
+        parse_type_bytes,
+        None,
+        "Largest file of a type, where that is less: `image=200MB,pdf=500MB`.",
+    ),
     Setting(
         "quota_bytes",
         parse_bytes,
         None,
         "Most that one owner may take: originals, results and unfinished uploads together.",
+    ),
+    Setting(
+        "quota_files",
+        parse_files,
+        None,
+        "Most files that one owner may have here: originals and unfinished uploads together.",
+    ),
+    Setting(
+        "rate_uploads",
+        parse_rate,
+        "6000/min",
+        "Uploads that one owner may begin, all at once or one after another; `off`: any number.",
+    ),
+    Setting(
+        "rate_requests",
+        parse_rate,
+        "60000/min",
+        "Requests that one owner may make; `off`: any number.",
+    ),
+    Setting(
+        "rate_anonymous",
+        parse_rate,
+        "6000/min",
+        "Requests that one address may make without being signed in; `off`: any number.",
     ),
     Setting("max_open_uploads", parse_count, "1000", "Unfinished uploads that one owner may have."),
     Setting(
@@ -509,8 +664,26 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
                     f"{PREFIX}{name.upper()}: must be set with tokens, else those that were issued "
                     "for others would be taken."
                 )
+    if values["encryption_key"] and values["encryption_key_file"]:
+        faults.append(
+            "APPLIANCE_ENCRYPTION_KEY, APPLIANCE_ENCRYPTION_KEY_FILE: set one of them only."
+        )
+    if values["jwt_audience"] and not (values["jwt_issuer"] or values["oidc_issuer"]):
+        faults.append(
+            "APPLIANCE_JWT_AUDIENCE: needs APPLIANCE_JWT_ISSUER, or APPLIANCE_OIDC_ISSUER."
+        )
+    if (values["oidc_issuer"] is None) != (values["oidc_client_id"] is None):
+        faults.append("APPLIANCE_OIDC_ISSUER, APPLIANCE_OIDC_CLIENT_ID: set both, or neither.")
+    if values["oidc_issuer"] and "openid" not in values["oidc_scopes"].split():
+        faults.append("APPLIANCE_OIDC_SCOPES: must have openid among them.")
+    if values["oidc_issuer"] and values["oidc_default_role"] == "none" and not values["oidc_roles"]:
+        faults.append(
+            "APPLIANCE_OIDC_DEFAULT_ROLE: none lets nobody in without APPLIANCE_OIDC_ROLES."
+        )
     if values["max_upload_bytes"] < 1:
         faults.append("APPLIANCE_MAX_UPLOAD_BYTES: must be at least 1.")
+    if any(size < 1 for size in (values["max_type_bytes"] or {}).values()):
+        faults.append("APPLIANCE_MAX_TYPE_BYTES: each must be at least 1.")
     return faults
 
 

@@ -169,6 +169,14 @@ class TooManyConnections(ApplianceError):
     title = "There are too many connections from your address"
 
 
+class RateLimited(ApplianceError):
+    """`extra` has the `policy`: uploads, requests or anonymous."""
+
+    code = "rate_limited"
+    status = 429
+    title = "That is too much in too short a time"
+
+
 class TooManyParts(ApplianceError):
     code = "too_many_parts"
     status = 413
@@ -197,6 +205,14 @@ class NotSignedIn(ApplianceError):
     code = "not_signed_in"
     status = 401
     title = "This needs a key or a sign-in"
+
+
+class SignInRefused(ApplianceError):
+    """By the provider, or of what it answered."""
+
+    code = "sign_in_refused"
+    status = 403
+    title = "This sign-in did not succeed"
 
 
 class Forbidden(ApplianceError):
@@ -344,6 +360,14 @@ class ObjectMissing(ApplianceError):
     title = "A stored file is not where it should be"
 
 
+class ObjectDamaged(ObjectMissing):
+    """It is there, and it is not what was stored."""
+
+    code = "object_damaged"
+    status = 500
+    title = "A stored file was changed or is damaged"
+
+
 # --- the work on a file ------------------------------------------------------------------
 
 
@@ -447,3 +471,10 @@ class ConfigurationError(ApplianceError):
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
         self.faults = faults
+
+
+def codes_below(branch: type[ApplianceError]) -> list[str]:
+    """The codes of what a branch of the tree holds."""
+    return sorted(
+        code for error in branch.__subclasses__() for code in (error.code, *codes_below(error))
+    )

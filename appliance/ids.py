@@ -32,3 +32,9 @@ def time_of(identifier: str) -> float:
     for character in identifier[:10]:
         number = number << 5 | _ALPHABET.index(character)
     return number / 1000
+
+
+def first_id_at(time_s: float) -> str:
+    """What sorts before every id that was made at `time_s` or later, and behind every other."""
+    number = min(max(int(time_s * 1000), 0), 2**48 - 1) << 80
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -10, -10)])

@@ -32,6 +32,8 @@ class ApiKey(msgspec.Struct, frozen=True):
     last_used_at: float | None = None
     """To within a minute (`appliance.last_uses`)."""
     scopes: tuple[Scope, ...] = EVERY_SCOPE
+    quota_bytes: int | None = None
+    """Of what its owner has; None: the general one holds."""
 
     @property
     def owner(self) -> str:
@@ -48,12 +50,12 @@ class ApiKey(msgspec.Struct, frozen=True):
 
 
 class Session(msgspec.Struct, frozen=True):
-    """A browser's sign-in with a key."""
+    """A browser's sign-in, with a key or as a person."""
 
     id: str
-    key_id: str
+    owner: str
     name: str
-    """Of the key, as is `role`."""
+    """Of the key or the person, as is `role`."""
     role: Role
     created_at: float
     expires_at: float
@@ -61,10 +63,6 @@ class Session(msgspec.Struct, frozen=True):
     address: str | None
     agent: str | None
     """The browser, as it calls itself."""
-
-    @property
-    def owner(self) -> str:
-        return f"key:{self.key_id}"
 
 
 def new_secret() -> str:

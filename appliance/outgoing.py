@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -65,12 +66,23 @@ class Outgoing:
         self._session = session
         self._allow_private = allow_private
 
-    async def get(self, url: str) -> bytes:
+    async def get(self, url: str, *, headers: Mapping[str, str] | None = None) -> bytes:
         """The body of a 200 answer, of at most MAX_BYTES. Raises OutgoingFailed."""
+        return await self._ask("GET", url, headers=headers)
+
+    async def post(
+        self, url: str, form: Mapping[str, str], *, headers: Mapping[str, str] | None = None
+    ) -> bytes:
+        """As `get`, of a form that is sent."""
+        return await self._ask("POST", url, headers=headers, data=form)
+
+    async def _ask(self, method: str, url: str, **options: Any) -> bytes:
         self._check(url)
         host = urlsplit(url).netloc
         try:
-            async with self._session.get(url, allow_redirects=False) as response:
+            async with self._session.request(
+                method, url, allow_redirects=False, **options
+            ) as response:
                 if response.status != 200:
                     raise OutgoingFailed(f"{host} answered {response.status} instead of 200.")
                 body = await response.content.read(MAX_BYTES + 1)

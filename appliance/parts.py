@@ -13,11 +13,13 @@ from urllib.parse import unquote, urlsplit
 
 from appliance.acts import Acts
 from appliance.clock import Clock, SystemClock
-from appliance.config import Config
+from appliance.config import Config, parse_encryption_key
 from appliance.coordination.memory import MemoryCoordination
 from appliance.coordination.protocol import Coordination
+from appliance.database.ownership import Quota
 from appliance.database.protocol import Database
 from appliance.database.sqlite import SqliteDatabase
+from appliance.errors import ConfigurationError
 from appliance.intake.admission import Admission, IntakeLimits
 from appliance.intake.resumable import ResumableUploads
 from appliance.jobs import Scan
@@ -29,6 +31,9 @@ from appliance.queue.protocol import Queue
 from appliance.queue.table import TableQueue
 from appliance.scanning.clamd import ClamdScanner
 from appliance.scanning.protocol import Scanner
+from appliance.storage.conversion import Conversion
+from appliance.storage.encrypted import EncryptedStorage
+from appliance.storage.keyring import is_encrypted, master_keys, open_keyring
 from appliance.storage.local import LocalStorage
 from appliance.storage.protocol import Storage
 
@@ -58,7 +63,7 @@ async def open_parts(stack: AsyncExitStack, config: Config) -> Parts:
     clock = SystemClock()
     database = await open_database(config)
     stack.push_async_callback(database.close)
-    storage = await asyncio.to_thread(open_storage, config)
+    storage = await open_storage(config)
     coordination = MemoryCoordination(clock)
     queue = TableQueue(database, clock)
     scanner = open_scanner(config)
@@ -72,7 +77,8 @@ async def open_parts(stack: AsyncExitStack, config: Config) -> Parts:
             reserve_bytes=config.reserve_bytes,
             allowed_types=config.allowed_types,
             max_retries=config.max_retries,
-            quota_bytes=config.quota_bytes,
+            max_type_bytes=config.max_type_bytes or {},
+            quota=Quota(size_bytes=config.quota_bytes, files=config.quota_files),
             max_open_uploads=config.max_open_uploads,
             upload_expiry_s=config.upload_expiry_s,
         ),
@@ -140,8 +146,57 @@ def open_scanner(config: Config) -> Scanner | None:
     return ClamdScanner(config.clamd_url, max_bytes=config.scan_max_bytes)
 
 
-def open_storage(config: Config) -> Storage:
-    return LocalStorage.open(_storage_path(config))
+async def open_storage(config: Config) -> Storage:
+    """Raises ConfigurationError for a key that does not fit what is stored."""
+    storage = await asyncio.to_thread(LocalStorage.open, _storage_path(config))
+    secrets = encryption_secrets(config)
+    if secrets:
+        return EncryptedStorage(storage, await open_keyring(storage, secrets))
+    if await is_encrypted(storage):
+        raise ConfigurationError(
+            [
+                "APPLIANCE_ENCRYPTION_KEY: the stored files are encrypted; set the key that they "
+                "were encrypted with, or APPLIANCE_ENCRYPTION_KEY_FILE."
+            ]
+        )
+    return storage
+
+
+async def open_conversion(config: Config) -> Conversion | None:
+    """For a command beside a running server, as `beside`; None: files are not encrypted.
+
+    Raises ConfigurationError.
+    """
+    storage = LocalStorage(_storage_path(config))
+    secrets = encryption_secrets(config)
+    if not secrets or not await is_encrypted(storage):
+        return None
+    keyring = await open_keyring(storage, secrets)
+    return Conversion(storage, keyring, fingerprint=master_keys(secrets)[0].key_id.hex())
+
+
+def encryption_secrets(config: Config) -> list[bytes]:
+    """The master keys, the one in force first; empty: files are not encrypted.
+
+    Raises ConfigurationError.
+    """
+    if config.encryption_key is not None:
+        return [config.encryption_key]
+    path = config.encryption_key_file
+    if path is None:
+        return []
+    try:
+        lines = [line for line in path.read_text("ascii").splitlines() if line.strip()]
+        secrets = [parse_encryption_key(line) for line in lines]
+    except OSError as error:
+        fault = f"{path} cannot be read ({error.strerror})"
+    except ValueError as error:
+        fault = f"a line of {path} is not valid; {error}"
+    else:
+        if secrets:
+            return secrets
+        fault = f"{path} is empty; write a key into it: `openssl rand -base64 32`"
+    raise ConfigurationError([f"APPLIANCE_ENCRYPTION_KEY_FILE: {fault}."])
 
 
 def _storage_path(config: Config) -> Path:

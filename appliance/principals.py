@@ -24,7 +24,8 @@ class Principal(msgspec.Struct, frozen=True, dict=True):
     """Small enough to be kept in the cache, as JSON."""
 
     owner: str
-    """How jobs name whom they belong to: `key:<id>`, `jwt:<hash of the issuer>:<sub>`."""
+    """How jobs name whom they belong to: `key:<id>`, `jwt:<hash of the issuer>:<sub>`; the latter
+    for tokens and for people alike."""
     name: str
     """For people."""
     role: Role
@@ -34,14 +35,13 @@ class Principal(msgspec.Struct, frozen=True, dict=True):
     """None: a program that sends a key or a token itself."""
 
     @classmethod
-    def of_key(cls, key: ApiKey, *, session_id: str | None = None) -> Principal:
+    def of_key(cls, key: ApiKey) -> Principal:
         return cls(
             owner=key.owner,
             name=key.name,
             role=key.role,
             scopes=key.scopes,
             key_id=key.id,
-            session_id=session_id,
         )
 
     @cached_property
@@ -58,5 +58,5 @@ class Principal(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def sessions_of(self) -> str | None:
-        """Whose sessions it sees and ends: those of a key (by id), or None for everybody's."""
-        return None if self.may(Permission.ADMINISTER) else self.key_id or ""
+        """Whose sessions it sees and ends: an owner's, or None for everybody's."""
+        return None if self.may(Permission.ADMINISTER) else self.owner

@@ -14,12 +14,13 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import documents, growth, images, isolation, queue, upload, videos
+from bench import documents, encryption, growth, images, isolation, queue, upload, videos
 
 BENCHES = {
     "upload": upload.run,
     "queue": queue.run,
     "growth": growth.run,
+    "encryption": encryption.run,
     "isolation": isolation.run,
     "images": images.run,
     "documents": documents.run,

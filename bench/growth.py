@@ -20,6 +20,7 @@ from pathlib import Path
 import structlog
 
 from appliance.database import dead_letters, figures, job_reads, jobs, turns, workers
+from appliance.database.job_reads import EVERY_JOB, JobFilter
 from appliance.database.sqlite import SqliteDatabase
 from appliance.jobs import JobStatus, JobType
 from bench.crowd import OWNERS, SELDOM, Crowd, make_small
@@ -92,7 +93,7 @@ async def _whole_life(side: Side) -> float:
 async def _dashboard(side: Side) -> float:
     """All that the page reads."""
     began = time.perf_counter()
-    await side.database.read(job_reads.page(owner=None, limit=PAGE))
+    await side.database.read(job_reads.page(limit=PAGE))
     await side.database.read(figures.queue())
     await side.database.read(figures.hour(now=side.now))
     await side.database.read(workers.pools())
@@ -101,8 +102,8 @@ async def _dashboard(side: Side) -> float:
     return time.perf_counter() - began
 
 
-def _page(**filters: object) -> Step:
-    return _reading(lambda side: job_reads.page(**{"owner": None, "limit": PAGE, **filters}))  # type: ignore[arg-type]
+def _page(wanted: JobFilter = EVERY_JOB, *, limit: int = PAGE) -> Step:
+    return _reading(lambda side: job_reads.page(wanted, limit=limit))
 
 
 STEPS: dict[str, Step] = {
@@ -114,23 +115,25 @@ STEPS: dict[str, Step] = {
     "enqueue, claim, complete": _whole_life,
     "list, newest page": _page(),
     "list, a page in the middle": _reading(
-        lambda side: job_reads.page(owner=None, before=side.middle, limit=PAGE)
+        lambda side: job_reads.page(before=side.middle, limit=PAGE)
     ),
-    "list, an owner": _page(owner=OWNERS[3]),
-    "list, an owner of 5 old jobs": _page(owner=SELDOM),
-    "list, COMPLETED": _page(status=JobStatus.COMPLETED),
-    "list, FAILED": _page(status=JobStatus.FAILED),
-    "list, PENDING": _page(status=JobStatus.PENDING),
-    "list, PROCESSING (2 jobs)": _page(status=JobStatus.PROCESSING),
-    "list, CANCELLED (none)": _page(status=JobStatus.CANCELLED),
-    "list, a type": _page(job_type=JobType.IMAGE),
-    "list, a type of few jobs": _page(job_type=JobType.VIDEO),
-    "list, an owner's newest 5 FAILED": _page(owner=OWNERS[3], status=JobStatus.FAILED, limit=5),
+    "list, an owner": _page(JobFilter(owner=OWNERS[3])),
+    "list, an owner of 5 old jobs": _page(JobFilter(owner=SELDOM)),
+    "list, COMPLETED": _page(JobFilter(statuses=(JobStatus.COMPLETED,))),
+    "list, FAILED": _page(JobFilter(statuses=(JobStatus.FAILED,))),
+    "list, PENDING": _page(JobFilter(statuses=(JobStatus.PENDING,))),
+    "list, PROCESSING (2 jobs)": _page(JobFilter(statuses=(JobStatus.PROCESSING,))),
+    "list, CANCELLED (none)": _page(JobFilter(statuses=(JobStatus.CANCELLED,))),
+    "list, a type": _page(JobFilter(types=(JobType.IMAGE,))),
+    "list, a type of few jobs": _page(JobFilter(types=(JobType.VIDEO,))),
+    "list, an owner's newest 5 FAILED": _page(
+        JobFilter(owner=OWNERS[3], statuses=(JobStatus.FAILED,)), limit=5
+    ),
     "search, an id": _reading(
-        lambda side: job_reads.page(owner=None, q=random.choice(side.ids), limit=PAGE)
+        lambda side: job_reads.page(JobFilter(job_id=random.choice(side.ids)), limit=PAGE)
     ),
-    "search, part of many names": _page(q="photo"),
-    "search, part of no name": _page(q="nothing like it"),
+    "search, part of many names": _page(JobFilter(name="photo")),
+    "search, part of no name": _page(JobFilter(name="nothing like it")),
     "dashboard, the queue's figures": _reading(lambda side: figures.queue()),
     "dashboard, the last hour": _reading(lambda side: figures.hour(now=side.now)),
     "dashboard, all it reads": _dashboard,

@@ -27,6 +27,8 @@ class Appliance:
             "APPLIANCE_DATA_DIR": str(self.data_dir),
             "APPLIANCE_PORT": "0",
             "APPLIANCE_LOG_LEVEL": "warning",
+            "APPLIANCE_RATE_UPLOADS": "off",
+            "APPLIANCE_RATE_REQUESTS": "off",
             **{f"APPLIANCE_{name.upper()}": value for name, value in self._settings.items()},
         }
         self.process = await asyncio.create_subprocess_exec(

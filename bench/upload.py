@@ -44,7 +44,7 @@ CACHED = 50
 MOST_READ = 20_000
 """Jobs whose status is read in turn: each too seldom for the cache, which keeps it for 1 s."""
 
-_NO_WORKERS = dict.fromkeys(("workers_any", "workers_image", "workers_pdf", "workers_video"), "0")
+NO_WORKERS = dict.fromkeys(("workers_any", "workers_image", "workers_pdf", "workers_video"), "0")
 _AIOHTTP = """
 import sys, uuid
 from aiohttp import web
@@ -97,14 +97,14 @@ async def run() -> str:
         tus = None if at is None else stack.enter_context(_peer("node", _TUS, cwd=at))
         lines = [f"beside {_version('nginx', '-v')}, Node.js {_version('node', '--version')}, "]
         lines[0] += ", ".join(NODE_PEERS) if tus else "no @tus/server: it needs Node.js 20"
-        async with Appliance(**_NO_WORKERS) as ours:
+        async with Appliance(**NO_WORKERS) as ours:
             small = _small(ours, nginx, tus, aiohttp)
             await _play(small, load)
             lines += ["", *_table_of_small(small)]
             reads = await _reads(ours, nginx, load)
             await _play(reads, load)
             lines += ["", *_table_of_reads(reads)]
-        async with Appliance(**_NO_WORKERS) as ours:
+        async with Appliance(**NO_WORKERS) as ours:
             large = _large(ours, nginx, tus)
             await _play(large, load, warm=False)
             lines += ["", *_table_of_large(large, ours)]
@@ -128,6 +128,12 @@ def _head(method: str, target: str, length: int, *lines: str) -> str:
     return "\r\n".join(
         [f"{method} {target} HTTP/1.1", "Host: bench", f"Content-Length: {length}", *lines, "", ""]
     )
+
+
+def put_head(ours: Appliance, filename: str, length: int) -> str:
+    """Of an upload to the appliance, as a raw body."""
+    key = f"Authorization: Bearer {ours.key}"
+    return _head("PUT", f"/upload/{filename}", length, key)
 
 
 def _tus_head(length: int, *lines: str) -> str:

@@ -1,6 +1,7 @@
 // The upload page: files come in, each becomes a card, the card follows its job to the end.
 
 import { announce } from "./announce.js";
+import { listen as listenToEarlier } from "./earlier.js";
 import { makeCard, showJob, showUpload, tick } from "./cards.js";
 import { listen as listenToIntake } from "./intake.js";
 import { follow } from "./live.js";
@@ -18,7 +19,8 @@ const itemOf = new WeakMap(); // card → item
 const toldOf = new WeakMap(); // item → the state that was announced
 const strangers = new Map(); // jobs that no card is known for, while an upload may yet claim them
 
-for (const card of document.querySelectorAll("#earlier .card")) cards.set(card.dataset.job, card);
+const know = (shown) => shown.forEach((card) => cards.set(card.dataset.job, card));
+know(document.querySelectorAll("#earlier .card"));
 
 const uploader = new Uploader(form.dataset.owner, changed);
 const leftovers = new Leftovers(form.dataset.owner);
@@ -145,6 +147,7 @@ form.elements.preset?.addEventListener("change", ({ target }) => {
 
 listenToIntake(form, take);
 listenToViewer();
+listenToEarlier(know);
 follow({
   onjob: heard,
   onstate: (text, href) => {

@@ -5,7 +5,8 @@
 //   waiting → uploading → accepted | refused | failed
 //
 // and in between, with what has come kept: paused (by the user), lost (nobody answers), held
-// (the server asks to come back), signedout. At any time: cancelled.
+// (the server asks to come back), signedout. At any time: cancelled. One that is held because
+// there were too many requests (isLimited) keeps those that wait from asking too.
 
 import { Pace } from "./pace.js";
 import { canRead, transfer } from "./transfer.js";
@@ -116,10 +117,10 @@ export class Uploader {
 
   #next() {
     while (this.#running.size < PARALLEL) {
-      const isLost = [...this.#asleep.keys()].some(({ state }) => state === "lost");
+      const isLost = [...this.#asleep.keys()].some(({ state, isLimited }) => state === "lost" || isLimited);
       const item = this.#queue.find((one) => (
         !this.#running.has(one) // one that is about to stop
-        && (one.tries > 0 || !isLost) // nobody answers: no need for a hundred files to find out
+        && (one.tries > 0 || one.isLimited || !isLost) // no need for a hundred files to find out
       ));
       if (!item) return;
       this.#leave(item);
@@ -130,7 +131,7 @@ export class Uploader {
   async #run(item) {
     this.#running.add(item);
     item.stop = new AbortController();
-    Object.assign(item, { state: "uploading", pace: null, problem: null });
+    Object.assign(item, { state: "uploading", pace: null, problem: null, isLimited: false });
     this.onchange(item);
     const onsent = (bytes) => {
       if (item.pace && bytes > item.sent) item.tries = 0;
@@ -168,6 +169,11 @@ export class Uploader {
     } else if (error.status >= 400 && error.status < 500 && !COME_BACK.includes(error.status)) {
       this.#end(item, "refused", error.message);
       item.note.forget();
+    } else if (error.status === 429 && error.retryAfterS) {
+      item.isLimited = true;
+      item.problem = { says: `The server asked to wait ${error.retryAfterS} s.` };
+      this.#sleep(item, "held", error.retryAfterS * 1.25);
+      item.tries -= 1; // it will be let in, sooner or later
     } else if (error.status && item.tries < TRIES) {
       if (error.code === "idempotency_conflict") item.id = null; // what it began was removed
       item.problem = { says: error.message };

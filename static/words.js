@@ -93,13 +93,26 @@ export function jobSays(job) {
   }
 }
 
+const ACTIVE = {
+  javascript: "scripts", macros: "macros", activex: "ActiveX controls", objects: "embedded objects",
+  attachments: "attachments", launch: "program starts", submit: "forms that send data",
+  import: "imports of data", remote: "links into other files", media: "media", xfa: "a dynamic form",
+};
+
+/** "holds scripts, attachments": what was found in a file that runs; empty if nothing was. */
+function holds(found) {
+  const known = Object.keys(ACTIVE).filter((kind) => Array.isArray(found) && found.includes(kind));
+  return known.length ? `holds ${known.map((kind) => ACTIVE[kind]).join(", ")}` : "";
+}
+
 /** Size and what was found in the file. */
 export function jobFacts(job) {
-  const { width, height, pageCount, durationS } = job.result ?? {};
+  const { width, height, pageCount, durationS, activeContent } = job.result ?? {};
   const facts = [bytes(job.sizeBytes)];
   if (width && height) facts.push(`${width} × ${height}`);
   if (pageCount) facts.push(pageCount === 1 ? "1 page" : `${pageCount} pages`);
   if (durationS) facts.push(duration(durationS));
+  if (holds(activeContent)) facts.push(holds(activeContent));
   return facts.join(" · ");
 }
 

@@ -6,7 +6,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,11 @@ class Served:
     admin: aiohttp.ClientSession
     anonymous: aiohttp.ClientSession
     running: bootstrap.Appliance
+    life: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def stop(self) -> None:
+        """Before another one is started on its directory."""
+        await self.life.aclose()
 
     async def json(self, method: str, path: str, **options: Any) -> Any:
         async with self.admin.request(method, path, **options) as response:
@@ -86,12 +91,17 @@ async def serve(tmp_path: Path, contract: Contract) -> AsyncIterator[Serve]:
                 "APPLIANCE_DRAIN_S": "5",
                 **{f"APPLIANCE_{name.upper()}": value for name, value in settings.items()},
             }
-            running = await bootstrap.start(stack, load(environ), with_workers=workers)
-            admin = await stack.enter_async_context(
+            life = await stack.enter_async_context(AsyncExitStack())
+            try:
+                running = await bootstrap.start(life, load(environ), with_workers=workers)
+            except BaseException:
+                await life.aclose()  # as the process would end, and let go of the directory
+                raise
+            admin = await life.enter_async_context(
                 aiohttp.ClientSession(running.url, headers={"Authorization": f"Bearer {ADMIN_KEY}"})
             )
-            anonymous = await stack.enter_async_context(aiohttp.ClientSession(running.url))
-            return Served(running.url, data_dir, admin, anonymous, running)
+            anonymous = await life.enter_async_context(aiohttp.ClientSession(running.url))
+            return Served(running.url, data_dir, admin, anonymous, running, life)
 
         yield start
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, RateLimited
 
 
 class ClientFailure(ApplianceError):
@@ -71,6 +71,17 @@ class Busy(MayPass):
     @property
     def told_code(self) -> str:
         return self.server_code or self.code
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether it was too much at once, and will be taken if one waits long enough."""
+        return self.server_code == RateLimited.code and self.retry_after_s is not None
+
+    @property
+    def brief(self) -> str:
+        if self.retry_after_s is None:
+            return self.detail
+        return f"waiting, the server asked for {self.retry_after_s:.0f} s"
 
 
 class NotTrusted(ClientFailure):

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from appliance.client.failures import MayPass
+from appliance.client.failures import Busy, MayPass
 from appliance.clock import Clock
 
 FIRST_S, LONGEST_S = 0.25, 15.0
@@ -36,7 +36,14 @@ class Patience:
 
     async def wait(self, failure: MayPass) -> None:
         """Pause, as long as the server has asked for, if it has. Raises `failure` when its time
-        is over."""
+        is over.
+
+        A rate limit costs no patience: who keeps to it is let in, however many files there are.
+        """
+        if isinstance(failure, Busy) and failure.is_limit and self._limit_s > 0:
+            self.renew()
+            await self._sleep((failure.retry_after_s or 0.0) * (1 + self._chance() / 4))
+            return
         now = self._clock.monotonic()
         self._since = now if self._since is None else self._since
         left_s = self._since + self._limit_s - now

@@ -34,6 +34,10 @@ async def run(config: Config, options: argparse.Namespace) -> int:
         except ScannerUnavailable as error:
             faults.append(f"APPLIANCE_CLAMD_URL: {error.detail}")
     try:
+        await bootstrap.check_provider(config)
+    except ApplianceError as error:
+        faults.append(f"APPLIANCE_OIDC_ISSUER: {error.detail}")
+    try:
         await bootstrap.check_presets(config)
     except ConfigurationError as error:
         faults += error.faults
@@ -42,7 +46,7 @@ async def run(config: Config, options: argparse.Namespace) -> int:
     try:
         with data_dir.locked(config.data_dir):
             bootstrap.listen(config).close()
-            storage = parts.open_storage(config)
+            storage = await parts.open_storage(config)
             await storage.check()
             space = await storage.space()
             if space is not None and space.free_bytes < config.reserve_bytes:

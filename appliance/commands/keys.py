@@ -10,7 +10,7 @@ import time
 from appliance.admin_key import create_key, revoke_key
 from appliance.clock import rfc3339
 from appliance.commands.command import EXIT_FAULT, Commands, actor, opened_database, printable
-from appliance.config import Config
+from appliance.config import Config, parse_bytes
 from appliance.database import keys
 from appliance.permissions import EVERY_SCOPE, Role, Scope
 
@@ -35,6 +35,10 @@ def add_to(commands: Commands) -> None:
     create.add_argument(
         "--expires-days", type=_days, metavar="DAYS", help="how long it is valid; else for ever"
     )
+    create.add_argument(
+        "--quota", type=_size, metavar="SIZE",
+        help="most that it may keep here, such as 5GiB; else APPLIANCE_QUOTA_BYTES",
+    )  # fmt: skip
     create.set_defaults(run=_create)
     key.add_parser("list", help="the keys, without their secrets").set_defaults(run=_list)
     revoke = key.add_parser("revoke", help="end a key and its sessions")
@@ -57,6 +61,16 @@ def _days(text: str) -> int:
     return int(text)
 
 
+def _size(text: str) -> int:
+    try:
+        size_bytes = parse_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not size_bytes:
+        raise argparse.ArgumentTypeError("give a size above 0")
+    return size_bytes
+
+
 async def _create(config: Config, options: argparse.Namespace) -> int:
     now = time.time()
     async with opened_database(config) as database:
@@ -67,6 +81,7 @@ async def _create(config: Config, options: argparse.Namespace) -> int:
             now=now,
             scopes=options.scopes,
             expires_at=now + options.expires_days * DAY_S if options.expires_days else None,
+            quota_bytes=options.quota,
             actor=actor(),
         )
     print(f"Key {key.id} ({key.role}, {key.name}). It is shown only now:", file=sys.stderr)

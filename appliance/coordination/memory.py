@@ -8,8 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from appliance.clock import Clock
+from appliance.rates import Rate, Taken
 
 MAX_ENTRIES = 20_000
+MAX_RATED = 50_000
+"""Names whose rates are counted, some 15 MB; the one that asked longest ago is forgotten."""
 MAX_BACKLOG = 4096
 """Messages that wait for one slow subscriber; the same one twice counts once."""
 
@@ -44,6 +47,9 @@ class MemoryCoordination:
         self._entries: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
         self._subscriptions: defaultdict[str, set[MemorySubscription]] = defaultdict(set)
         self._locked: set[str] = set()
+        self._paid_until_ns: OrderedDict[str, int] = OrderedDict()
+        """When what each name has taken is paid for. In whole nanoseconds, so that thousands of
+        them add up to exactly the period."""
 
     async def get(self, key: str) -> bytes | None:
         entry = self._entries.get(key)
@@ -86,3 +92,24 @@ class MemoryCoordination:
             yield True
         finally:
             self._locked.discard(name)
+
+    async def take(self, name: str, rate: Rate, *, cost: int = 1) -> Taken:
+        now_ns = int(self._clock.monotonic() * 1e9)
+        period_ns = int(rate.period_s * 1e9)
+        interval_ns = period_ns // rate.count
+        paid_until_ns = max(self._paid_until_ns.get(name, 0), now_ns)
+        over_ns = paid_until_ns + cost * interval_ns - now_ns - period_ns
+        allowed = over_ns <= 0 or cost < 0
+        if allowed:
+            paid_until_ns = max(paid_until_ns + cost * interval_ns, now_ns)
+            self._paid_until_ns[name] = paid_until_ns
+            self._paid_until_ns.move_to_end(name)
+            if len(self._paid_until_ns) > MAX_RATED:
+                self._paid_until_ns.popitem(last=False)
+        owed_ns = paid_until_ns - now_ns
+        return Taken(
+            allowed=allowed,
+            remaining=max(0, (period_ns - owed_ns) // interval_ns),
+            full_after_s=owed_ns / 1e9,
+            retry_after_s=0.0 if allowed else over_ns / 1e9,
+        )

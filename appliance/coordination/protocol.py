@@ -1,4 +1,4 @@
-"""What the processes of one deployment share beside the truth: a cache, events, locks.
+"""What the processes of one deployment share beside the truth: a cache, events, locks, rates.
 
 All of it may be lost at any time; the outcome of every job stays right without it.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
+
+from appliance.rates import Rate, Taken
 
 
 class Subscription(Protocol):
@@ -37,5 +39,14 @@ class Coordination(Protocol):
         """Try to take a lock, without waiting; the context's value says whether it is ours.
 
         Saves work that would be done twice; never what keeps a result right.
+        """
+        ...
+
+    async def take(self, name: str, rate: Rate, *, cost: int = 1) -> Taken:
+        """Count that `name` does something `cost` times, if `rate` allows that now.
+
+        What is refused costs nothing. A negative `cost` gives back, and is always allowed. Exact
+        however many ask at once: of what one rate bounds, no more is allowed than it says. A name
+        that is forgotten, because there are too many of them, begins anew.
         """
         ...

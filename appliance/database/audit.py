@@ -16,6 +16,20 @@ from appliance.database.records import as_json
 NEWEST = 2**63 - 1
 
 
+class Selection(msgspec.Struct, frozen=True):
+    """Which acts; with nothing set, all of them."""
+
+    actor: str | None = None
+    action: str | None = None
+    subject: str | None = None
+    since: float | None = None
+    until: float | None = None
+    """Before it, so that two spans that meet share no act."""
+
+
+ALL = Selection()
+
+
 class Act(msgspec.Struct, frozen=True):
     id: int
     at: float
@@ -52,9 +66,10 @@ def add(
     )
 
 
-def page(*, limit: int, before: int = NEWEST) -> Transaction[list[Act]]:
+def page(selection: Selection = ALL, *, limit: int, before: int = NEWEST) -> Transaction[list[Act]]:
     """Newest first."""
-    rows = yield Statement("audit_page", {"before": before, "limit": limit})
+    wanted = msgspec.structs.asdict(selection)
+    rows = yield Statement("audit_page", {**wanted, "before": before, "limit": limit})
     return [
         Act(
             **{field: row[field] for field in Act.__struct_fields__ if field != "detail"},

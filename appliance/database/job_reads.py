@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from appliance.database.protocol import Statement, Transaction
 from appliance.database.records import as_json, record, with_files
-from appliance.ids import is_id
+from appliance.ids import first_id_at
 from appliance.jobs import Attempt, HistoryEntry, Job, JobStatus, JobType
 
 NEWEST = "~"
 """Sorts behind every id."""
+
+SHORTEST_INDEXED = 3
+"""The index of names knows parts of three characters; for shorter ones jobs are walked through."""
+
+MOST_BY_NAME = 2000
 
 
 def get(job_id: str) -> Transaction[Job | None]:
@@ -25,56 +33,86 @@ def by_ids(ids: Sequence[str]) -> Transaction[list[Job]]:
     return (yield from with_files(rows))
 
 
+class JobFilter(msgspec.Struct, frozen=True):
+    """Which jobs are looked for; all that is given must hold, and nothing given means every job."""
+
+    owner: str | None = None
+    statuses: tuple[JobStatus, ...] = ()
+    types: tuple[JobType, ...] = ()
+    error: str | None = None
+    """The code of what went wrong last."""
+    preset: str | None = None
+    name: str | None = None
+    """A part of the file's name, in either case."""
+    since: float | None = None
+    until: float | None = None
+    """When their upload was begun, which is what they are sorted by; `until` is left out."""
+    job_id: str | None = None
+
+    def admits(self, job: Job) -> bool:
+        return (
+            self.owner in (None, job.owner)
+            and (not self.statuses or job.status in self.statuses)
+            and (not self.types or job.type in self.types)
+            and self.error in (None, job.error and job.error.code)
+            and self.preset in (None, job.preset)
+            and (self.name is None or self.name.lower() in job.filename.lower())
+            and (self.since is None or job.id >= first_id_at(self.since))
+            and (self.until is None or job.id < first_id_at(self.until))
+        )
+
+
+EVERY_JOB = JobFilter()
+
+
 def page(
-    *,
-    owner: str | None,
-    status: JobStatus | None = None,
-    job_type: JobType | None = None,
-    q: str | None = None,
-    before: str | None = None,
-    limit: int,
+    wanted: JobFilter = EVERY_JOB, *, before: str | None = None, limit: int
 ) -> Transaction[list[Job]]:
-    """Jobs newest first. `owner` None: everybody's. `q`: id, owner, or part of a file name."""
-    if q is not None and is_id(q.upper()):
-        return (yield from _page_of_one(q.upper(), owner, status, job_type, before))
-    escaped = None if q is None else q.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-    statement = (
-        "jobs_page_by_owner" if owner is not None
-        else "jobs_page_by_status" if status is not None
-        else "jobs_page_by_type" if job_type is not None
-        else "jobs_page"
-    )  # fmt: skip
-    rows = yield Statement(
-        statement,
-        {
-            "owner": owner,
-            "status": status,
-            "type": job_type,
-            "q": q,
-            "pattern": None if escaped is None else f"%{escaped}%",
-            "before": before or NEWEST,
-            "limit": limit,
-        },
-    )
-    return (yield from with_files(rows))
+    """Jobs newest first; `before` is the id of the last one of the page before."""
+    if wanted.job_id is not None:
+        job = yield from get(wanted.job_id)
+        is_here = job is not None and wanted.admits(job) and job.id < (before or NEWEST)
+        return [job] if job is not None and is_here else []
+    ends = [NEWEST if wanted.until is None else first_id_at(wanted.until), before or NEWEST]
+    parameters: dict[str, Any] = {
+        "owner": wanted.owner,
+        "statuses": as_json(wanted.statuses) if wanted.statuses else None,
+        "status": wanted.statuses[0] if wanted.statuses else None,
+        "types": as_json(wanted.types) if wanted.types else None,
+        "type": wanted.types[0] if wanted.types else None,
+        "error": wanted.error,
+        "preset": wanted.preset,
+        "q": None if wanted.name is None else wanted.name.lower(),
+        "from_id": "" if wanted.since is None else first_id_at(wanted.since),
+        "before": min(ends),
+        "limit": limit,
+    }
+    uploads = None if wanted.name is None else (yield from _few_uploads_named(wanted.name))
+    if uploads is not None:
+        statement = Statement("jobs_page_of_uploads", {**parameters, "uploads": as_json(uploads)})
+    else:
+        statement = Statement(_way_to(wanted), parameters)
+    return (yield from with_files((yield statement)))
 
 
-def _page_of_one(
-    job_id: str,
-    owner: str | None,
-    status: JobStatus | None,
-    job_type: JobType | None,
-    before: str | None,
-) -> Transaction[list[Job]]:
-    job = yield from get(job_id)
-    wanted = (
-        job is not None
-        and owner in (None, job.owner)
-        and status in (None, job.status)
-        and job_type in (None, job.type)
-        and job.id < (before or NEWEST)
-    )
-    return [job] if job is not None and wanted else []
+def _way_to(wanted: JobFilter) -> str:
+    """The statement that walks through the fewest jobs for a page."""
+    if wanted.owner is not None:
+        return "jobs_page_by_owner"
+    if len(wanted.statuses) == 1:
+        return "jobs_page_by_status"
+    if len(wanted.types) == 1:
+        return "jobs_page_by_type"
+    return "jobs_page"
+
+
+def _few_uploads_named(name: str) -> Transaction[list[str] | None]:
+    """The uploads with `name` in their names, by the index; None where it does not help: the part
+    is too short for it, or so frequent that a walk finds a page of them sooner."""
+    if len(name) < SHORTEST_INDEXED:
+        return None
+    rows = yield Statement("uploads_named", {"q": name, "most": MOST_BY_NAME + 1})
+    return [row["upload_id"] for row in rows] if len(rows) <= MOST_BY_NAME else None
 
 
 def attempts(job_id: str) -> Transaction[list[Attempt]]:

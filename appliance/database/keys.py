@@ -9,9 +9,12 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from appliance.database import people
 from appliance.database.protocol import Row, Statement, Transaction
 from appliance.database.records import as_json
 from appliance.keys import ApiKey, Session
+from appliance.permissions import EVERY_SCOPE, Role, Scope
+from appliance.principals import Principal
 
 NEWEST = "~"
 """Sorts behind every id."""
@@ -45,8 +48,11 @@ def by_id(key_id: str) -> Transaction[ApiKey | None]:
 
 
 def owner_may(owner: str, *, now: float) -> Transaction[bool]:
-    """False once the owner's key is revoked or has expired."""
-    rows = yield Statement("key_by_id", {"id": owner.removeprefix("key:")})
+    """False once the owner's key is revoked or has expired, or the person is blocked."""
+    kind, _, key_id = owner.partition(":")
+    if kind != "key":
+        return not (yield from people.is_blocked(owner))
+    rows = yield Statement("key_by_id", {"id": key_id})
     return all(_key(row).is_valid(now) for row in rows)
 
 
@@ -62,20 +68,23 @@ def page(*, limit: int, before: str | None = None) -> Transaction[list[ApiKey]]:
 
 
 def names(owners: Iterable[str]) -> Transaction[dict[str, str]]:
-    """What the keys behind `owners` (`key:<id>`) are called; no entry for those unknown."""
+    """What the keys and people behind `owners` are called; no entry for those unknown."""
     found = {}
     for owner in set(owners):
         kind, _, key_id = owner.partition(":")
-        rows = (yield Statement("key_by_id", {"id": key_id})) if kind == "key" else ()
+        if kind == "key":
+            rows = yield Statement("key_by_id", {"id": key_id})
+        else:
+            rows = yield Statement("person_of", {"owner": owner})
         if rows:
-            found[owner] = _key(rows[0]).name
+            found[owner] = rows[0]["name"]
     return found
 
 
 def revoke(key_id: str, *, now: float) -> Transaction[Ended | None]:
     """None when there is no such key or it is revoked already. Its sessions end with it."""
     rows = yield Statement("revoke_key", {"id": key_id, "now": now})
-    sessions = yield Statement("delete_sessions_of_key", {"key_id": key_id})
+    sessions = yield Statement("delete_sessions_of", {"owner": f"key:{key_id}"})
     if not rows:
         return None
     return Ended(
@@ -98,20 +107,25 @@ def note_uses(of_keys: Mapping[str, float], of_sessions: Mapping[str, float]) ->
 
 def start_session(
     session_id: str,
-    key_id: str,
     *,
+    owner: str,
+    key_id: str | None = None,
+    person_id: str | None = None,
     token_hash: str,
     now: float,
     expires_at: float,
     address: str | None = None,
     agent: str | None = None,
 ) -> Transaction[None]:
+    """Of a key or of a person."""
     yield Statement(
         "insert_session",
         {
             "id": session_id,
             "token_hash": token_hash,
+            "owner": owner,
             "key_id": key_id,
+            "person_id": person_id,
             "now": now,
             "expires_at": expires_at,
             "address": address,
@@ -120,19 +134,30 @@ def start_session(
     )
 
 
-def by_session(token_hash: str, *, now: float) -> Transaction[tuple[str, ApiKey] | None]:
-    """The id of a session and the key that it was begun with."""
-    rows = yield Statement("session_key", {"token_hash": token_hash, "now": now})
-    return (rows[0]["session_id"], _key(rows[0])) if rows else None
+def by_session(token_hash: str, *, now: float) -> Transaction[Principal | None]:
+    """Who is signed in with it; None when it is over, or they are not let in any more."""
+    rows = yield Statement("session_by_token", {"token_hash": token_hash, "now": now})
+    if not rows:
+        return None
+    row = rows[0]
+    scopes = EVERY_SCOPE if row["scopes"] is None else msgspec.json.decode(row["scopes"])
+    return Principal(
+        owner=row["owner"],
+        name=row["name"],
+        role=Role(row["role"]),
+        scopes=tuple(map(Scope, scopes)),
+        key_id=row["key_id"],
+        session_id=row["id"],
+    )
 
 
 def sessions(
-    *, key_id: str | None, now: float, limit: int, before: str | None = None
+    *, owner: str | None, now: float, limit: int, before: str | None = None
 ) -> Transaction[list[Session]]:
-    """Those in force, of one key or of all, newest first."""
+    """Those in force, of one owner or of all, newest first."""
     rows = yield Statement(
         "session_page",
-        {"key_id": key_id, "now": now, "before": before or NEWEST, "limit": limit},
+        {"owner": owner, "now": now, "before": before or NEWEST, "limit": limit},
     )
     return [
         msgspec.convert({field: row[field] for field in Session.__struct_fields__}, Session)
@@ -145,12 +170,17 @@ def end_session(token_hash: str) -> Transaction[bool]:
     return bool(rows)
 
 
+def end_sessions_of(owner: str) -> Transaction[Ended]:
+    rows = yield Statement("delete_sessions_of", {"owner": owner})
+    return Ended(token_hashes=tuple(row["token_hash"] for row in rows))
+
+
 def end_session_by_id(
-    session_id: str, *, key_id: str | None
+    session_id: str, *, owner: str | None
 ) -> Transaction[tuple[Ended, str] | None]:
-    """End a session, if it is that key's (None: whosever it is); also the id of its key."""
-    rows = yield Statement("delete_session_by_id", {"id": session_id, "key_id": key_id})
-    return (Ended(token_hashes=(rows[0]["token_hash"],)), rows[0]["key_id"]) if rows else None
+    """End a session, if it is that owner's (None: whosever it is); also whose it was."""
+    rows = yield Statement("delete_session_by_id", {"id": session_id, "owner": owner})
+    return (Ended(token_hashes=(rows[0]["token_hash"],)), rows[0]["owner"]) if rows else None
 
 
 def delete_expired(*, now: float) -> Transaction[int]:

@@ -9,6 +9,7 @@ import msgspec
 from appliance.database import jobs
 from appliance.database.protocol import Row, Statement, Transaction
 from appliance.database.records import as_json
+from appliance.errors import NotFound
 from appliance.jobs import Job
 from appliance.uploads import Announced, Failure, JobOptions, Resumable, State
 
@@ -62,12 +63,22 @@ def advance(
     return _resumable(rows[0]) if rows else None
 
 
-def complete(upload_id: str, new_jobs: Sequence[Job], *, now: float) -> Transaction[bool]:
-    """End it, with its job where it becomes one, at once; False when it is not open any more."""
+def complete(
+    upload_id: str, new_jobs: Sequence[Job], *, now: float, parts: Sequence[str] = ()
+) -> Transaction[bool]:
+    """End it, with its job where it becomes one, at once; False when it is not open any more.
+
+    The `parts` that it was joined from are forgotten with it. Raises NotFound when another upload
+    has become of them.
+    """
     rows = yield Statement(
         "end_resumable", {"id": upload_id, "state": "completed", "now": now, "error": None}
     )
     if rows:
+        if parts:
+            joined = yield Statement("delete_joined_parts", {"ids": as_json(parts)})
+            if len(joined) < len(parts):
+                raise NotFound("A part of it is gone.")
         yield from jobs.create(new_jobs)
     return bool(rows)
 

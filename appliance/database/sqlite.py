@@ -263,6 +263,7 @@ async def _connect(path: Path, *, query_only: bool = False) -> _Connection:
             check_same_thread=False,
         )
         connection.row_factory = sqlite3.Row
+        define_functions(connection)
         connection.executescript(
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
             "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-8000;"
@@ -284,6 +285,11 @@ async def _connect(path: Path, *, query_only: bool = False) -> _Connection:
         if opening.exception() is None:
             await until_done(asyncio.ensure_future(connection.close()))
         raise
+
+
+def define_functions(connection: sqlite3.Connection) -> None:
+    """What statements use beside SQLite's own, whose `lower` and `LIKE` know ASCII only."""
+    connection.create_function("lowered", 1, str.lower, deterministic=True)
 
 
 def _load_statements() -> dict[str, str]:

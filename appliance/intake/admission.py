@@ -6,24 +6,28 @@ for every way in: forms, raw bodies, both resumable protocols.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import msgspec
 
 from appliance.clock import Clock
 from appliance.database import ownership
-from appliance.database.protocol import Database
-from appliance.errors import (
-    FileTooLarge,
-    FileTypeMismatch,
-    FileTypeRefused,
-    QuotaExceeded,
-    StorageFull,
-    TooManyOpenUploads,
-)
+from appliance.database.ownership import UNLIMITED, Quota, Standing
+from appliance.database.protocol import Database, Transaction
+from appliance.errors import FileTooLarge, FileTypeMismatch, FileTypeRefused, StorageFull
 from appliance.intake import filenames, filetypes
 from appliance.intake.filetypes import FileType
-from appliance.jobs import Job, JobStatus, Scan
+from appliance.jobs import Job, JobStatus, JobType, Scan
 from appliance.storage.protocol import Storage
 from appliance.uploads import Announced, JobOptions
+
+T = TypeVar("T")
+
+LOOKED_AT_BYTES = 1024 * 1024
+"""Without a general quota, only a key may have one. It is not looked for before less than this
+comes: what goes beyond is refused all the same, when it is there."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,20 @@ class IntakeLimits:
     reserve_bytes: int
     allowed_types: tuple[str, ...]
     max_retries: int
-    quota_bytes: int | None = None
-    """Of one owner: originals, results, and what open uploads may come to."""
+    max_type_bytes: Mapping[JobType, int] = field(default_factory=dict)
+    """Where that is less than `max_upload_bytes`."""
+    quota: Quota = UNLIMITED
+    """Of one owner."""
     max_open_uploads: int = 1000
     """Of one owner."""
     upload_expiry_s: float = 24 * 3600.0
     """How long an unfinished upload is kept after its last byte."""
+
+    def max_bytes(self, job_type: JobType | None) -> int:
+        """Of a file of that type; of any, where none is known."""
+        if job_type is None:
+            return self.max_upload_bytes
+        return min(self.max_upload_bytes, self.max_type_bytes.get(job_type, self.max_upload_bytes))
 
 
 @dataclass(frozen=True)
@@ -68,20 +80,21 @@ class Admission:
 
     # --- before a byte is read ----------------------------------------------------------------
 
-    async def check_announced(self, owner: str, announced: Announced) -> None:
-        """Refuse what can be refused by what is said of it.
-
-        Raises FileTooLarge, FileTypeRefused, StorageFull, QuotaExceeded.
-        """
-        size_bytes = announced.size_bytes or 0
-        if size_bytes > self.limits.max_upload_bytes:
-            raise self.too_large()
-        extension = filenames.extension(filenames.clean(announced.filename))
-        claimed = filetypes.declared_type(announced.content_type, extension)
+    def check_announced(self, announced: Announced) -> None:
+        """Refuse what can be refused by what is said of it. Raises FileTooLarge,
+        FileTypeRefused."""
+        claimed = _claimed(announced)
+        self.check_size(announced.size_bytes or 0, claimed)
         if claimed is not None:
             self._check_allowed(claimed)
-        await self.check_space(size_bytes)
-        await self.check_quota(owner, size_bytes)
+
+    async def check_room(self, owner: str, needed_bytes: int, *, files: int = 1) -> None:
+        """On the disk, and of what the owner may have. Raises StorageFull, QuotaExceeded."""
+        await self.check_space(needed_bytes)
+        await self.check_quota(owner, needed_bytes, files=files)
+
+    async def standing(self, owner: str) -> Standing:
+        return await self._database.read(ownership.standing(owner, self.limits.quota))
 
     async def check_space(self, needed_bytes: int) -> None:
         space = await self._storage.space()
@@ -90,31 +103,68 @@ class Admission:
                 "The server has no room for this file. Free some space there, or try later."
             )
 
-    async def check_quota(self, owner: str, needed_bytes: int, *, open_uploads: int = 0) -> None:
-        """Whether `owner` may have `needed_bytes` and `open_uploads` more."""
-        limits = self.limits
-        if limits.quota_bytes is None and not open_uploads:
-            return
-        usage = await self._database.read(ownership.usage(owner))
-        if open_uploads and usage.open_uploads + open_uploads > limits.max_open_uploads:
-            raise TooManyOpenUploads(
-                f"You have {usage.open_uploads} unfinished uploads. Finish or delete some first."
-            )
-        quota = limits.quota_bytes
-        if quota is not None and usage.total_bytes + needed_bytes > quota:
-            raise QuotaExceeded(
-                f"This would take more than your {quota:,} bytes; {usage.total_bytes:,} are taken. "
-                "Delete what you need no more.",
-                quotaBytes=quota,
-                usedBytes=usage.total_bytes,
-            )
+    async def check_quota(self, owner: str, needed_bytes: int, *, files: int = 0) -> None:
+        """Whether `owner` may have so much more, as far as can be known before it is here: at
+        least a byte, since there is no file without. Raises QuotaExceeded.
 
-    def too_large(self) -> FileTooLarge:
-        return FileTooLarge(
-            f"Files may have up to {self.limits.max_upload_bytes:,} bytes here "
-            "(APPLIANCE_MAX_UPLOAD_BYTES).",
-            maxUploadBytes=self.limits.max_upload_bytes,
+        Many may ask at once and all be let in; `within_quota` decides.
+        """
+        if self.limits.quota == UNLIMITED and needed_bytes < LOOKED_AT_BYTES:
+            return
+        standing = await self.standing(owner)
+        now = standing.usage
+        then = msgspec.structs.replace(
+            now,
+            kept_bytes=now.kept_bytes + max(needed_bytes, 1),
+            originals=now.originals + files,
         )
+        standing.quota.check(now, then)
+
+    async def check_below_quota(self, owner: str) -> None:
+        """Whether `owner` may have anything more at all. Raises QuotaExceeded."""
+        standing = await self.standing(owner)
+        now = standing.usage
+        standing.quota.check(now, msgspec.structs.replace(now, kept_bytes=now.kept_bytes + 1))
+
+    def within_quota(
+        self, owner: str, change: Transaction[T], *, opens: bool = False
+    ) -> Transaction[T]:
+        """`change`, unless the owner has more by it than may be. `opens`: it begins an upload.
+
+        Raises QuotaExceeded, TooManyOpenUploads.
+        """
+        quota = self.limits.quota
+        if opens:
+            quota = msgspec.structs.replace(quota, open_uploads=self.limits.max_open_uploads)
+        return ownership.within(quota, owner, change)
+
+    # --- by the size --------------------------------------------------------------------------
+
+    def max_bytes(self, announced: Announced) -> int:
+        """Of such a file, by its name and its declaration."""
+        return self._max_bytes(_claimed(announced))
+
+    def _max_bytes(self, file_type: FileType | None) -> int:
+        return self.limits.max_bytes(None if file_type is None else file_type.job_type)
+
+    def too_large(self, announced: Announced) -> FileTooLarge:
+        return self._too_large(_claimed(announced))
+
+    def check_size(self, size_bytes: int, file_type: FileType | None) -> None:
+        """Raises FileTooLarge."""
+        if size_bytes > self._max_bytes(file_type):
+            raise self._too_large(file_type)
+
+    def _too_large(self, file_type: FileType | None) -> FileTooLarge:
+        most = self._max_bytes(file_type)
+        if file_type is None or most == self.limits.max_upload_bytes:
+            detail = f"Files may have up to {most:,} bytes here (APPLIANCE_MAX_UPLOAD_BYTES)."
+        else:
+            detail = (
+                f"This is a {file_type.label}, and files of the type {file_type.job_type} may have "
+                f"up to {most:,} bytes here (APPLIANCE_MAX_TYPE_BYTES)."
+            )
+        return FileTooLarge(detail, maxUploadBytes=most)
 
     # --- by the content -----------------------------------------------------------------------
 
@@ -182,3 +232,9 @@ class Admission:
             metadata=options.metadata,
             result={},
         )
+
+
+def _claimed(announced: Announced) -> FileType | None:
+    """What a file is by its name and its declaration."""
+    extension = filenames.extension(filenames.clean(announced.filename))
+    return filetypes.declared_type(announced.content_type, extension)

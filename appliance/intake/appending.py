@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from appliance.intake import filenames
 from appliance.intake.admission import Admission
 from appliance.intake.digests import Digest, Digests
-from appliance.intake.filetypes import SNIFF_BYTES
+from appliance.intake.filetypes import SNIFF_BYTES, FileType
 from appliance.storage.partials import Appending
 from appliance.uploads import Resumable
 
@@ -46,23 +46,26 @@ class Growth:
         self._on_checkpoint = on_checkpoint
         self._all_or_nothing = all_or_nothing
         self._head = bytearray()
+        self._file_type: FileType | None = None
+        """By its content, where its first bytes came in this request."""
         self._checkpoint_bytes = upload.offset_bytes + CHECKPOINT_BYTES
         self._space_check_bytes = upload.offset_bytes + SPACE_CHECK_BYTES
         self._recorded_bytes = upload.offset_bytes
         self.offset_bytes = upload.offset_bytes
 
     async def write(self, chunk: bytes) -> None:
-        """Raises FileTypeRefused, FileTypeMismatch, QuotaExceeded, StorageFull,
+        """Raises FileTooLarge, FileTypeRefused, FileTypeMismatch, QuotaExceeded, StorageFull,
         StorageUnavailable."""
         if self.offset_bytes < SNIFF_BYTES and self._upload.kind == "plain":
             self._sniff(chunk)
+        self._admission.check_size(self.offset_bytes + len(chunk), self._file_type)
         await self._appending.write(chunk)
         if self._digest is not None:
             self._digest.update(chunk)
         self.offset_bytes += len(chunk)
         if self.offset_bytes >= self._space_check_bytes:
             await self._admission.check_space(0)
-            await self.check_quota()
+            await self._check_quota()
             self._space_check_bytes = self.offset_bytes + SPACE_CHECK_BYTES
         if self.offset_bytes >= self._checkpoint_bytes and not self._all_or_nothing:
             await self._appending.sync()
@@ -71,7 +74,7 @@ class Growth:
             self._on_checkpoint(self.offset_bytes)
             self._checkpoint_bytes = self.offset_bytes + CHECKPOINT_BYTES
 
-    async def check_quota(self) -> None:
+    async def _check_quota(self) -> None:
         """Of an upload whose length is not known, and so not counted yet. Raises QuotaExceeded."""
         more_bytes = self.offset_bytes - self._recorded_bytes
         if self._upload.length_bytes is None and more_bytes:
@@ -85,7 +88,10 @@ class Growth:
         announced = self._upload.announced
         if len(self._head) == SNIFF_BYTES:
             filename = filenames.clean(announced.filename)
-            self._admission.recognise(bytes(self._head), filename, announced.content_type)
+            self._file_type = self._admission.recognise(
+                bytes(self._head), filename, announced.content_type
+            )
+            self._admission.check_size(self._upload.length_bytes or 0, self._file_type)
         else:
             self._admission.refuse_early(bytes(self._head))
 

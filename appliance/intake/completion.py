@@ -11,7 +11,7 @@ import structlog
 from appliance.clock import Clock
 from appliance.database import job_reads, keys, resumables
 from appliance.database.protocol import Database
-from appliance.errors import ApplianceError, EmptyFile, NotSignedIn, ObjectMissing
+from appliance.errors import ApplianceError, EmptyFile, NotFound, NotSignedIn, ObjectMissing
 from appliance.intake import filenames
 from appliance.intake.admission import Admission, Received
 from appliance.intake.digests import Digest, Digests
@@ -79,22 +79,27 @@ class Completion:
         return await self._complete(upload, job)
 
     async def _complete(self, upload: Resumable, job: Job) -> Appended:
-        is_new = await self._database.write(
-            resumables.complete(upload.id, [job], now=self._clock.now())
-        )
+        try:
+            is_new = await self._database.write(
+                resumables.complete(upload.id, [job], now=self._clock.now(), parts=upload.parts)
+            )
+        except NotFound:  # joined from the same parts as another, which came first
+            await self._storage.delete(job.storage_key)
+            await self.end(upload, "terminated")
+            raise
         self._digests.forget(upload.id)
         if is_new:
             await self._queue.enqueue(job.id, job.type, priority=job.priority)
             await self._announcer.job_changed(job)
             log_received(job)
         for part_id in upload.parts:
-            await self.forget_part(part_id)
+            await self._partials.delete(part_id)
         ended = await self._database.read(resumables.get(upload.id))
         return Appended(ended or upload, await self._database.read(job_reads.get(upload.id)))
 
     async def _judge(self, upload: Resumable) -> Received:
-        """Raises NotSignedIn, EmptyFile, FileTypeRefused, FileTypeMismatch, DigestMismatch,
-        ObjectMissing."""
+        """Raises NotSignedIn, EmptyFile, FileTooLarge, FileTypeRefused, FileTypeMismatch,
+        DigestMismatch, ObjectMissing."""
         if not await self._database.read(keys.owner_may(upload.owner, now=self._clock.now())):
             # Days may lie between the first byte and the last.
             raise NotSignedIn("The key of this upload is not valid any more.")
@@ -103,6 +108,7 @@ class Completion:
             raise EmptyFile(f"{filename} has no bytes. Check it at your side, and send it again.")
         head = b"".join([piece async for piece in self._bytes(upload, filename, SNIFF_BYTES)])
         file_type = self._admission.recognise(head, filename, upload.announced.content_type)
+        self._admission.check_size(upload.offset_bytes, file_type)
         digest = self._digests.take(upload.id, upload.offset_bytes)
         if digest is None:
             digest = Digest.of_nothing()

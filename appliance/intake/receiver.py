@@ -110,7 +110,7 @@ class Receiver:
         options: JobOptions,
         repeatable: Repeatable,
     ) -> Taken:
-        """Steps 4 and 5. Raises IdempotencyConflict."""
+        """Steps 4 and 5. Raises IdempotencyConflict, QuotaExceeded."""
         files = [file for file, _ in received]
         contents = [Content(file.filename, file.sha256, file.size_bytes) for file in files]
         known = await self.known(contents, owner, options, repeatable)
@@ -179,14 +179,17 @@ class Receiver:
         options: JobOptions,
         repeatable: Repeatable,
     ) -> Transaction[list[Job] | None]:
-        """Record the jobs, or return those of an earlier request with the same key."""
+        """Record the jobs, or return those of an earlier request with the same key.
+
+        Raises IdempotencyConflict, QuotaExceeded.
+        """
         key = repeatable.idempotency_key
         if key is not None:
             content = _digest(contents, options)
             earlier = yield from _remember(owner, key, content, new_jobs, now=self._clock.now())
             if earlier is not None:
                 return earlier
-        yield from jobs.create(new_jobs)
+        yield from self.admission.within_quota(owner, jobs.create(new_jobs))
         return None
 
     async def open_incoming(self) -> Incoming:
@@ -277,7 +280,8 @@ class Reception:
         Raises FileTooLarge, FileTypeRefused, FileTypeMismatch, EmptyFile, IncompleteBody,
         DigestMismatch, QuotaExceeded, StorageFull, StorageUnavailable, and whatever `body` raises.
         """
-        await self._admission.check_announced(self._owner, announced)
+        self._admission.check_announced(announced)
+        await self._admission.check_room(self._owner, announced.size_bytes or 0)
         if self._received:
             await self._received[-1][1].seal()  # it has to wait for this one
         filename = filenames.clean(announced.filename)
@@ -289,12 +293,12 @@ class Reception:
         next_space_check = SPACE_CHECK_BYTES
         async for chunk in body:
             size += len(chunk)
-            if size > self._admission.limits.max_upload_bytes:
-                raise self._admission.too_large()
+            self._admission.check_size(size, file_type)
             if file_type is None:
                 head += chunk[: SNIFF_BYTES - len(head)]
                 if len(head) == SNIFF_BYTES:
                     file_type = self._recognise(head, filename, announced)
+                    self._admission.check_size(announced.size_bytes or size, file_type)
                 else:
                     self._admission.refuse_early(bytes(head))
             if size >= next_space_check:
@@ -313,8 +317,9 @@ class Reception:
         check_digest(announced, sha256)
         if file_type is None:
             file_type = self._recognise(head, filename, announced)
+            self._admission.check_size(size, file_type)
         self._size_bytes += size
-        await self._admission.check_quota(self._owner, self._size_bytes)
+        await self._admission.check_quota(self._owner, self._size_bytes, files=self.count + 1)
         received = Received(filename=filename, file_type=file_type, size_bytes=size, sha256=sha256)
         self._received.append((received, incoming))
 

@@ -34,11 +34,14 @@ from appliance.errors import (
     FileTypeMismatch,
     FileTypeRefused,
     Forbidden,
+    IdempotencyConflict,
     LengthExceeded,
     LengthMismatch,
     NotFound,
     ObjectMissing,
     OffsetMismatch,
+    QuotaExceeded,
+    TooManyOpenUploads,
     UploadCompleted,
     UploadGone,
 )
@@ -130,21 +133,35 @@ class ResumableUploads:
             earlier = await self._database.read(beginnings.earlier(owner, idempotency_key, said))
             if earlier is not None:
                 return _alive(earlier)
-        await self.admission.check_announced(owner, announced)
-        await self.admission.check_quota(owner, length_bytes or 0, open_uploads=1)
+        self.admission.check_announced(announced)
+        files = 0 if kind == "partial" else 1
+        await self.admission.check_room(owner, length_bytes or 0, files=files)
         upload = msgspec.structs.replace(
             self._new(owner, announced, options, length_bytes, kind),
             ends_by_length=ends_by_length,
             tus_metadata=tus_metadata,
             tus_concat=tus_concat,
         )
-        await self._partials.create(upload.id)
-        earlier = await self._database.write(beginnings.create_once(upload, idempotency_key, said))
-        if earlier is not None:  # the same request came at the same time
-            await self._partials.delete(upload.id)
+        earlier = await self._open(upload, idempotency_key, said)
+        if earlier is not None:
             return _alive(earlier)
         log.info("upload_created", upload_id=upload.id, owner=owner, length_bytes=length_bytes)
         return upload
+
+    async def _open(self, upload: Resumable, key: str | None, said: str) -> Resumable | None:
+        """Make it and record it; or that of the same request, which came at the same time."""
+        await self._partials.create(upload.id)
+        create = beginnings.create_once(upload, key, said)
+        try:
+            earlier = await self._database.write(
+                self.admission.within_quota(upload.owner, create, opens=True)
+            )
+        except (QuotaExceeded, TooManyOpenUploads, IdempotencyConflict):
+            await self._partials.delete(upload.id)
+            raise
+        if earlier is not None:
+            await self._partials.delete(upload.id)
+        return earlier
 
     def _new(
         self,
@@ -194,6 +211,8 @@ class ResumableUploads:
         """
         if not 1 <= len(parts) <= MAX_PARTS:
             raise BadRequest(f"An upload is joined from 1 to {MAX_PARTS:,} partial ones.")
+        if len(set(parts)) < len(parts):
+            raise BadRequest("An upload is joined from each part once.")
         said = beginnings.digest("final", announced, options, tus_metadata, parts)
         if idempotency_key is not None:  # before the parts, which are gone when they are joined
             earlier = await self._database.read(beginnings.earlier(owner, idempotency_key, said))
@@ -208,18 +227,16 @@ class ResumableUploads:
                 raise LengthMismatch(f"{part_id} is no partial upload that is complete.")
             length_bytes += part.offset_bytes
         announced = msgspec.structs.replace(announced, size_bytes=length_bytes)
-        await self.admission.check_announced(owner, announced)
-        await self.admission.check_quota(owner, length_bytes, open_uploads=1)
+        self.admission.check_announced(announced)
+        await self.admission.check_space(length_bytes)
         upload = msgspec.structs.replace(
             self._new(owner, announced, options, length_bytes, "final"),
             tus_metadata=tus_metadata,
             tus_concat=tus_concat,
             parts=tuple(parts),
         )
-        await self._partials.create(upload.id)
-        earlier = await self._database.write(beginnings.create_once(upload, idempotency_key, said))
-        if earlier is not None:  # the same request came at the same time
-            await self._partials.delete(upload.id)
+        earlier = await self._open(upload, idempotency_key, said)
+        if earlier is not None:
             return await self._joined(_alive(earlier))
         return await self._joined(upload)
 
@@ -371,8 +388,8 @@ class ResumableUploads:
                 )
             if length_bytes < offset_bytes:
                 raise LengthMismatch(f"{offset_bytes} bytes are here already.")
-            if length_bytes > self.admission.limits.max_upload_bytes:
-                raise self.admission.too_large()
+            told = msgspec.structs.replace(upload.announced, size_bytes=length_bytes)
+            self.admission.check_announced(told)
             if upload.length_bytes is None:
                 await self.admission.check_quota(upload.owner, length_bytes - offset_bytes)
                 upload = msgspec.structs.replace(upload, length_bytes=length_bytes)
@@ -400,7 +417,7 @@ class ResumableUploads:
         summed = hashlib.new(checksum.algorithm) if checksum else None
         most = upload.length_bytes
         if most is None:
-            most = self.admission.limits.max_upload_bytes
+            most = self.admission.max_bytes(upload.announced)
         try:
             opened = await self._partials.append_at(upload.id, upload.offset_bytes)
         except ObjectMissing as missing:
@@ -431,28 +448,27 @@ class ResumableUploads:
                 raise ChecksumMismatch(
                     f"The {checksum.algorithm} of the bytes is another one. Send them again."
                 )
-            await growth.check_quota()
             return await growth.save(closed=close)
 
     def _too_much(self, upload: Resumable, most: int) -> ApplianceError:
         if upload.length_bytes is None:
-            return self.admission.too_large()
+            return self.admission.too_large(upload.announced)
         return LengthExceeded(
             f"More came than the {most} bytes that the upload was announced to have."
         )
 
     async def _record(self, upload: Resumable, offset_bytes: int, closed: bool) -> Resumable:
-        """Note what is durable. Raises UploadGone when the upload was ended meanwhile."""
-        recorded = await self._database.write(
-            resumables.advance(
-                upload.id,
-                offset_bytes=offset_bytes,
-                length_bytes=upload.length_bytes,
-                closed=closed,
-                ends_by_length=upload.ends_by_length,
-                expires_at=self._clock.now() + self.admission.limits.upload_expiry_s,
-            )
+        """Note what is durable. Raises UploadGone when the upload was ended meanwhile, and
+        QuotaExceeded where it takes more than it was announced with."""
+        advance = resumables.advance(
+            upload.id,
+            offset_bytes=offset_bytes,
+            length_bytes=upload.length_bytes,
+            closed=closed,
+            ends_by_length=upload.ends_by_length,
+            expires_at=self._clock.now() + self.admission.limits.upload_expiry_s,
         )
+        recorded = await self._database.write(self.admission.within_quota(upload.owner, advance))
         if recorded is None:
             raise UploadGone
         return recorded

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from appliance.processors.active_content import ActiveContent
 from appliance.processors.pace import Pace
 from appliance.processors.protocol import Reporter, Task
 
@@ -39,7 +40,7 @@ class AnyProcessor:
     """See `protocol.Processor`."""
 
     name = "any"
-    version = "2"
+    version = "3"
     content_types = ("*/*",)
     options = AnyOptions
     reads: tuple[str, ...] = ()
@@ -52,7 +53,7 @@ class AnyProcessor:
 
     def process(self, task: Task[AnyOptions], report: Reporter) -> dict[str, Any]:
         """Facts: digest (`sha256:` and hex), sizeBytes; for text also lineCount, wordCount and
-        encoding.
+        encoding; activeContent where it was looked for.
 
         Result for text: `preview.txt`, its beginning in UTF-8. An OSError is not the file's
         fault: it cannot be broken, only unreadable.
@@ -61,7 +62,8 @@ class AnyProcessor:
         report.progress(0.0, "reading")
         is_text = task.content_type.startswith("text/") or task.content_type in TEXTS
         text = _Text(task.options.preview_bytes) if is_text else None
-        facts = _read_through(path, text, Pace(report, 0.0, 0.99))
+        active = ActiveContent(task.content_type)
+        facts = _read_through(path, text, active, Pace(report, 0.0, 0.99)) | active.facts()
         if text is None:
             return facts
         if text.preview:
@@ -75,14 +77,17 @@ class AnyProcessor:
         }
 
 
-def _read_through(path: Path, text: _Text | None, pace: Pace) -> dict[str, Any]:
-    """Digest and size of what is really read; `text` is fed with it."""
+def _read_through(
+    path: Path, text: _Text | None, active: ActiveContent, pace: Pace
+) -> dict[str, Any]:
+    """Digest and size of what is really read; `text` and `active` are fed with it."""
     total = path.stat().st_size
     digest, size_bytes = hashlib.sha256(), 0
     with path.open("rb") as file:
         while block := file.read(BLOCK_BYTES):
             digest.update(block)
             size_bytes += len(block)
+            active.feed(block)
             if text is not None:
                 text.feed(block)
             pace.tell(size_bytes / max(total, 1), "reading")

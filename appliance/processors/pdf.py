@@ -28,12 +28,13 @@ from appliance.errors import (
     LimitExceeded,
     UnsupportedFile,
 )
-from appliance.processors import limits, pdf_structure
+from appliance.processors import limits
+from appliance.processors.documents import structure
+from appliance.processors.documents.metadata import describe
+from appliance.processors.documents.outline import write_outline
+from appliance.processors.documents.pages import Pages, warm
+from appliance.processors.documents.streams import refuse_bombs
 from appliance.processors.faults import blaming_the_file
-from appliance.processors.pdf_metadata import describe
-from appliance.processors.pdf_outline import write_outline
-from appliance.processors.pdf_pages import Pages, warm
-from appliance.processors.pdf_streams import refuse_bombs
 from appliance.processors.protocol import Reporter, Task
 from appliance.processors.watchdog import Bloated, Pulse, Stalled, watched
 
@@ -72,10 +73,10 @@ class PdfProcessor:
             warm(document)
             describe(document)
             document.save(copy := io.BytesIO())
-        pdf_structure.warm(copy)
+        structure.warm(copy)
 
     def process(self, task: Task[PdfOptions], report: Reporter) -> dict[str, Any]:
-        """Facts: those of `pdf_metadata.describe`, `Pages.work_through`, `write_outline` and
+        """Facts: those of `metadata.describe`, `Pages.work_through`, `write_outline` and
         `Structure.facts`, the latter two where the options ask for them.
 
         Results: `thumbnail.webp`, `page-1.webp` and so on, `text.txt` and `text.json` unless
@@ -129,9 +130,9 @@ def _with_pdfium(task: Task[PdfOptions], report: Reporter) -> dict[str, Any]:
 def _with_structure(facts: dict[str, Any], path: Path) -> dict[str, Any]:
     """XMP fills in where the information dictionary is silent."""
     with path.open("rb") as source:
-        found = pdf_structure.examine(source)
+        found = structure.examine(source)
     if not found.complete and path.stat().st_size <= limits.MAX_PDF_REWRITTEN_BYTES:
-        again = pdf_structure.examine(_rewritten(path))
+        again = structure.examine(_rewritten(path))
         found = again if again.complete else found
     silent = {name for name, value in facts.items() if value is None}
     added = {name: found.xmp[name] for name in silent & found.xmp.keys()}

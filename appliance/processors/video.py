@@ -17,20 +17,20 @@ from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
 from appliance.errors import CorruptFile
-from appliance.processors import hls, preview, remux, storyboard
-from appliance.processors.containers import is_cut_off
 from appliance.processors.faults import blaming_the_file
-from appliance.processors.footage import DEMUXERS, Footage, demuxer_of, opened
-from appliance.processors.frames import HLG, PQ, display_size, rotation
 from appliance.processors.pace import Pace
 from appliance.processors.pictures import THUMBNAIL, fit, save_webp
-from appliance.processors.poster import poster
 from appliance.processors.protocol import Reporter, Task
-from appliance.processors.renditions import Rendition, renditions
 from appliance.processors.silence import Silence
-from appliance.processors.sound import AAC_BLOCK, SAMPLE_RATE, SoundTrack
-from appliance.processors.storyboard import Storyboard
-from appliance.processors.transcode import Quality, Transcode
+from appliance.processors.videos import hls, preview, remux, storyboard
+from appliance.processors.videos.containers import is_cut_off
+from appliance.processors.videos.footage import DEMUXERS, Footage, demuxer_of, opened
+from appliance.processors.videos.frames import HLG, PQ, display_size, rotation
+from appliance.processors.videos.poster import poster
+from appliance.processors.videos.renditions import Rendition, renditions
+from appliance.processors.videos.sound import AAC_BLOCK, SAMPLE_RATE, SoundTrack
+from appliance.processors.videos.storyboard import Storyboard
+from appliance.processors.videos.transcode import Quality, Transcode
 
 Height = Annotated[int, msgspec.Meta(ge=144, le=2160, multiple_of=2)]
 """720 stands for what everybody calls 720p: the short edge is at most 720, the long one 1280."""

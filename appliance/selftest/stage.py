@@ -86,6 +86,8 @@ class Stage:
             "APPLIANCE_PORT": "0",
             "APPLIANCE_ADMIN_KEY": self._key,
             "APPLIANCE_DRAIN_S": str(DRAIN_S),
+            "APPLIANCE_RATE_UPLOADS": "off",
+            "APPLIANCE_RATE_REQUESTS": "off",
             "APPLIANCE_MAX_RETRIES": str(MAX_RETRIES),
             "APPLIANCE_LOG_FORMAT": "json",
         }

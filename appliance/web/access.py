@@ -39,6 +39,7 @@ class NewKey(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     scopes: Annotated[tuple[Scope, ...], msgspec.Meta(min_length=1)] = EVERY_SCOPE
     expires_at: str | None = None
     expires_in_s: float | None = None
+    quota_bytes: Annotated[int, msgspec.Meta(ge=1, le=2**62)] | None = None
 
     def name_given(self) -> str:
         name = " ".join(self.name.split())
@@ -88,6 +89,7 @@ async def create_key(request: web.Request) -> web.StreamResponse:
         role=wanted.role,
         scopes=tuple(dict.fromkeys(wanted.scopes)),
         expires_at=wanted.expires(now),
+        quota_bytes=wanted.quota_bytes,
         now=now,
         actor=user(request).owner,
     )
@@ -139,7 +141,7 @@ async def list_sessions(request: web.Request) -> web.StreamResponse:
     asking = user(request)
     found = await shared.database.read(
         keys.sessions(
-            key_id=asking.sessions_of, now=shared.clock.now(), limit=limit + 1, before=cursor
+            owner=asking.sessions_of, now=shared.clock.now(), limit=limit + 1, before=cursor
         )
     )
     page, current = found[:limit], asking.session_id
@@ -166,15 +168,15 @@ async def _end(request: web.Request) -> web.StreamResponse:
     session_id, now = request.match_info["session_id"], shared.clock.now()
 
     def ending() -> Transaction[keys.Ended | None]:
-        found = yield from keys.end_session_by_id(session_id, key_id=asking.sessions_of)
+        found = yield from keys.end_session_by_id(session_id, owner=asking.sessions_of)
         if found is None:
             return None
-        ended, key_id = found
-        if key_id != asking.key_id:
+        ended, owner = found
+        if owner != asking.owner:
             yield from audit.add(
                 actor=asking.owner,
                 action="session.end",
-                subject=f"key:{key_id}",
+                subject=owner,
                 now=now,
                 detail={"session": session_id},
             )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from appliance.database import keys
+from appliance.database import keys, people
 from appliance.database.protocol import Transaction
 from appliance.keys import ApiKey, Session
+from appliance.people import Person
 from appliance.permissions import EVERY_SCOPE, Permission, Role
 from appliance.principals import Principal
 from appliance.web import words
@@ -46,11 +47,12 @@ async def show_access(
     """`made`: a key that was made just now, with its secret, which is shown this once."""
     shared, asking = services(request), user(request)
     now = shared.clock.now()
-    found_keys, sessions = await shared.database.read(_seen(asking, now))
+    seen = await shared.database.read(_seen(asking, now))
     context = {
         "made": None if made is None else {"name": made[0].name, "secret": made[1]},
-        "keys": [_key(key, now) for key in found_keys],
-        "sessions": [_session(one, asking) for one in sessions],
+        "keys": [_key(key, now) for key in seen.keys],
+        "people": seen.people,
+        "sessions": [_session(one, asking) for one in seen.sessions],
         "roles": ROLES,
         "scopes": SCOPES,
         "expiries": EXPIRIES,
@@ -58,11 +60,20 @@ async def show_access(
     return render_page(request, "access.html", context, status=200 if made is None else 201)
 
 
-def _seen(asking: Principal, now: float) -> Transaction[tuple[list[ApiKey], list[Session]]]:
-    found: list[ApiKey] = []
+class Seen(NamedTuple):
+    keys: list[ApiKey]
+    people: list[Person]
+    sessions: list[Session]
+
+
+def _seen(asking: Principal, now: float) -> Transaction[Seen]:
+    found = Seen([], [], (yield from keys.sessions(owner=asking.sessions_of, now=now, limit=SHOWN)))
     if asking.may(Permission.ADMINISTER):
-        found = yield from keys.page(limit=SHOWN)
-    return found, (yield from keys.sessions(key_id=asking.sessions_of, now=now, limit=SHOWN))
+        found = found._replace(
+            keys=(yield from keys.page(limit=SHOWN)),
+            people=(yield from people.latest(limit=SHOWN)),
+        )
+    return found
 
 
 def _key(key: ApiKey, now: float) -> Mapping[str, Any]:

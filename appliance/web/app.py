@@ -13,7 +13,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from appliance.principals import Principal
-from appliance.web import bodies, partial_upload, resumable
+from appliance.web import bodies, partial_upload, rate_limits, resumable
 from appliance.web.auth import auth_middleware
 from appliance.web.contract import CONTRACT
 from appliance.web.in_flight import IN_FLIGHT, InFlight
@@ -96,8 +96,9 @@ async def access_middleware(request: web.Request, handler: Handler) -> web.Strea
 
 async def _add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["Server"] = "upload-appliance"  # instead of the libraries' versions
-    for name, value in request.get(partial_upload.EXTRA_HEADERS, {}).items():
-        response.headers.setdefault(name, value)
+    for key in (partial_upload.EXTRA_HEADERS, rate_limits.HEADERS):
+        for name, value in request.get(key, {}).items():
+            response.headers.setdefault(name, value)
     if request.path == "/files" or request.path.startswith("/files/"):
         resumable.add_cors_headers(request, response)
     for name, value in _SECURITY_HEADERS.items():

@@ -41,10 +41,13 @@ def _assets() -> dict[str, _Asset]:
 
 def _read(path: Path) -> _Asset:
     body = path.read_bytes()
+    content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    if content_type.startswith("text/") or content_type == "image/svg+xml":
+        content_type += "; charset=utf-8"
     return _Asset(
         body=body,
         gzipped=gzip.compress(body),
-        content_type=mimetypes.guess_type(path.name)[0] or "application/octet-stream",
+        content_type=content_type,
         digest=sha256(body).hexdigest()[:12],
     )
 

@@ -1,4 +1,4 @@
-"""GET /dashboard/audit: who did what, and to how many jobs."""
+"""GET /dashboard/audit: who did what, and to how many jobs; selected as in GET /audit."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ from aiohttp import web
 
 from appliance.clock import seconds_of
 from appliance.database import audit, keys
-from appliance.database.audit import Act
+from appliance.database.audit import Act, Selection
 from appliance.database.dead_letters import Filter
 from appliance.database.protocol import Transaction
 from appliance.ids import is_id
 from appliance.jobs import JobType
 from appliance.web import queries, words
+from appliance.web.audit import selection_of
 from appliance.web.failures import selection
 from appliance.web.services import services
 from appliance.web.templates import render_panels
 
 ACTS = 20
 
+_FIELDS = Selection.__struct_fields__
 _DONE = {
     "job.cancel": "Cancelled a job",
     "job.retry": "Tried a job again",
     "job.delete": "Deleted a job",
     "job.process": "Processed a file again",
+    "job.release": "Released a file",
     "dead_letters.retry": "Tried dead letters again",
     "dead_letters.discard": "Discarded dead letters",
     "pause.set": "Paused",
@@ -41,21 +44,24 @@ _DONE = {
 
 async def show_audit(request: web.Request) -> web.StreamResponse:
     """GET /dashboard/audit?cursor=: the latest acts first."""
-    cursor = queries.number_cursor(request)
+    selection, cursor = selection_of(request), queries.number_cursor(request)
     found, names = await services(request).database.read(
-        _acts(audit.NEWEST if cursor is None else cursor)
+        _acts(selection, audit.NEWEST if cursor is None else cursor)
     )
+    wanted = {name: request.query[name] for name in _FIELDS if request.query.get(name)}
     acts = found[:ACTS]
     context = {
         "acts": [_row(act, names) for act in acts],
         "cursor": cursor,
+        "selected": wanted,
+        "kinds": _DONE,
         "next_cursor": acts[-1].id if len(found) > ACTS else None,
     }
     return render_panels(request, "audit", context)
 
 
-def _acts(before: int) -> Transaction[tuple[list[Act], dict[str, str]]]:
-    acts = yield from audit.page(limit=ACTS + 1, before=before)
+def _acts(selection: Selection, before: int) -> Transaction[tuple[list[Act], dict[str, str]]]:
+    acts = yield from audit.page(selection, limit=ACTS + 1, before=before)
     people = {act.actor for act in acts}
     people |= {act.subject.removeprefix("owner:") for act in acts}
     people |= {owner for act in acts if (owner := _filter(act).owner)}

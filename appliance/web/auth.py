@@ -6,14 +6,13 @@ place that holds requests to that. How a session begins is in `appliance.web.sig
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
 
-from appliance.database import keys
+from appliance.database import keys, people
 from appliance.database.keys import Ended
 from appliance.errors import (
     Forbidden,
@@ -25,7 +24,8 @@ from appliance.errors import (
 from appliance.keys import ApiKey, hash_secret
 from appliance.permissions import Permission, missing
 from appliance.principals import Principal
-from appliance.web import refusals
+from appliance.web import rate_limits, refusals
+from appliance.web.guesses import Guess
 from appliance.web.services import NEEDED, USER, Services, services, user
 from appliance.web.tokens import looks_like_one
 
@@ -59,6 +59,8 @@ async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamR
     request[USER] = found
     if found is not None:
         services(request).last_uses.note(found, services(request).clock.now())
+    if rate_limits.is_counted(request):
+        await services(request).rate_limits.take_request(request, found)
     if needed is None:
         return await handler(request)
     if found is None:
@@ -94,10 +96,16 @@ async def _identify(request: web.Request) -> Principal | None:
             raise NotSignedIn("Only `Authorization: Bearer <API key>` is understood.")
         tokens = services(request).tokens
         if tokens is not None and looks_like_one(secret.strip()):
-            return await tokens.principal(secret.strip())
+            guess = Guess.of_token(request.remote, secret.strip())
+            found = await services(request).guesses.look_up(
+                guess, lambda: tokens.principal(secret.strip())
+            )
+            if found is not None:
+                await _let_in(services(request), found.owner)
+            return found
         return await _by_key(request, secret.strip())
     token = request.cookies.get(cookie_name(request))
-    return await _by_session(services(request), token) if token else None
+    return await _by_session(request, token) if token else None
 
 
 async def still_signed_in(request: web.Request) -> bool:
@@ -127,36 +135,43 @@ async def valid_key(request: web.Request, secret: str) -> ApiKey | None:
 
     Raises TooManyAttempts.
     """
-    shared, hashed = services(request), hash_secret(secret)
-    looking = shared.guesses.underway.get(hashed)
-    if looking is None:
-        shared.guesses.charge(request.remote, secret, hashed)
-        looking = asyncio.create_task(_looked_up(shared, request.remote, secret, hashed))
-        shared.guesses.underway[hashed] = looking
-        looking.add_done_callback(lambda _: shared.guesses.underway.pop(hashed))
-    return await asyncio.shield(looking)
+    shared, guess = services(request), Guess.of_key(request.remote, secret)
+
+    async def found() -> ApiKey | None:
+        key = await shared.database.read(keys.by_secret(guess.secret_hash))
+        return key if key is not None and key.is_valid(shared.clock.now()) else None
+
+    return await shared.guesses.look_up(guess, found)
 
 
-async def _looked_up(
-    shared: Services, address: str | None, secret: str, hashed: str
-) -> ApiKey | None:
-    key = await shared.database.read(keys.by_secret(hashed))
-    if key is None or not key.is_valid(shared.clock.now()):
-        return None
-    shared.guesses.was_right(address, secret, hashed)
-    return key
-
-
-async def _by_session(shared: Services, token: str) -> Principal | None:
-    hashed, now = hash_secret(token), shared.clock.now()
-    cached = await _cached(shared, f"session:{hashed}")
+async def _by_session(request: web.Request, token: str) -> Principal | None:
+    shared, guess = services(request), Guess.of_session(request.remote, token)
+    cached = await _cached(shared, f"session:{guess.secret_hash}")
     if cached is not None:
         return cached
-    found = await shared.database.read(keys.by_session(hashed, now=now))
-    if found is None or not found[1].is_valid(now):
+
+    async def found() -> Principal | None:
+        now = shared.clock.now()
+        return await shared.database.read(keys.by_session(guess.secret_hash, now=now))
+
+    principal = await shared.guesses.look_up(guess, found)
+    if principal is None:
         return None
-    session_id, key = found
-    return await _keep(shared, f"session:{hashed}", Principal.of_key(key, session_id=session_id))
+    return await _keep(shared, f"session:{guess.secret_hash}", principal)
+
+
+async def _let_in(shared: Services, owner: str) -> None:
+    """A token is good until it expires, whatever becomes of who has it; so that is looked up.
+
+    Raises NotSignedIn.
+    """
+    known = await shared.coordination.get(f"blocked:{owner}")
+    if known is None:
+        blocked = await shared.database.read(people.is_blocked(owner))
+        known = b"blocked" if blocked else b""
+        await shared.coordination.set(f"blocked:{owner}", known, ttl_s=KEY_CACHE_S)
+    if known:
+        raise NotSignedIn("You are blocked on this server. Ask who runs it.")
 
 
 async def _cached(shared: Services, name: str) -> Principal | None:

@@ -12,12 +12,12 @@ from appliance.database.figures import HourFigures, QueueFigures, RunningJob
 from appliance.database.pauses import Pause
 from appliance.database.protocol import Transaction
 from appliance.database.workers import PoolState, layers, processors
-from appliance.errors import ScannerUnavailable
+from appliance.errors import ProcessingError, ScannerUnavailable, codes_below
 from appliance.jobs import Job, JobStatus
 from appliance.web import words
 from appliance.web.documents import Part
 from appliance.web.health import check_parts
-from appliance.web.jobs import page_of_jobs
+from appliance.web.jobs import next_page, page_of_jobs, shown_filters
 from appliance.web.pool_panel import PAUSE_CHOICES, owner_pauses, pool_cells
 from appliance.web.representation import job_summary
 from appliance.web.services import Services, services
@@ -27,6 +27,8 @@ from appliance.web.templates import render_panels
 DAY_S = 24 * 3600.0
 BACKLOG_PER_WORKER = 10
 """More queued jobs than this for each worker is worth a word (the rule of DIAGRAMS.md, 7)."""
+
+JOB_ERROR_CODES = codes_below(ProcessingError)
 
 
 class Seen(NamedTuple):
@@ -44,7 +46,7 @@ class Seen(NamedTuple):
 async def show_dashboard(request: web.Request) -> web.StreamResponse:
     """The whole page, or with `?fragment=panels` the part that is refreshed."""
     shared = services(request)
-    page, _ = await page_of_jobs(request)
+    page, cursor = await page_of_jobs(request)
     now = shared.clock.now()
     owners = {job.owner for job in page}
     seen = await shared.database.read(_seen(owners, now=now))
@@ -57,7 +59,9 @@ async def show_dashboard(request: web.Request) -> web.StreamResponse:
         "owner_pauses": owner_pauses(seen.paused, seen.names),
         "pause_choices": PAUSE_CHOICES,
         "jobs": [_row(job, now, seen.names) for job in page],
-        "filters": {name: request.query.get(name) or None for name in ("status", "type", "q")},
+        "filters": shown_filters(request),
+        "codes": JOB_ERROR_CODES,
+        "more_url": next_page(request, cursor),
     }
     return render_panels(request, "dashboard", context)
 

@@ -261,6 +261,7 @@ class KeyDocument(TypedDict):
     scopes: tuple[Scope, ...]
     state: Literal["valid", "expired", "revoked"]
     createdAt: Time
+    quotaBytes: Annotated[int | None, Meta(description="Of its own, beside the server's.")]
     expiresAt: Time | None
     revokedAt: Time | None
     lastUsedAt: Time | None
@@ -275,6 +276,36 @@ class KeyMade(KeyDocument):
     """An API key that was made just now."""
 
     key: Annotated[str, Meta(description="The secret; no other answer ever shows it.")]
+
+
+class PersonDocument(TypedDict):
+    """Somebody who has signed in at the provider."""
+
+    personId: Id
+    owner: Owner
+    name: str
+    email: str | None
+    role: Role
+    firstSeenAt: Time
+    signedInAt: Time
+    blockedAt: Time | None
+
+
+class PersonList(TypedDict):
+    people: list[PersonDocument]
+
+
+class UsageDocument(TypedDict):
+    """What one has here, and how much one may; null: as much as there is room for."""
+
+    bytes: Size
+    files: Size
+    openUploads: Size
+    quotaBytes: int | None
+    quotaFiles: int | None
+    maxOpenUploads: int
+    maxUploadBytes: int
+    maxTypeBytes: Annotated[dict[JobType, int], Meta(description="Of the largest file.")]
 
 
 class SessionDocument(TypedDict):

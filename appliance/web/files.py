@@ -52,8 +52,8 @@ async def get_file(request: web.Request) -> web.StreamResponse:
         "Cache-Control": "private, no-cache",
         "Content-Disposition": _disposition(request, job, file, name),
         "X-Content-Type-Options": "nosniff",
-        "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
-        "img-src 'self' data:; media-src 'self'; object-src 'self'; sandbox",
+        "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; media-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox",
     }
     if file.content_type == "application/pdf":
         # Chromium's viewer does not start in a sandboxed document; it runs no page script.

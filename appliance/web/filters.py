@@ -31,11 +31,11 @@ class FilterFields(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         """Raises BadRequest. An empty text is taken for none."""
         return Filter(
             fingerprint=_fingerprint(self.fingerprint),
-            owner=_text("owner", self.owner),
+            owner=given_text("owner", self.owner),
             type=_type(self.type),
-            code=_text("code", self.code),
-            since=_time("since", self.since),
-            until=_time("until", self.until),
+            code=given_text("code", self.code),
+            since=given_time("since", self.since),
+            until=given_time("until", self.until),
         )
 
 
@@ -80,14 +80,16 @@ def _type(text: str | None) -> JobType | None:
     return None if text is None else member(JobType, text, "type")
 
 
-def _text(name: str, text: str | None) -> str | None:
+def given_text(name: str, text: str | None) -> str | None:
+    """Raises BadRequest. An empty text is taken for none."""
     text = _given(text)
     if text is not None and (len(text) > 200 or not text.isprintable()):
         raise BadRequest(f"{name} is a text of at most 200 characters.")
     return text
 
 
-def _time(name: str, text: str | None) -> float | None:
+def given_time(name: str, text: str | None) -> float | None:
+    """Raises BadRequest. An empty text is taken for none."""
     text = _given(text)
     return None if text is None else time_in(name, text)
 

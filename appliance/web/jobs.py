@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 from aiohttp import web
 
 from appliance.database import job_reads
+from appliance.database.job_reads import JobFilter
 from appliance.database.protocol import Transaction
 from appliance.errors import NotFound
 from appliance.ids import is_id
 from appliance.jobs import Attempt, HistoryEntry, Job, JobStatus, JobType
+from appliance.principals import is_owner
 from appliance.web import queries
 from appliance.web.documents import JobPage, WholeJob
 from appliance.web.representation import (
@@ -22,7 +25,7 @@ from appliance.web.services import services, user
 
 
 async def list_jobs(request: web.Request) -> web.StreamResponse:
-    """GET /jobs?status=&type=&owner=&q=&limit=&cursor=: newest first."""
+    """GET /jobs: a page of those that the query asks for (`job_filter`), newest first."""
     page, cursor = await page_of_jobs(request)
     return json_response(JobPage(jobs=[job_summary(job) for job in page], nextCursor=cursor))
 
@@ -35,23 +38,57 @@ async def page_of_jobs(
     An admin sees everybody's jobs, unless `everybody` is False or the query names an owner.
     """
     scope = user(request).sees_only if everybody else user(request).owner
-    wanted = request.query.get("owner") or None
-    if scope is not None and wanted not in (None, scope):
+    wanted = job_filter(request)
+    if scope is not None and wanted.owner not in (None, scope):
         return [], None
     cursor = queries.id_cursor(request)
     limit = queries.limit(request, default_limit)
     found = await services(request).database.read(
         job_reads.page(
-            owner=scope or wanted,
-            status=queries.one_of(JobStatus, request, "status"),
-            job_type=queries.one_of(JobType, request, "type"),
-            q=request.query.get("q", "").strip()[:200] or None,
+            msgspec.structs.replace(wanted, owner=scope or wanted.owner),
             before=cursor,
             limit=limit + 1,
         )
     )
     page = found[:limit]
     return page, page[-1].id if len(found) > limit else None
+
+
+def job_filter(request: web.Request) -> JobFilter:
+    """What the query asks for: `q` is a job's id, an owner, or a part of a file's name."""
+    now = services(request).clock.now()
+    q = queries.words(request, "q") or ""
+    owner = queries.words(request, "owner")
+    if is_owner(q) and owner is None:
+        owner = q
+    job_id = q.upper() if is_id(q.upper()) else None
+    return JobFilter(
+        owner=owner,
+        statuses=queries.some_of(JobStatus, request, "status"),
+        types=queries.some_of(JobType, request, "type"),
+        error=queries.words(request, "error"),
+        preset=queries.words(request, "preset"),
+        name=q if q and job_id is None and q != owner else None,
+        since=queries.moment(request, "since", now=now),
+        until=queries.moment(request, "until", now=now),
+        job_id=job_id,
+    )
+
+
+FILTERS = ("q", "status", "type", "since", "until", "error", "preset", "owner")
+
+
+def shown_filters(request: web.Request) -> dict[str, str | None]:
+    """What the form of a page shows as chosen."""
+    return {name: queries.words(request, name) for name in FILTERS}
+
+
+def next_page(request: web.Request, cursor: str | None) -> str | None:
+    """The address of the page that follows, with the same filters; None after the last."""
+    if cursor is None:
+        return None
+    address = request.rel_url.without_query_params("fragment").update_query(cursor=cursor)
+    return str(address)
 
 
 async def get_job(request: web.Request) -> web.StreamResponse:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from appliance.database.ownership import UNLIMITED
 from appliance.intake import filetypes
+from appliance.jobs import JobType
 from appliance.permissions import Permission
-from appliance.web.jobs import page_of_jobs
+from appliance.web import words
+from appliance.web.jobs import next_page, page_of_jobs, shown_filters
 from appliance.web.representation import job_document
 from appliance.web.services import services, user
 from appliance.web.templates import render_page
@@ -16,7 +19,8 @@ RECENT = 24
 
 
 async def show_upload_page(request: web.Request) -> web.StreamResponse:
-    """GET /: with the user's own latest uploads; `?cursor=` for older ones.
+    """GET /: with the user's own latest uploads, or those that are looked for; `?cursor=` for
+    older ones, `?fragment=earlier` for nothing but them.
 
     Who uploads nothing is sent to where there is something to see.
     """
@@ -26,16 +30,32 @@ async def show_upload_page(request: web.Request) -> web.StreamResponse:
         return web.Response(status=303, headers={"Location": seen})
     limits = services(request).admission.limits
     page, cursor = await page_of_jobs(request, everybody=False, default_limit=RECENT)
+    filters = shown_filters(request)
+    earlier = {
+        "jobs": [job_document(job, asking.owner) for job in page],
+        "more_url": next_page(request, cursor),
+    }
+    if request.query.get("fragment") == "earlier":
+        return render_page(request, "earlier.html", earlier)
+    standing = await services(request).admission.standing(asking.owner)
     context = {
+        **earlier,
+        "filters": filters,
+        "filtered": any(filters.values()),
+        "usage": standing.usage if standing.quota != UNLIMITED else None,
+        "quota": standing.quota,
         "limits": {
             "max_upload_bytes": limits.max_upload_bytes,
+            "of_types": [
+                (words.KINDS[job_type], limits.max_bytes(job_type))
+                for job_type in JobType
+                if limits.max_bytes(job_type) < limits.max_upload_bytes
+            ],
             "types": filetypes.labels(limits.allowed_types),
             "accept": filetypes.accept_attribute(limits.allowed_types),
         },
         "curl": f'curl -F file=@photo.jpg -H "Authorization: Bearer $KEY" '
         f"{services(request).public_url}/upload",
         "presets": list(services(request).presets),
-        "jobs": [job_document(job, user(request).owner) for job in page],
-        "more_url": f"/?cursor={cursor}" if cursor else None,
     }
     return render_page(request, "upload.html", context)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypeVar
 
@@ -13,6 +15,8 @@ from appliance.ids import is_id
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
+MAX_WORDS = 200
+_SECONDS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 E = TypeVar("E", bound=StrEnum)
 
 
@@ -34,6 +38,35 @@ def member(kind: type[E], text: str, name: str) -> E:
         return kind(text.strip().upper())
     except ValueError:
         raise BadRequest(f"{name} is one of {', '.join(kind)}.") from None
+
+
+def some_of(kind: type[E], request: web.Request, name: str) -> tuple[E, ...]:
+    """The values of `kind` that are named, in its order; empty parameters do not count."""
+    named = {member(kind, text, name) for text in request.query.getall(name, ()) if text.strip()}
+    return tuple(value for value in kind if value in named)
+
+
+def words(request: web.Request, name: str) -> str | None:
+    """What somebody looks for, composed as names are when they come in (NFC)."""
+    text = unicodedata.normalize("NFC", request.query.get(name, "")).strip()
+    return text[:MAX_WORDS].replace("\0", "") or None
+
+
+def moment(request: web.Request, name: str, *, now: float) -> float | None:
+    """A time in RFC 3339, a day, or so long ago: `24h`, `7d`."""
+    text = request.query.get(name, "").strip()
+    if not text:
+        return None
+    if ago := re.fullmatch(r"([0-9]{1,6})([mhdw])", text):
+        return now - int(ago[1]) * _SECONDS[ago[2]]
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadRequest(
+            f"{name} is a time such as 2026-11-25T08:00:00Z, a day such as 2026-11-25, or so long "
+            "ago: 30m, 24h, 7d, 4w."
+        ) from None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 def id_cursor(request: web.Request) -> str | None:

@@ -11,10 +11,13 @@ from aiohttp import web
 from appliance.clock import rfc3339
 from appliance.database.audit import Act
 from appliance.database.dead_letters import DeadLetter, Group
+from appliance.database.ownership import Standing
 from appliance.database.pauses import Pause
 from appliance.database.redrives import Redrive
-from appliance.jobs import Attempt, HistoryEntry, Job, JobStatus, ResultFile
+from appliance.intake.admission import IntakeLimits
+from appliance.jobs import Attempt, HistoryEntry, Job, JobStatus, JobType, ResultFile
 from appliance.keys import ApiKey, Session
+from appliance.people import Person
 from appliance.presets.preset import Preset
 from appliance.web.documents import (
     ActDocument,
@@ -27,9 +30,11 @@ from appliance.web.documents import (
     JobSummary,
     KeyDocument,
     PauseDocument,
+    PersonDocument,
     PresetDocument,
     RedriveDocument,
     SessionDocument,
+    UsageDocument,
 )
 
 encode = msgspec.json.encode
@@ -91,6 +96,21 @@ def job_document(job: Job, reader: str) -> JobDocument:
         "result": result,
         "files": [file_document(job.id, file) for file in job.files],
         "statusUrl": f"/status/{job.id}",
+    }
+
+
+def usage_document(standing: Standing, limits: IntakeLimits) -> UsageDocument:
+    """Of one owner; null: as much as there is room for."""
+    usage, quota = standing.usage, standing.quota
+    return {
+        "bytes": usage.total_bytes,
+        "files": usage.files,
+        "openUploads": usage.open_uploads,
+        "quotaBytes": quota.size_bytes,
+        "quotaFiles": quota.files,
+        "maxOpenUploads": limits.max_open_uploads,
+        "maxUploadBytes": limits.max_upload_bytes,
+        "maxTypeBytes": {job_type: limits.max_bytes(job_type) for job_type in JobType},
     }
 
 
@@ -226,9 +246,23 @@ def key_document(key: ApiKey, now: float) -> KeyDocument:
         "scopes": key.scopes,
         "state": key.state(now),
         "createdAt": rfc3339(key.created_at),
+        "quotaBytes": key.quota_bytes,
         "expiresAt": _time(key.expires_at),
         "revokedAt": _time(key.revoked_at),
         "lastUsedAt": _time(key.last_used_at),
+    }
+
+
+def person_document(person: Person) -> PersonDocument:
+    return {
+        "personId": person.id,
+        "owner": person.owner,
+        "name": person.name,
+        "email": person.email,
+        "role": person.role,
+        "firstSeenAt": rfc3339(person.first_seen_at),
+        "signedInAt": rfc3339(person.signed_in_at),
+        "blockedAt": _time(person.blocked_at),
     }
 
 

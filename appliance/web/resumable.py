@@ -25,9 +25,10 @@ CORS_HEADERS = (
     "Upload-Offset, X-HTTP-Method-Override, X-Requested-With, X-Request-ID"
 )
 CORS_EXPOSED = (
-    "Link, Location, Retry-After, Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, "
-    "Tus-Resumable, Tus-Version, Upload-Complete, Upload-Concat, Upload-Defer-Length, "
-    "Upload-Expires, Upload-Job-Id, Upload-Length, Upload-Limit, Upload-Metadata, Upload-Offset"
+    "Link, Location, RateLimit, RateLimit-Policy, Retry-After, Tus-Checksum-Algorithm, "
+    "Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Complete, Upload-Concat, "
+    "Upload-Defer-Length, Upload-Expires, Upload-Job-Id, Upload-Length, Upload-Limit, "
+    "Upload-Metadata, Upload-Offset"
 )
 
 
@@ -60,6 +61,7 @@ def _options(request: web.Request, methods: str) -> web.StreamResponse:
 
 async def create(request: web.Request) -> web.StreamResponse:
     """POST /files"""
+    await services(request).rate_limits.take_upload(request, user(request).owner)
     return await _as_meant(request, _OF_ALL)
 
 

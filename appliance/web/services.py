@@ -25,6 +25,8 @@ from appliance.presets.preset import Presets
 from appliance.principals import Principal
 from appliance.storage.protocol import Storage
 from appliance.web.guesses import Guesses
+from appliance.web.identity_provider import SignIn
+from appliance.web.rate_limits import RateLimits
 from appliance.web.tokens import Tokens
 
 
@@ -43,9 +45,12 @@ class Services:
     metrics: Metrics
     clock: Clock
     guesses: Guesses
+    rate_limits: RateLimits
     last_uses: LastUses
     tokens: Tokens | None
     """None: JWT bearer tokens are not accepted."""
+    sign_in: SignIn | None
+    """None: there is no provider to sign in at."""
     public_url: str
     """Scheme and host that people use, without a slash at the end."""
     scans: bool

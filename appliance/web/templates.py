@@ -33,6 +33,7 @@ _environment.filters.update(
     plain=words.plain,
     sentence=words.sentence,
     counted=words.count,
+    holds=words.holds,
     kinds=words.KINDS.__getitem__,
 )
 

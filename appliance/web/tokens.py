@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 
 import jwt
+from jwt import PyJWK
 from jwt.exceptions import ExpiredSignatureError, PyJWTError
 
 from appliance.errors import NotSignedIn
-from appliance.permissions import EVERY_SCOPE, OF_ROLE, Role
+from appliance.people import GroupRoles, owner_of
+from appliance.permissions import EVERY_SCOPE
 from appliance.principals import Principal
-from appliance.web.jwks import Jwks
 
 LEEWAY_S = 30
 """How far two clocks may be apart."""
@@ -34,23 +34,28 @@ def looks_like_one(secret: str) -> bool:
     return secret.startswith("eyJ") and secret.count(".") == 2
 
 
+class KeySet(Protocol):
+    async def find(self, key_id: str | None) -> PyJWK | None:
+        """As `appliance.web.jwks.Jwks.find`."""
+        ...
+
+
 class Tokens:
     def __init__(
         self,
         *,
         issuer: str,
         audience: str,
-        roles_claim: str,
+        roles: GroupRoles,
         secret: str | None = None,
-        jwks: Jwks | None = None,
+        jwks: KeySet | None = None,
     ) -> None:
         """Either a shared `secret` (HS256) or the issuer's public keys."""
         self._issuer = issuer
         self._audience = audience
-        self._roles_claim = roles_claim
+        self._roles = roles
         self._secret = secret
         self._jwks = jwks
-        self._namespace = sha256(issuer.encode()).hexdigest()[:8]
 
     async def principal(self, token: str) -> Principal:
         """Whose token it is. Raises NotSignedIn with the reason, IssuerUnavailable."""
@@ -91,21 +96,15 @@ class Tokens:
         subject = claims["sub"]
         if not re.fullmatch(r"[\x21-\x7e]{1,255}", subject):
             raise NotSignedIn("`sub` of a token has 1 to 255 printable ASCII characters.")
+        role = self._roles.role(claims)
+        if role is None:
+            raise NotSignedIn("This token names no group that may use this server.")
         return Principal(
-            owner=f"jwt:{self._namespace}:{subject}",
+            owner=owner_of(self._issuer, subject),
             name=subject[:100],
-            role=self._role(claims),
+            role=role,
             scopes=EVERY_SCOPE,
         )
-
-    def _role(self, claims: Mapping[str, Any]) -> Role:
-        """The role that may most, of those in the claim; others there are somebody else's."""
-        value: Any = claims
-        for part in self._roles_claim.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        names = value.split() if isinstance(value, str) else value
-        known = [role for role in Role if isinstance(names, list) and role.value in names]
-        return max(known, key=lambda role: len(OF_ROLE[role]), default=Role.USER)
 
 
 def _refuse_other_kinds(header: Mapping[str, Any], claims: Mapping[str, Any]) -> None:

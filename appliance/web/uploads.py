@@ -35,6 +35,7 @@ Receive = Callable[[web.Request, Reception], Awaitable[Taken]]
 async def post_upload(request: web.Request) -> web.StreamResponse:
     """POST /upload: multipart/form-data with parts `file`, or a raw body with `?filename=`; with
     `Upload-Complete` that of an upload which may be resumed."""
+    await _take(request)
     if _resumable(request):
         return await partial_upload.create(request)
     if request.content_type == "multipart/form-data":
@@ -47,9 +48,15 @@ async def post_upload(request: web.Request) -> web.StreamResponse:
 
 async def put_upload(request: web.Request) -> web.StreamResponse:
     """PUT /upload/{filename}: a raw body, as `curl -T` sends it; one that may be resumed too."""
+    await _take(request)
     if _resumable(request):
         return await partial_upload.create(request)
     return await _counted(request, _receive_raw)
+
+
+async def _take(request: web.Request) -> None:
+    """One upload of those that the owner may begin. Raises RateLimited."""
+    await services(request).rate_limits.take_upload(request, user(request).owner)
 
 
 async def options(request: web.Request) -> web.StreamResponse:
@@ -142,6 +149,8 @@ async def _receive_multipart(request: web.Request, reception: Reception) -> Take
     fields = {name: request.query[name] for name in _FIELDS if name in request.query}
     async for part in reader.parts():
         if part.name == "file":
+            if reception.count:
+                await _take(request)  # the first is counted with the request
             await _add_file(part, reception)
         elif part.name in _FIELDS:
             fields[part.name] = await part.text()

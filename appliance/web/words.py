@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from appliance.jobs import JobType
 
@@ -13,6 +14,22 @@ KINDS: Mapping[str, str] = {
     JobType.VIDEO: "videos",
     JobType.ANY: "other files",
 }
+
+ACTIVE: Mapping[str, str] = {
+    "javascript": "scripts",
+    "macros": "macros",
+    "activex": "ActiveX controls",
+    "objects": "embedded objects",
+    "attachments": "attachments",
+    "launch": "program starts",
+    "submit": "forms that send data",
+    "import": "imports of data",
+    "remote": "links into other files",
+    "media": "media",
+    "xfa": "a dynamic form",
+}
+"""What a file carries that runs or is carried along (`activeContent`), in the words of
+`static/words.js`."""
 
 _UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Control characters, and marks that turn the direction of what follows them."""
@@ -42,6 +59,16 @@ def actor(name: str, known: Mapping[str, str]) -> str:
     if where == "shell" and person:
         return f"{person}, in a shell"
     return "the appliance" if name == "system" else name
+
+
+def holds(result: Mapping[str, Any]) -> str:
+    """`holds scripts, attachments`: what was found in a file that runs; empty if nothing was.
+
+    The facts are a processor's, plug-ins included: what is no list of texts is passed over.
+    """
+    found = result.get("activeContent")
+    known = [word for kind, word in ACTIVE.items() if isinstance(found, list) and kind in found]
+    return f"holds {', '.join(known)}" if known else ""
 
 
 def bytes_in_words(size: float) -> str:

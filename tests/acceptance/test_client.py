@@ -24,6 +24,7 @@ from aiohttp import web
 from tests import media
 from tests.acceptance.conftest import Server
 from tests.acceptance.proxies import Proxy, proxy_to
+from tests.conftest import ADMIN_KEY, Serve
 
 LARGE_BYTES = 6_000_000
 DEADLINE_S = 60.0
@@ -113,6 +114,20 @@ async def jobs_of(server: Server) -> list[Any]:
 
 
 # --- what is sent ----------------------------------------------------------------------------
+
+
+async def test_a_rate_limit_is_waited_for(serve: Serve, tmp_path: Path) -> None:
+    served = await serve(rate_uploads="3/s")
+    folder = tmp_path / "client"
+    (folder / "trip").mkdir(parents=True)
+    for number in range(9):
+        (folder / f"trip/{number}.txt").write_text(f"{number} has words")
+    done = await Client(folder, served.url, ADMIN_KEY).run("upload", "trip", "--parallel", "4")
+    assert (done.code, done.err) == (0, "")
+    names = [job["filename"] for job in (await served.json("GET", "/jobs"))["jobs"]]
+    assert sorted(names) == [f"{number}.txt" for number in range(9)]
+    async with served.admin.get("/metrics") as response:
+        assert re.search(r'route="/files",status="429"\} [1-9]', await response.text())
 
 
 async def test_files_folders_and_patterns_arrive_each_once(server: Server, client: Client) -> None:

@@ -98,7 +98,10 @@ def test_help(arguments: list[str], tmp_path: Path) -> None:
 
 
 async def test_keys_are_shown_once_work_and_end(server: Server) -> None:
-    made = appliance("keys", "create", "phone", data_dir=server.data_dir)
+    assert (
+        appliance("keys", "create", "x", "--quota", "0", data_dir=server.data_dir).returncode == 2
+    )
+    made = appliance("keys", "create", "phone", "--quota", "5GiB", data_dir=server.data_dir)
     secret = made.stdout.strip()
     assert re.fullmatch(r"upa_[a-z2-7]{32}", secret)
     listed = appliance("keys", "list", data_dir=server.data_dir).stdout
@@ -113,6 +116,8 @@ async def test_keys_are_shown_once_work_and_end(server: Server) -> None:
             assert response.status == 200
         async with session.get("/metrics") as response:
             assert response.status == 403
+        async with session.get("/usage") as response:
+            assert (await response.json())["quotaBytes"] == 5 * 1024**3
         assert appliance("keys", "revoke", key_id, data_dir=server.data_dir).returncode == 0
         status = 200
         while status == 200:  # within a second

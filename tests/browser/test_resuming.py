@@ -504,3 +504,38 @@ async def test_a_killed_server_is_waited_for(
     received = await server.bytes_of(f"/jobs/{job_id}/files/original")
     assert received == path.read_bytes()
     await context.close()
+
+
+async def test_after_a_rate_limit_all_arrive(
+    serve: Serve, browser: Browser, tmp_path: Path
+) -> None:
+    visitor = await signed_in(await serve(rate_uploads="4/s"), browser)
+    names = [f"{number}.txt" for number in range(8)]
+    paths = [text_file(tmp_path, name, 1000) for name in names]
+    await visitor.page.set_input_files("#choose", paths)
+    for name in names:
+        await expect(card(visitor.page, name)).to_have_attribute(
+            "data-status", "PENDING", timeout=WAIT_MS
+        )
+    assert visitor.complaints  # somebody was told to wait
+    excuse(visitor, "429")
+    assert visitor.complaints == []
+    await visitor.context.close()
+
+
+async def test_a_rate_limit_is_not_asked_for_every_file_that_waits(
+    serve: Serve, browser: Browser, tmp_path: Path
+) -> None:
+    visitor = await signed_in(await serve(rate_uploads="4/min"), browser)
+    refused: list[str] = []
+    visitor.page.on("response", lambda told: told.status == 429 and refused.append(told.url))
+    await visitor.page.set_input_files(
+        "#choose", [text_file(tmp_path, f"{number}.txt", 1000) for number in range(20)]
+    )
+    held = visitor.page.get_by_text("The server asked to wait 15 s. Trying again.")
+    await expect(held.first).to_be_visible(timeout=WAIT_MS)
+    waiting = visitor.page.locator("#now").get_by_text("Waiting for its turn")
+    await expect(visitor.page.locator("#now .card[data-status=PENDING]")).to_have_count(4)
+    assert await waiting.count() >= 20 - 4 - 3  # as many as are sent at a time
+    assert 1 <= len(refused) <= 3
+    await visitor.context.close()

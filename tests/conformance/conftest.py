@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,13 @@ from appliance.database.protocol import Database
 from appliance.database.sqlite import SqliteDatabase
 from appliance.queue.protocol import Queue
 from appliance.queue.table import TableQueue
+from appliance.storage.encrypted import EncryptedStorage
+from appliance.storage.keyring import open_keyring
 from appliance.storage.local import LocalStorage
 from appliance.storage.protocol import Storage
+from tests.clocks import MovedClock
+
+OpenStorage = Callable[[], Awaitable[Storage]]
 
 
 @pytest.fixture(params=["sqlite"])
@@ -30,11 +35,29 @@ def queue(request: pytest.FixtureRequest, database: Database) -> Queue:
     return TableQueue(database, SystemClock())
 
 
-@pytest.fixture(params=["local"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    return LocalStorage.open(tmp_path / "files")
+@pytest.fixture(params=["local", "encrypted"])
+async def open_storage(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStorage:
+    """Opens the same store again, as a restarted server does."""
+
+    async def opened() -> Storage:
+        local = LocalStorage.open(tmp_path / "files")
+        if request.param == "local":
+            return local
+        return EncryptedStorage(local, await open_keyring(local, [bytes(32)]))
+
+    return opened
+
+
+@pytest.fixture
+async def storage(open_storage: OpenStorage) -> Storage:
+    return await open_storage()
+
+
+@pytest.fixture
+def clock() -> MovedClock:
+    return MovedClock()
 
 
 @pytest.fixture(params=["memory"])
-def coordination(request: pytest.FixtureRequest) -> Coordination:
-    return MemoryCoordination(SystemClock())
+def coordination(request: pytest.FixtureRequest, clock: MovedClock) -> Coordination:
+    return MemoryCoordination(clock)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from appliance.database import job_reads, jobs
+from appliance.database.job_reads import JobFilter
 from appliance.database.protocol import Database, Statement, Transaction
 from appliance.errors import ApplianceError
 from tests.records import a_job
@@ -74,27 +75,27 @@ async def test_a_read_is_one_snapshot(database: Database) -> None:
     loop = asyncio.get_running_loop()
 
     def look_twice() -> Transaction[tuple[int, int]]:
-        before = yield from job_reads.page(owner=None, limit=10)
+        before = yield from job_reads.page(limit=10)
         # Another transaction commits while this one is open.
         asyncio.run_coroutine_threadsafe(database.write(jobs.create([second])), loop).result(10)
-        after = yield from job_reads.page(owner=None, limit=10)
+        after = yield from job_reads.page(limit=10)
         return len(before), len(after)
 
     assert await database.read(look_twice()) == (1, 1)
-    assert len(await database.read(job_reads.page(owner=None, limit=10))) == 2
+    assert len(await database.read(job_reads.page(limit=10))) == 2
 
 
 async def test_values_are_never_taken_for_sql(database: Database) -> None:
     job = a_job(filename="'; DROP TABLE jobs; --", owner="key:A' OR '1'='1")
     await database.write(jobs.create([job]))
-    assert await database.read(job_reads.page(owner="key:A", limit=10)) == []
-    found = await database.read(job_reads.page(owner=None, q="'; DROP", limit=10))
+    assert await database.read(job_reads.page(JobFilter(owner="key:A"), limit=10)) == []
+    found = await database.read(job_reads.page(JobFilter(name="'; DROP"), limit=10))
     assert [one.filename for one in found] == ["'; DROP TABLE jobs; --"]
 
 
 async def test_wildcards_in_a_search_are_plain_characters(database: Database) -> None:
     await database.write(jobs.create([a_job(filename="100%.jpg"), a_job(filename="100x.jpg")]))
-    found = await database.read(job_reads.page(owner=None, q="100%", limit=10))
+    found = await database.read(job_reads.page(JobFilter(name="100%"), limit=10))
     assert [job.filename for job in found] == ["100%.jpg"]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from appliance.database import dead_letters, job_reads, jobs, stored_files, turns, workers
 from appliance.database.dead_letters import Filter
+from appliance.database.job_reads import JobFilter
 from appliance.database.protocol import Database, Statement, Transaction
 from appliance.errors import ApplianceError
 from appliance.ids import new_id
@@ -146,7 +147,7 @@ async def test_a_published_result_is_seen_at_once(database: Database) -> None:
     assert seen is not None
     assert (seen.status, seen.files) == (JobStatus.PROCESSING, (a_result(job.id, 1),))
     assert seen.version == claim.job.version + 1
-    listed = await database.read(job_reads.page(owner=job.owner, limit=10))
+    listed = await database.read(job_reads.page(JobFilter(owner=job.owner), limit=10))
     assert [one.files for one in listed] == [seen.files]
 
 

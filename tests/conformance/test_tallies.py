@@ -76,7 +76,7 @@ async def test_tallies_and_groups_equal_a_count(database: Database, moves: list[
 
 
 async def everything(database: Database) -> list[Job]:
-    return await database.read(job_reads.page(owner=None, limit=100_000))
+    return await database.read(job_reads.page(limit=100_000))
 
 
 async def holds(database: Database) -> None:

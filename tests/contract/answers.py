@@ -68,7 +68,7 @@ class Contract:
 
 
 ANYWHERE = {"Cache-Control", "Tus-Resumable", "Upload-Limit", "Upload-Complete"}
-OF_REFUSALS = {"Location", "Upload-Offset", "Upload-Length"}
+OF_REFUSALS = {"RateLimit", "RateLimit-Policy", "Location", "Upload-Offset", "Upload-Length"}
 """Header fields of resumable uploads that any answer may have; the group's description tells."""
 
 

@@ -61,8 +61,8 @@ DIFFERENCES = {
 }
 """Where one does otherwise than the text, and why; held to that, so that its end is noticed."""
 
-NODE = Path(__file__).resolve().parent / "node"
-INSTALLED = Path(os.environ.get("NODE_CLIENTS") or NODE.parents[2] / ".services/node")
+NODE = Path(__file__).resolve().parents[1] / "node"
+INSTALLED = Path(os.environ.get("NODE_CLIENTS") or NODE.parents[1] / ".services/node")
 
 
 class Peer:
@@ -128,7 +128,10 @@ def metadata(**values: str) -> str:
 
 def installed_node() -> Path:
     """The folder with the foreign programs; the test is skipped without."""
-    if shutil.which("node") is None or not (INSTALLED / "complete").exists():
+    lock = INSTALLED / "package-lock.json"
+    wanted = (NODE / "package-lock.json").read_bytes()
+    is_there = (INSTALLED / "complete").exists() and lock.read_bytes() == wanted
+    if shutil.which("node") is None or not is_there:
         pytest.skip("no Node.js with the foreign clients: `scripts/services install node`")
     for script in NODE.glob("*.mjs"):
         target = INSTALLED / script.name

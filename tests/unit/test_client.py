@@ -258,9 +258,24 @@ async def test_the_server_may_ask_for_longer_but_not_for_ever() -> None:
     assert sleeper.slept == [20, 40]
 
 
+async def test_a_rate_limit_is_waited_for_as_long_as_it_takes() -> None:
+    """Other files of the same owner may be let in before, again and again."""
+    sleeper = Sleeper(60)
+    limited = Busy("too much", server_code="rate_limited", retry_after_s=3)
+    assert limited.brief == "waiting, the server asked for 3 s"
+    await sleeper.wait(1000, limited)
+    assert sleeper.slept == [3] * 1000
+    with pytest.raises(Unreachable):  # and then there is all the patience for what is a fault
+        await sleeper.wait(1000)
+    assert sum(sleeper.slept[1000:]) == 60
+
+
 async def test_no_patience_is_one_try() -> None:
     with pytest.raises(Unreachable):
         await Sleeper(0).wait(1)
+    limited = Busy("too much", server_code="rate_limited", retry_after_s=3)
+    with pytest.raises(Busy):
+        await Sleeper(0).wait(1, limited)
 
 
 # --- arguments and configuration -------------------------------------------------------------

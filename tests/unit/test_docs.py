@@ -126,6 +126,37 @@ def test_the_tests_that_hold_the_requirements_exist() -> None:
         assert "`tests/" in cells[2] or cells[2].startswith("Not met:"), cells[0]
 
 
+ASVS = """
+1.1.1-2 1.2.1-9 1.3.1-11 1.4.1-3 1.5.1-2 2.1.1-3 2.2.1-3 2.3.1-4 2.4.1 3.2.1-2 3.3.1-4 3.4.1-6
+3.5.1-5 3.7.1-2 4.1.1-3 4.2.1 4.3.1-2 4.4.1-4 5.1.1 5.2.1-3 5.3.1-2 5.4.1-3 6.1.1-3 6.2.1-12
+6.3.1-4 6.4.1-4 6.5.1-5 6.6.1-3 6.8.1-4 7.1.1-3 7.2.1-4 7.3.1-2 7.4.1-5 7.5.1-2 7.6.1-2 8.1.1-2
+8.2.1-3 8.3.1 8.4.1 9.1.1-3 9.2.1-4 10.1.1-2 10.2.1-2 10.3.1-4 10.4.1-11 10.5.1-5 10.6.1-2
+10.7.1-3 11.1.1-2 11.2.1-3 11.3.1-3 11.4.1-4 11.5.1 11.6.1 12.1.1-3 12.2.1-2 12.3.1-4 13.1.1
+13.2.1-5 13.3.1-2 13.4.1-5 14.1.1-2 14.2.1-4 14.3.1-3 15.1.1-3 15.2.1-3 15.3.1-7 16.1.1 16.2.1-5
+16.3.1-4 16.4.1-3 16.5.1-3
+"""
+"""OWASP ASVS 5.0.0: the requirements of levels 1 and 2, but for those of WebRTC (chapter 17)."""
+
+
+def test_no_requirement_of_the_levels_is_missing() -> None:
+    page = read("docs/security.md")
+    met = {
+        number
+        for cells in rows(page, "requirement")
+        for number in re.findall(r"\b\d+\.\d+\.\d+\b(?! \(level 3\))", cells[0])
+    }
+    left = [
+        number for cells in rows(page, "not applicable")
+        for number in re.findall(r"\d+\.\d+\.\d+", cells[0])
+    ]  # fmt: skip
+    expected = set()
+    for span in ASVS.split():
+        section, first, last = re.fullmatch(r"(\d+\.\d+)\.(\d+)(?:-(\d+))?", span).groups()  # type: ignore[union-attr]
+        expected |= {f"{section}.{n}" for n in range(int(first), int(last or first) + 1)}
+    assert met & set(left) == set()
+    assert met | set(left) == expected
+
+
 def exists(method: str, path: str) -> bool:
     return any(
         route.method == method and re.fullmatch(re.sub(r"\{\w+\}", "[^/]*", route.path), path)

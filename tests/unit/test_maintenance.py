@@ -281,10 +281,14 @@ async def test_expired_sessions_are_pruned(stage: Stage) -> None:
     now = stage.clock.now()
     for token, expires_at in (("old", now - 1), ("good", now + 60)):
         await stage.database.write(
-            keys.start_session(token, "k", token_hash=token, now=now, expires_at=expires_at)
+            keys.start_session(
+                token, owner="key:k", key_id="k", token_hash=token, now=now, expires_at=expires_at
+            )
         )
     assert (await stage.pruner.run_once())["sessions"] == 1
-    assert await stage.database.read(keys.by_session("good", now=now)) == ("good", key)
+    found = await stage.database.read(keys.by_session("good", now=now))
+    assert found is not None
+    assert (found.session_id, found.owner) == ("good", key.owner)
 
 
 async def test_finished_jobs_are_pruned_with_their_files_when_their_time_is_over(

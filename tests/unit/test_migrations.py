@@ -41,11 +41,13 @@ async def test_keys_sessions_and_links_of_before_there_were_scopes(tmp_path: Pat
         assert (first.name, first.role, first.scopes) == ("ops", Role.ADMIN, EVERY_SCOPE)
         assert (second.expires_at, second.revoked_at, second.last_used_at) == (50, 40, None)
         found = [await database.read(keys.by_session(token, now=NOW)) for token in ("one", "two")]
-        assert [one[1] for one in found if one] == [first, first]
-        ids = {one[0] for one in found if one}
+        assert [(one.owner, one.name, one.role) for one in found if one] == [
+            ("key:A", "ops", Role.ADMIN)
+        ] * 2
+        ids = {one.session_id or "" for one in found if one}
         assert len(ids) == 2
         assert all(is_id(one) for one in ids)
-        assert len(await database.read(keys.sessions(key_id="A", now=NOW, limit=9))) == 2
+        assert len(await database.read(keys.sessions(owner="key:A", now=NOW, limit=9))) == 2
         assert await database.write(keys.use_signin_link("link", now=NOW)) == first
         assert await database.check() == []
     finally:

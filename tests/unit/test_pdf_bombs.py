@@ -13,8 +13,8 @@ import pytest
 
 from appliance.errors import CorruptFile, LimitExceeded
 from appliance.processors import limits
+from appliance.processors.documents.streams import refuse_bombs
 from appliance.processors.pdf import PROCESSOR
-from appliance.processors.pdf_streams import refuse_bombs
 from tests import media
 from tests.media import _pdf_objects
 from tests.processing import Outcome, process

@@ -24,8 +24,8 @@ from pypdf.generic import (
 )
 
 from appliance.processors import limits
+from appliance.processors.documents.structure import examine
 from appliance.processors.pdf import PROCESSOR, PdfOptions
-from appliance.processors.pdf_structure import examine
 from tests import media
 from tests.processing import Outcome, process
 

@@ -20,7 +20,7 @@ def run(data: bytes, tmp_path: Path, content_type: str = "text/plain") -> Outcom
 
 def test_the_facts_of_any_file(tmp_path: Path) -> None:
     data = bytes(range(256)) * 20_000
-    outcome = run(data, tmp_path, "application/zip")
+    outcome = run(data, tmp_path, "application/x-7z-compressed")
     assert outcome.facts == {
         "digest": f"sha256:{hashlib.sha256(data).hexdigest()}",
         "sizeBytes": 5_120_000,

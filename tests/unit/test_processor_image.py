@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from appliance.errors import CorruptFile, LimitExceeded, UnsupportedFile
-from appliance.processors import limits, thumbhash
+from appliance.processors import limits
 from appliance.processors.faults import blaming_the_file
 from appliance.processors.image import PROCESSOR
+from appliance.processors.images import thumbhash
 from appliance.processors.pictures import fitted
 from tests import media
 from tests.processing import Outcome, after_warm_up, process, task

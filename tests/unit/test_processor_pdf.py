@@ -18,8 +18,8 @@ from appliance.errors import (
     UnsupportedFile,
 )
 from appliance.processors import limits
+from appliance.processors.documents.metadata import rfc3339
 from appliance.processors.pdf import PROCESSOR
-from appliance.processors.pdf_metadata import rfc3339
 from tests import media
 from tests.processing import Outcome, after_warm_up, process
 

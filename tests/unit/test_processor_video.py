@@ -20,12 +20,12 @@ from PIL import Image, ImageChops
 
 from appliance.errors import CorruptFile, LimitExceeded, UnsupportedFile
 from appliance.processors import limits
-from appliance.processors.ahead import ahead
-from appliance.processors.containers import _ebml_size, is_cut_off
-from appliance.processors.footage import _refuse, opened
-from appliance.processors.frames import reading
-from appliance.processors.renditions import fitted
 from appliance.processors.video import PROCESSOR
+from appliance.processors.videos.ahead import ahead
+from appliance.processors.videos.containers import _ebml_size, is_cut_off
+from appliance.processors.videos.footage import _refuse, opened
+from appliance.processors.videos.frames import reading
+from appliance.processors.videos.renditions import fitted
 from tests import media
 from tests.processing import Outcome, after_warm_up, process, task
 
@@ -426,7 +426,7 @@ def test_ffmpeg_s_own_use_of_the_system_s_numbers_is_about_the_file(
         raise av.error.OSError(errno.EIO, "as some demuxers say of a missing end")
     with pytest.raises(CorruptFile), reading():
         raise av.error.MemoryError(errno.ENOMEM, "a header that asks for the moon")
-    monkeypatch.setattr("appliance.processors.frames.FEW_FRAMES_BYTES", 1 << 50)
+    monkeypatch.setattr("appliance.processors.videos.frames.FEW_FRAMES_BYTES", 1 << 50)
     with pytest.raises(MemoryError), reading():
         raise av.error.MemoryError(errno.ENOMEM, "no memory")
 
@@ -481,7 +481,7 @@ def test_a_claimed_duration_of_years_is_refused(tmp_path: Path) -> None:
 def test_timestamps_that_jump_are_refused(tmp_path: Path, monkeypatch) -> None:
     """The header says nothing (a live recording), the frames go on for ever."""
     monkeypatch.setattr(limits, "MAX_VIDEO_DURATION_S", 0.5)
-    monkeypatch.setattr("appliance.processors.footage._duration_s", lambda container: None)
+    monkeypatch.setattr("appliance.processors.videos.footage._duration_s", lambda container: None)
     with pytest.raises(LimitExceeded, match="seconds"):
         run(media.mp4(), tmp_path)
 

@@ -13,7 +13,7 @@ from importlib import resources
 
 import pytest
 
-from appliance.database.sqlite import _load_statements
+from appliance.database.sqlite import _load_statements, define_functions
 
 STATEMENTS = _load_statements()
 GROW = {
@@ -25,6 +25,7 @@ GROW = {
     "dead_letters": "d",
     "redrive_jobs": "r",
     "resumable_uploads": "o",
+    "upload_numbers": "n",
 }
 """Tables that grow with the number of jobs, each with the alias that statements give it."""
 
@@ -32,6 +33,7 @@ SMALL_INDEXES = {
     "jobs_ready", "jobs_ready_of_owner", "jobs_waiting", "jobs_running", "jobs_due", "jobs_waits",
     "uploads_missing", "dead_letters_untold", "resumable_uploads_open",
     "resumable_uploads_expiring", "resumable_uploads_expired", "resumable_uploads_parts",
+    "resumable_uploads_parts_of_owner",
 }  # fmt: skip
 """Partial ones, as large as what they hold: what waits, runs, is missing, is not told yet."""
 
@@ -45,6 +47,7 @@ MAY_SCAN = {
 @pytest.fixture(scope="module")
 def connection() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:")
+    define_functions(connection)
     migrations = resources.files("appliance.database") / "sql/sqlite/migrations"
     for migration in sorted(migrations.iterdir(), key=lambda entry: entry.name):
         connection.executescript(migration.read_text("utf-8"))
@@ -77,10 +80,12 @@ EXPECTED = {
     "ready_jobs": "jobs_ready (type=? AND large=?)",
     "ready_jobs_of_others": "jobs_ready_of_owner (type=? AND owner=?)",
     "oldest_waiting": "jobs_waiting (type=?)",
-    "jobs_page": "sqlite_autoindex_jobs_1 (id<?)",
-    "jobs_page_by_owner": "jobs_by_owner (owner=? AND id<?)",
-    "jobs_page_by_status": "jobs_by_status (status=? AND id<?)",
-    "jobs_page_by_type": "jobs_by_type (type=? AND id<?)",
+    "jobs_page": "sqlite_autoindex_jobs_1 (id>? AND id<?)",
+    "jobs_page_by_owner": "jobs_by_owner (owner=? AND id>? AND id<?)",
+    "jobs_page_by_status": "jobs_by_status (status=? AND id>? AND id<?)",
+    "jobs_page_by_type": "jobs_by_type (type=? AND id>? AND id<?)",
+    "jobs_page_of_uploads": "jobs_by_upload (upload_id=?)",
+    "uploads_named": "VIRTUAL TABLE INDEX",
     "job": "sqlite_autoindex_jobs_1 (id=?)",
     "claim_jobs": "jobs_by_status (status=? AND id=?)",
     "due_jobs": "jobs_due (next_attempt_at<?)",

@@ -12,6 +12,7 @@ import pytest
 
 from appliance.coordination.memory import MemoryCoordination
 from appliance.database import job_reads, ownership, resumables
+from appliance.database.ownership import Quota
 from appliance.database.sqlite import SqliteDatabase
 from appliance.errors import (
     ChecksumMismatch,
@@ -416,7 +417,7 @@ async def test_only_bytes_buy_more_time(scene: Scene) -> None:
 
 async def test_open_uploads_count_towards_the_quota(tmp_path: Path) -> None:
     database = await SqliteDatabase.open(tmp_path / "quota.db")
-    scene = Scene(tmp_path, database, quota_bytes=50_000)
+    scene = Scene(tmp_path, database, quota=Quota(size_bytes=50_000))
     first = await scene.create(30_000)
     with pytest.raises(QuotaExceeded):
         await scene.create(20_001)

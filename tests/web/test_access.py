@@ -13,7 +13,7 @@ from appliance.clock import rfc3339
 from appliance.keys import hash_secret
 from appliance.maintenance.recorder import Recorder
 from appliance.permissions import EVERY_SCOPE, Role, Scope
-from appliance.web.guesses import BURST
+from appliance.web.guesses import WRONG, WRONG_TOKENS
 from tests.conftest import ADMIN_KEY, Serve, Served
 from tests.web.conftest import Join, Person
 from tests.web.pages import HTML, page
@@ -279,7 +279,7 @@ async def test_who_guesses_is_told_to_wait(serve: Serve, join: Join) -> None:
     served = await serve()
     ada, eve = await join(served), await join(served)
     assert await ask(served, ada.secret, "GET", "/jobs") == 200
-    for number in range(BURST):
+    for number in range(WRONG.count):
         assert await ask(served, f"upa_{number:032}", "GET", "/jobs") == 401
     async with served.anonymous.get(
         "/jobs", headers={"Authorization": "Bearer upa_another"}
@@ -304,8 +304,22 @@ async def test_a_thousand_at_once_get_no_further(serve: Serve) -> None:
     statuses = await asyncio.gather(
         *(ask(served, f"upa_{number:032}", "GET", "/jobs") for number in range(100))
     )
-    assert statuses.count(401) == BURST
-    assert statuses.count(429) == 100 - BURST
+    assert statuses.count(401) == WRONG.count
+    assert statuses.count(429) == 100 - WRONG.count
+
+
+async def test_made_up_cookies_do_not_hammer_the_database(serve: Serve, join: Join) -> None:
+    served = await serve()
+    _, cookie = await sign_in(served, {"key": (await join(served)).secret})
+    assert cookie is not None
+    assert (await as_browser(served, cookie.value, "GET", "/jobs"))[0] == 200
+    made_up = [f"{number:032}" for number in range(WRONG_TOKENS.count + 100)]
+    answers = await asyncio.gather(*(as_browser(served, one, "GET", "/jobs") for one in made_up))
+    statuses = [status for status, _ in answers]
+    assert set(statuses) == {401, 429}
+    assert statuses.count(401) < WRONG_TOKENS.count + 50  # one more a second
+    assert (await as_browser(served, cookie.value, "GET", "/jobs"))[0] == 200
+    assert (await sign_in(served, {"key": (await join(served)).secret}))[0].status == 303
 
 
 async def test_unknown_expired_and_revoked_are_answered_alike(serve: Serve, join: Join) -> None:

@@ -68,6 +68,24 @@ async def test_filters(serve: Serve) -> None:
     assert await names(served, "status=&type=&owner=&q=&cursor=") == await names(served)
 
 
+async def test_filters_that_name_several_values_or_a_time(serve: Serve) -> None:
+    served = await serve()
+    await upload(served, media.jpeg(32, 24), "cat.jpg")
+    await upload(served, media.pdf(1), "paper.pdf", preset="thumbnail")
+    await upload(served, name="notes.txt")
+    assert await names(served, "type=IMAGE&type=pdf&type=") == ["paper.pdf", "cat.jpg"]
+    assert len(await names(served, "status=PENDING&status=FAILED")) == 3
+    assert await names(served, "preset=thumbnail") == ["paper.pdf"]
+    assert await names(served, "error=corrupt_file") == []
+    assert len(await names(served, "since=1h")) == 3
+    assert await names(served, "since=2999-01-01") == []
+    assert len(await names(served, "since=2020-01-01T00:00:00Z&until=2999-01-01")) == 3
+    assert await names(served, "until=24h") == []
+    for wrong in ("since=yesterday", "until=2026-13-01", "since=1y", "status=PENDING&status=DONE"):
+        async with served.admin.get(f"/jobs?{wrong}") as response:
+            await refused(response, 400, "bad_request")
+
+
 async def test_search_finds_parts_of_names_and_whole_ids(serve: Serve) -> None:
     served = await serve()
     ids = {}

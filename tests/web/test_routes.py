@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+import appliance.people
 from appliance.admin_key import create_key
-from appliance.database import keys
+from appliance.database import keys, people
 from appliance.database.dead_letters import Filter
 from appliance.ids import new_id
 from appliance.permissions import Role
@@ -18,6 +19,7 @@ from tests.web.conftest import Join, Person
 from tests.web.wire import claim, complete, fail, refused, services_of, upload
 
 OF_AN_UPLOAD, OF_A_KEY, OF_A_SESSION = "{upload_id}", "{key_id}", "{session_id}"
+OF_A_PERSON = "{person_id}"
 FILLED = {
     "{filename}": "a.txt",
     "{name}": "original",
@@ -25,6 +27,7 @@ FILLED = {
     "{redrive_id}": "01M85F1MKT1XZEV6WT98GJ23JH",
     "{key_id}": "01M85F1MKT1XZEV6WT98GJ23JH",
     "{session_id}": "01M85F1MKT1XZEV6WT98GJ23JH",
+    "{person_id}": "01M85F1MKT1XZEV6WT98GJ23JH",
 }
 PAUSED = "/pauses/type/IMAGE"
 TUS = {"Tus-Resumable": "1.0.0", "Upload-Length": "5"}
@@ -61,8 +64,18 @@ async def subject_of_access(served: Served, route: Route, owner: Person) -> str:
     if OF_A_KEY in route.path:
         key, _ = await create_key(shared.database, name="k", role=Role.USER, now=now)
         return route.path.replace(OF_A_KEY, key.id)
+    if OF_A_PERSON in route.path:
+        owner_there = f"jwt:12345678:{subject}"
+        ada = appliance.people.Person(subject, owner_there, "Ada", None, Role.USER, now, now)
+        await shared.database.write(people.welcome(ada))
+        return route.path.replace(OF_A_PERSON, subject)
     session = keys.start_session(
-        subject, owner.key.id, token_hash=subject, now=now, expires_at=now + 60
+        subject,
+        owner=owner.key.owner,
+        key_id=owner.key.id,
+        token_hash=subject,
+        now=now,
+        expires_at=now + 60,
     )
     await shared.database.write(session)
     return route.path.replace(OF_A_SESSION, subject)
@@ -82,7 +95,7 @@ async def subject_of(served: Served, route: Route, owner: Person) -> str:
         redrive_id = (await acts.retry_dead_letters(Filter(fingerprint="none"), actor="me")).id
     elif not route.path.endswith("/cancel"):
         await complete(served, job["jobId"])  # else its events never end
-    if OF_A_SESSION in route.path or OF_A_KEY in route.path:
+    if any(one in route.path for one in (OF_A_SESSION, OF_A_KEY, OF_A_PERSON)):
         return await subject_of_access(served, route, owner)
     if route.path.startswith("/pauses"):
         await served.json("PUT", PAUSED, json={"reason": "tests"})
@@ -128,6 +141,7 @@ EXPECTED: dict[str, tuple[int | str, ...]] = {
     "DELETE /jobs/{job_id}": DELETE_ONE,
     "POST /jobs/{job_id}/delete": DELETE_ONE,
     "GET /presets": SELF,
+    "GET /usage": SELF,
     "GET /events": READ,
     "GET /dead-letters": READ_ALL,
     "GET /dead-letters/groups": READ_ALL,
@@ -146,6 +160,9 @@ EXPECTED: dict[str, tuple[int | str, ...]] = {
     "POST /keys": ADMINISTER,
     "DELETE /keys/{key_id}": ADMINISTER,
     "POST /keys/{key_id}/revoke": ADMINISTER,
+    "GET /people": ADMINISTER,
+    "POST /people/{person_id}/block": ADMINISTER,
+    "POST /people/{person_id}/unblock": ADMINISTER,
     "GET /sessions": SELF,
     "DELETE /sessions/{session_id}": ONE_SESSION,
     "POST /sessions/{session_id}/end": ONE_SESSION,
@@ -162,6 +179,9 @@ EXPECTED: dict[str, tuple[int | str, ...]] = {
     "GET /dashboard/access": SELF,
     "GET /signin": PUBLIC,
     "POST /signin": (403,) * 6,  # for all alike: it does not come from our page
+    "GET /signin/oidc": (404,) * 6,  # for all alike: no provider is set
+    "GET /signin/oidc/callback": (404,) * 6,
+    "POST /signin/oidc/logout": (404,) * 6,
     "POST /signout": SELF,
     "GET /static/{name}": PUBLIC,
 }

@@ -18,7 +18,7 @@ from appliance import bootstrap
 from appliance.config import load
 from appliance.database import keys
 from appliance.keys import hash_secret, new_token
-from appliance.web import auth, signin
+from appliance.web import auth, sessions
 from tests.conftest import ADMIN_KEY, Serve, Served
 from tests.web.conftest import Join, Person
 from tests.web.pages import Page
@@ -161,7 +161,7 @@ async def test_a_key_begins_a_session(serve: Serve, join: Join) -> None:
     assert (response.status, response.headers["Location"]) == (303, "/")
     assert cookie is not None
     assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Lax", "/")
-    assert int(cookie["max-age"]) == signin.SESSION_S
+    assert int(cookie["max-age"]) == sessions.SESSION_S
     assert not cookie["domain"]
     assert not cookie["secure"]  # this one listens on plain http
     assert ada.secret not in cookie.value
@@ -374,7 +374,7 @@ async def test_signing_out_ends_the_session_for_good(serve: Serve, join: Join) -
 
 
 async def test_a_session_ends_with_its_time(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signin, "SESSION_S", 0.05)
+    monkeypatch.setattr(sessions, "SESSION_S", 0.05)
     monkeypatch.setattr(auth, "KEY_CACHE_S", 0.01)
     served = await serve()
     cookie = await session_of(served, ADMIN_KEY)

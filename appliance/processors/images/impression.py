@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from appliance.processors import thumbhash
+from appliance.processors.images import thumbhash
 from appliance.processors.pictures import fitted
 
 _LOOK_PX = 100

@@ -25,6 +25,7 @@ from appliance.web import (
     dashboard,
     dead_letters_page,
     job_page,
+    oidc,
     pages,
     signin,
 )
@@ -58,6 +59,9 @@ PAGES: frozenset[Handler] = frozenset(
         signin.show_signin,
         signin.sign_in,
         signin.sign_out,
+        oidc.begin,
+        oidc.finish,
+        oidc.signed_out_there,
         assets.get_static,
     }
 )
@@ -65,11 +69,23 @@ PAGES: frozenset[Handler] = frozenset(
 
 PROBLEM = "application/problem+json"
 _REF = "#/components/schemas/{name}"
-_ALWAYS = (errors.TooManyConnections, errors.ApplianceError, errors.DatabaseUnavailable)
+_ALWAYS = (
+    errors.TooManyConnections,
+    errors.RateLimited,
+    errors.ApplianceError,
+    errors.DatabaseUnavailable,
+)
 _OF_WHO = (errors.NotSignedIn, errors.Forbidden, errors.TooManyAttempts, errors.IssuerUnavailable)
 _OF_BODIES = (errors.BadRequest, errors.RequestTimeout, errors.ShuttingDown)
-_HEADERS_OF_STATUS = {401: ("WWW-Authenticate",), 409: ("Upload-Offset",), 413: ("Upload-Limit",),
-                      405: ("Allow",), 412: ("Tus-Version",), 416: ("Content-Range",)}  # fmt: skip
+_HEADERS_OF_STATUS = {
+    401: ("WWW-Authenticate",),
+    405: ("Allow",),
+    409: ("Upload-Offset",),
+    412: ("Tus-Version",),
+    413: ("Upload-Limit",),
+    416: ("Content-Range",),
+    429: ("RateLimit", "RateLimit-Policy"),
+}
 _ABOUT = """\
 JSON is in camelCase, times are RFC 3339 in UTC, sizes are in bytes. Every `GET` is also there as \
 `HEAD`. A refusal is `application/problem+json` (RFC 9457): `code` is stable, `detail` says how to \
@@ -191,7 +207,10 @@ class _Writer:
             "headers": self._headers(answer.headers),
         }
         if answer.type is not None:
-            document["content"] = {answer.media: {"schema": self.schema(answer.type)}}
+            kinds = {answer.media: answer.type, **dict.fromkeys(answer.also, str)}
+            document["content"] = {
+                media: {"schema": self.schema(kind)} for media, kind in kinds.items()
+            }
         return document
 
     def _refused(

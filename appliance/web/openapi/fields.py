@@ -18,6 +18,7 @@ PATH: dict[str, tuple[Any, str]] = {
     "redrive_id": (Id, "Of a redrive."),
     "kind": (str, "`type` or `owner`."),
     "key_id": (Id, "Of an API key."),
+    "person_id": (Id, "Of a person who signs in at the provider."),
     "session_id": (Id, "Of a session."),
 }
 """Each part of a path that varies, with its type."""
@@ -36,6 +37,8 @@ ANSWERED: dict[str, tuple[Any, str]] = {
     "Content-Disposition": (str, "Shown or downloaded, and the name to save it under."),
     "Content-Range": (str, "Which bytes these are, and of how many."),
     "Cache-Control": (str, "How long this may be kept."),
+    "RateLimit-Policy": (str, "How many there may be in which time."),
+    "RateLimit": (str, "How many are left, and when all are there again."),
     "WWW-Authenticate": (str, "How to say who asks."),
     "Tus-Resumable": (str, "The version of tus that is spoken."),
     "Tus-Version": (str, "The versions of tus there are."),

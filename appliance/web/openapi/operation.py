@@ -41,6 +41,8 @@ class Answer(NamedTuple):
     headers: tuple[str, ...] = ()
     """Names of `appliance.web.openapi.fields.ANSWERED`."""
     media: str = JSON
+    also: tuple[str, ...] = ()
+    """Other media types that it may come as, as text."""
 
 
 class Operation(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from appliance import errors
 from appliance.jobs import JobType
 from appliance.web import audit, dead_letters, pauses, redrives
@@ -122,8 +124,24 @@ AUDIT = Group(
     {
         audit.list_acts: Operation(
             "List what was done, newest first",
-            {200: Answer("A page of acts.", ActPage)},
-            query=(limit(), CURSOR),
+            {
+                200: Answer(
+                    "A page of acts, or all of them as a file.",
+                    ActPage,
+                    ("Content-Disposition", "Cache-Control"),
+                    also=tuple(audit.EXPORTS.values()),
+                )
+            },
+            query=(
+                Parameter("actor", Text, "Who did it."),
+                Parameter("action", Text, "What was done, such as `job.cancel`."),
+                Parameter("subject", Text, "What it was done to."),
+                Parameter("since", Time, "Then or later."),
+                Parameter("until", Time, "Before then."),
+                Parameter("format", Literal["json", "csv", "jsonl"], "How; files hold all acts."),
+                limit(),
+                CURSOR,
+            ),
         ),
     },
 )

@@ -5,8 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from appliance import errors
-from appliance.web import access, contract, health
-from appliance.web.documents import Alive, KeyMade, KeyPage, Readiness, SessionPage
+from appliance.web import access, contract, health, people, usage
+from appliance.web.documents import (
+    Alive,
+    KeyMade,
+    KeyPage,
+    PersonDocument,
+    PersonList,
+    Readiness,
+    SessionPage,
+    UsageDocument,
+)
 from appliance.web.openapi.fields import IF_NONE_MATCH
 from appliance.web.openapi.operation import (
     CURSOR,
@@ -42,6 +51,25 @@ ACCESS = Group(
             "List the sessions in force that you may see",
             {200: Answer("A page of sessions.", SessionPage)},
             query=(limit(), CURSOR),
+        ),
+        people.list_people: Operation(
+            "List those who sign in at the provider", {200: Answer("The latest.", PersonList)}
+        ),
+        people.block: Operation(
+            "Sign somebody out, and let them in no more",
+            {200: Answer("The person.", PersonDocument)},
+            _FINDING,
+            body=NEXT,
+        ),
+        people.unblock: Operation(
+            "Let somebody in again",
+            {200: Answer("The person.", PersonDocument)},
+            _FINDING,
+            body=NEXT,
+        ),
+        usage.get_usage: Operation(
+            "Tell what you have here, and how much you may",
+            {200: Answer("Your use and your limits.", UsageDocument)},
         ),
         access.end_session: Operation("End a session", _ENDED, _FINDING, body=NEXT),
         access.end_session_by_form: Operation("End a session", _ENDED, _FINDING, body=NEXT),

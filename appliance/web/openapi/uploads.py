@@ -64,6 +64,7 @@ TAKING: Refusals = (
     errors.FileTypeMismatch,
     errors.ContentEncodingRefused,
     errors.ObjectMissing,
+    errors.ObjectDamaged,
     errors.StorageFull,
     errors.StorageUnavailable,
 )
@@ -95,17 +96,18 @@ ONE_UPLOAD: Refusals = (
 _WHOLE = ("Upload-Complete", "Upload-Offset", "Upload-Limit", "Upload-Job-Id", "Link")
 _OFFSET = ("Tus-Resumable", "Upload-Offset", "Upload-Expires", "Upload-Complete", "Upload-Length")
 _TUS = ("Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm")
+_RATE = ("RateLimit", "RateLimit-Policy")
 _OF_JOB = ("Upload-Job-Id", "Link")
 
 
 def _taken(document: Any) -> dict[int, Answer]:
     """The answers to a whole file, or to the beginning of one."""
     return {
-        200: Answer("A job that is there already (`dedupe`).", document, ("Location",)),
+        200: Answer("A job that is there already (`dedupe`).", document, ("Location", *_RATE)),
         201: Answer("An upload was begun, and goes on at `Location`.", None,
-                    ("Location", *_OFFSET, "Upload-Limit", *_OF_JOB)),
+                    ("Location", *_OFFSET, "Upload-Limit", *_OF_JOB, *_RATE)),
         202: Answer("The file and its job are on the disk, synced.", document,
-                    ("Location", *_WHOLE, "Repr-Digest")),
+                    ("Location", *_WHOLE, "Repr-Digest", *_RATE)),
     }  # fmt: skip
 
 

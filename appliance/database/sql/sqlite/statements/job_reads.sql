@@ -12,13 +12,17 @@ WHERE j.id IN (SELECT value FROM json_each(:ids));
 
 -- A page of jobs, newest first: one statement for each index that can lead to it, so that a page
 -- costs the same however large the table is. The `+` keeps the planner off other indexes.
--- `before` is an id, or '~', which sorts behind all ids.
+-- `from_id` and `before` are ids, or sort before and behind all of them.
 
 -- name: jobs_page
 SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key
 FROM jobs j JOIN uploads u ON u.id = j.upload_id
-WHERE j.id < :before
-  AND (:q IS NULL OR +j.id = upper(:q) OR +j.owner = :q OR u.filename LIKE :pattern ESCAPE '\')
+WHERE j.id >= :from_id AND j.id < :before
+  AND (:statuses IS NULL OR +j.status IN (SELECT value FROM json_each(:statuses)))
+  AND (:types IS NULL OR +j.type IN (SELECT value FROM json_each(:types)))
+  AND (:error IS NULL OR j.error ->> 'code' = :error)
+  AND (:preset IS NULL OR j.preset = :preset)
+  AND (:q IS NULL OR instr(lowered(u.filename), :q) > 0)
 ORDER BY j.id DESC
 LIMIT :limit;
 
@@ -26,10 +30,12 @@ LIMIT :limit;
 SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key
 FROM jobs j JOIN uploads u ON u.id = j.upload_id
 WHERE j.owner = :owner
-  AND j.id < :before
-  AND (:status IS NULL OR +j.status = :status)
-  AND (:type IS NULL OR +j.type = :type)
-  AND (:q IS NULL OR +j.id = upper(:q) OR +j.owner = :q OR u.filename LIKE :pattern ESCAPE '\')
+  AND j.id >= :from_id AND j.id < :before
+  AND (:statuses IS NULL OR +j.status IN (SELECT value FROM json_each(:statuses)))
+  AND (:types IS NULL OR +j.type IN (SELECT value FROM json_each(:types)))
+  AND (:error IS NULL OR j.error ->> 'code' = :error)
+  AND (:preset IS NULL OR j.preset = :preset)
+  AND (:q IS NULL OR instr(lowered(u.filename), :q) > 0)
 ORDER BY j.id DESC
 LIMIT :limit;
 
@@ -37,9 +43,11 @@ LIMIT :limit;
 SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key
 FROM jobs j JOIN uploads u ON u.id = j.upload_id
 WHERE j.status = :status
-  AND j.id < :before
-  AND (:type IS NULL OR +j.type = :type)
-  AND (:q IS NULL OR +j.id = upper(:q) OR +j.owner = :q OR u.filename LIKE :pattern ESCAPE '\')
+  AND j.id >= :from_id AND j.id < :before
+  AND (:types IS NULL OR +j.type IN (SELECT value FROM json_each(:types)))
+  AND (:error IS NULL OR j.error ->> 'code' = :error)
+  AND (:preset IS NULL OR j.preset = :preset)
+  AND (:q IS NULL OR instr(lowered(u.filename), :q) > 0)
 ORDER BY j.id DESC
 LIMIT :limit;
 
@@ -47,9 +55,34 @@ LIMIT :limit;
 SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key
 FROM jobs j JOIN uploads u ON u.id = j.upload_id
 WHERE j.type = :type
-  AND j.id < :before
-  AND (:q IS NULL OR +j.id = upper(:q) OR +j.owner = :q OR u.filename LIKE :pattern ESCAPE '\')
+  AND j.id >= :from_id AND j.id < :before
+  AND (:statuses IS NULL OR +j.status IN (SELECT value FROM json_each(:statuses)))
+  AND (:error IS NULL OR j.error ->> 'code' = :error)
+  AND (:preset IS NULL OR j.preset = :preset)
+  AND (:q IS NULL OR instr(lowered(u.filename), :q) > 0)
 ORDER BY j.id DESC
+LIMIT :limit;
+
+-- The latest uploads whose names have `q` in them, by the index of names. Of a name that many have
+-- no more than `most`: then jobs are walked through instead, and a page of them is soon full.
+-- name: uploads_named
+SELECT n.upload_id FROM upload_names s JOIN upload_numbers n ON n.number = s.rowid
+WHERE s.upload_names MATCH '"' || replace(:q, '"', '""') || '"'
+ORDER BY s.rowid DESC
+LIMIT :most;
+
+-- name: jobs_page_of_uploads
+SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key
+FROM jobs j JOIN uploads u ON u.id = j.upload_id
+WHERE j.upload_id IN (SELECT value FROM json_each(:uploads))
+  AND +j.id >= :from_id AND +j.id < :before
+  AND (:owner IS NULL OR +j.owner = :owner)
+  AND (:statuses IS NULL OR +j.status IN (SELECT value FROM json_each(:statuses)))
+  AND (:types IS NULL OR +j.type IN (SELECT value FROM json_each(:types)))
+  AND (:error IS NULL OR j.error ->> 'code' = :error)
+  AND (:preset IS NULL OR j.preset = :preset)
+  AND (:q IS NULL OR instr(lowered(u.filename), :q) > 0)
+ORDER BY +j.id DESC
 LIMIT :limit;
 
 -- name: files_of_jobs

@@ -1,12 +1,16 @@
 -- name: insert_key!
-INSERT INTO api_keys (id, name, role, scopes, prefix, secret_hash, created_at, expires_at)
-VALUES (:id, :name, :role, :scopes, :prefix, :secret_hash, :created_at, :expires_at);
+INSERT INTO api_keys (id, name, role, scopes, prefix, secret_hash, created_at, expires_at,
+                      quota_bytes)
+VALUES (:id, :name, :role, :scopes, :prefix, :secret_hash, :created_at, :expires_at, :quota_bytes);
 
 -- name: key_by_secret
 SELECT * FROM api_keys WHERE secret_hash = :secret_hash;
 
 -- name: key_by_id
 SELECT * FROM api_keys WHERE id = :id;
+
+-- name: quota_of_key
+SELECT quota_bytes FROM api_keys WHERE id = :id AND quota_bytes IS NOT NULL;
 
 -- name: keys
 SELECT * FROM api_keys ORDER BY id;
@@ -21,21 +25,28 @@ RETURNING secret_hash;
 -- name: note_key_use!
 UPDATE api_keys SET last_used_at = :at WHERE id = :id;
 
--- name: delete_sessions_of_key
-DELETE FROM sessions WHERE key_id = :key_id RETURNING token_hash;
+-- name: delete_sessions_of
+DELETE FROM sessions WHERE owner = :owner RETURNING token_hash;
 
 -- name: insert_session!
-INSERT INTO sessions (id, token_hash, key_id, created_at, expires_at, address, agent)
-VALUES (:id, :token_hash, :key_id, :now, :expires_at, :address, :agent);
+INSERT INTO sessions (id, token_hash, owner, key_id, person_id, created_at, expires_at, address,
+                      agent)
+VALUES (:id, :token_hash, :owner, :key_id, :person_id, :now, :expires_at, :address, :agent);
 
--- name: session_key
-SELECT k.*, s.id AS session_id FROM sessions s JOIN api_keys k ON k.id = s.key_id
-WHERE s.token_hash = :token_hash AND s.expires_at > :now;
+-- A session is in force as long as its key, or its person, is let in.
+-- name: session_by_token
+SELECT s.*, coalesce(k.name, p.name) AS name, coalesce(k.role, p.role) AS role, k.scopes
+FROM sessions s LEFT JOIN api_keys k ON k.id = s.key_id LEFT JOIN people p ON p.id = s.person_id
+WHERE s.token_hash = :token_hash AND s.expires_at > :now
+  AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > :now)
+  AND p.blocked_at IS NULL;
 
 -- name: session_page
-SELECT s.*, k.name, k.role FROM sessions s JOIN api_keys k ON k.id = s.key_id
-WHERE s.id < :before AND s.expires_at > :now AND (:key_id IS NULL OR s.key_id = :key_id)
+SELECT s.*, coalesce(k.name, p.name) AS name, coalesce(k.role, p.role) AS role
+FROM sessions s LEFT JOIN api_keys k ON k.id = s.key_id LEFT JOIN people p ON p.id = s.person_id
+WHERE s.id < :before AND s.expires_at > :now AND (:owner IS NULL OR s.owner = :owner)
   AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > :now)
+  AND p.blocked_at IS NULL
 ORDER BY s.id DESC LIMIT :limit;
 
 -- name: note_session_use!
@@ -45,8 +56,8 @@ UPDATE sessions SET last_used_at = :at WHERE id = :id;
 DELETE FROM sessions WHERE token_hash = :token_hash RETURNING id;
 
 -- name: delete_session_by_id
-DELETE FROM sessions WHERE id = :id AND (:key_id IS NULL OR key_id = :key_id)
-RETURNING token_hash, key_id;
+DELETE FROM sessions WHERE id = :id AND (:owner IS NULL OR owner = :owner)
+RETURNING token_hash, owner;
 
 -- name: delete_expired_sessions
 DELETE FROM sessions WHERE expires_at <= :now RETURNING token_hash;

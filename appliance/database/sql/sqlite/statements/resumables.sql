@@ -50,10 +50,21 @@ RETURNING id;
 -- name: delete_resumable!
 DELETE FROM resumable_uploads WHERE id = :id AND state <> 'open';
 
--- What an owner's open uploads may still come to.
+-- What an owner's open uploads may still come to. One that is being joined takes what its parts
+-- took: they are counted until it is complete, and gone then.
 -- name: open_of_owner
-SELECT count(*) AS uploads, total(coalesce(length, offset)) AS bytes FROM resumable_uploads
-WHERE owner = :owner AND state = 'open';
+SELECT count(*) AS uploads, total(kind <> 'partial') AS files,
+       total(iif(kind = 'final', 0, coalesce(length, offset))) AS bytes
+FROM resumable_uploads WHERE owner = :owner AND state = 'open';
+
+-- name: parts_of_owner
+SELECT total(offset) AS bytes FROM resumable_uploads
+WHERE owner = :owner AND state = 'completed' AND kind = 'partial';
+
+-- name: delete_joined_parts
+DELETE FROM resumable_uploads
+WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'completed' AND kind = 'partial'
+RETURNING id;
 
 -- Of all owners. As many rows as there are open uploads.
 -- name: open_uploads

@@ -15,9 +15,9 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin  # noqa:
 
 from appliance.errors import CorruptFile
 from appliance.processors import limits
+from appliance.processors.documents.drawing import draw
+from appliance.processors.documents.text import TextFiles, text_of
 from appliance.processors.pace import Pace
-from appliance.processors.pdf_drawing import draw
-from appliance.processors.pdf_text import TextFiles, text_of
 from appliance.processors.protocol import Reporter
 from appliance.processors.silence import Silence
 from appliance.processors.watchdog import Pulse

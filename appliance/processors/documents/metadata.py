@@ -1,6 +1,6 @@
 """What a PDF says of itself: its information dictionary, its version and the sizes of its pages.
 
-ISO 32000-1, 14.3.3. What XMP adds to it is read with the structure (`pdf_structure`).
+ISO 32000-1, 14.3.3. What XMP adds to it is read with the structure (`structure`).
 """
 
 from __future__ import annotations

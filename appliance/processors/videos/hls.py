@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from appliance.processors.protocol import Reporter
-from appliance.processors.renditions import Rendition
+from appliance.processors.videos.renditions import Rendition
 
 MASTER = "hls.m3u8"
 

@@ -10,7 +10,7 @@ from av.audio.frame import AudioFrame
 from av.container.output import OutputContainer
 from av.filter import Graph
 
-from appliance.processors.frames import ticks
+from appliance.processors.videos.frames import ticks
 
 SAMPLE_RATE = 48_000
 

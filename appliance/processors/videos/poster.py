@@ -11,9 +11,9 @@ from av.video.frame import VideoFrame
 from PIL import Image
 
 from appliance.errors import CorruptFile
-from appliance.processors.footage import Footage
-from appliance.processors.frames import Finisher, display_size, reading
 from appliance.processors.pictures import fit, fitted
+from appliance.processors.videos.footage import Footage
+from appliance.processors.videos.frames import Finisher, display_size, reading
 
 MOMENTS = (0.0, 0.1, 0.35, 0.6)
 """Where to look, in shares of the duration."""

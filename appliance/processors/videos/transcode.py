@@ -25,14 +25,15 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from appliance.errors import CorruptFile
-from appliance.processors import hls, limits
-from appliance.processors.ahead import ahead
-from appliance.processors.footage import Footage
-from appliance.processors.frames import Finisher, is_memory_short, reading, ticks
+from appliance.processors import limits
 from appliance.processors.pace import Pace
-from appliance.processors.renditions import Rendition
-from appliance.processors.sound import Mixer, SoundTrack
-from appliance.processors.storyboard import Storyboard
+from appliance.processors.videos import hls
+from appliance.processors.videos.ahead import ahead
+from appliance.processors.videos.footage import Footage
+from appliance.processors.videos.frames import Finisher, is_memory_short, reading, ticks
+from appliance.processors.videos.renditions import Rendition
+from appliance.processors.videos.sound import Mixer, SoundTrack
+from appliance.processors.videos.storyboard import Storyboard
 
 FRAMES_AHEAD = 16
 """Scaled frames between the threads: 1.4 MB each at 720p."""

@@ -10,11 +10,11 @@ from av.video.frame import VideoFrame
 from PIL import Image
 
 from appliance.errors import CorruptFile
-from appliance.processors.footage import Footage
-from appliance.processors.frames import Finisher, reading
 from appliance.processors.pace import Pace
 from appliance.processors.pictures import fitted
 from appliance.processors.protocol import Reporter
+from appliance.processors.videos.footage import Footage
+from appliance.processors.videos.frames import Finisher, reading
 
 NAME = "preview.webp"
 

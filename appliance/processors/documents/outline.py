@@ -14,7 +14,7 @@ import pypdfium2 as pdfium
 from pypdfium2 import raw
 
 from appliance.processors import limits
-from appliance.processors.pdf_metadata import one_line
+from appliance.processors.documents.metadata import one_line
 from appliance.processors.protocol import Reporter
 
 

@@ -26,7 +26,7 @@ from pypdf.generic import (
 )
 
 from appliance.processors import limits
-from appliance.processors.pdf_metadata import one_line
+from appliance.processors.documents.metadata import one_line
 from appliance.processors.watchdog import Bloated, Stalled, watched
 
 logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # it tells of every fault it mends

@@ -26,7 +26,7 @@ from av.video.stream import VideoStream
 
 from appliance.errors import UnsupportedFile
 from appliance.processors import limits
-from appliance.processors.frames import reading
+from appliance.processors.videos.frames import reading
 
 DEMUXERS = {
     "video/mp4": "mov",

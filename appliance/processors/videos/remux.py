@@ -24,10 +24,10 @@ from av.video.frame import VideoFrame
 
 from appliance.errors import CorruptFile
 from appliance.processors import limits
-from appliance.processors.footage import Footage
-from appliance.processors.frames import HLG, PQ, display_size, reading
 from appliance.processors.pace import Pace
-from appliance.processors.sound import Mixer, SoundTrack
+from appliance.processors.videos.footage import Footage
+from appliance.processors.videos.frames import HLG, PQ, display_size, reading
+from appliance.processors.videos.sound import Mixer, SoundTrack
 
 DEMUXERS = {"mov", "matroska", "flv"}
 """Containers that tell for each packet when it is decoded and when shown, as MP4 has to."""
