@@ -83,13 +83,13 @@ class Asked(MultiMapping[str]):
         self.names.add(name)
         return self._query[name]
 
-    def getone(self, key: str, default: Any = None) -> Any:
+    def getone(self, key: str, *default: Any) -> Any:
         self.names.add(key)
-        return self._query.getone(key, default)
+        return self._query.getone(key, *default)
 
-    def getall(self, key: str, default: Any = None) -> Any:
+    def getall(self, key: str, *default: Any) -> Any:
         self.names.add(key)
-        return self._query.getall(key, default)
+        return self._query.getall(key, *default)
 
     def __contains__(self, name: object) -> bool:
         self.names.add(str(name))
