@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 # -qq: errors only, not the warnings about every index that lacks a package.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test torture torture-uploads seeded-faults fuzz check fmt bench screenshots wheel lock sbom audit clean
+.PHONY: help run test torture torture-uploads seeded-faults fuzz contract check fmt bench screenshots wheel lock sbom audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +28,11 @@ torture: $(VENV)/.installed-dev ## kill the server 1,000 times and more, and loo
 
 seeded-faults: $(VENV)/.installed-dev ## put faults into a copy and see that the tests catch each
 	$(BIN)/python scripts/seeded-faults $(ARGS)
+
+EXAMPLES ?= 100
+contract: export APPLIANCE_TEST_EXAMPLES := $(EXAMPLES)
+contract: $(VENV)/.installed-dev ## make a hundred requests of each operation, and hold the answers to /openapi.json
+	$(BIN)/python -m pytest tests/contract $(ARGS)
 
 torture-uploads: export APPLIANCE_TEST_TRANSFERS ?= 500
 torture-uploads: $(VENV)/.installed-dev ## cut 500 uploads at random bytes, and look whether all arrive

@@ -12,7 +12,9 @@ import time
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
-_SHAPE = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
+SHAPE = "[0-7][0-9A-HJKMNP-TV-Z]{25}"
+"""A regular expression."""
+_SHAPE = re.compile(SHAPE)
 
 
 def new_id() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +12,13 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from hypothesis import settings
 
 from appliance import bootstrap
 from appliance.config import load
+from appliance.web.services import Services
+from tests.contract.answers import Contract
 
 # A machine that runs four tests at once makes one slow now and then.
 settings.register_profile("appliance", deadline=None)
@@ -56,7 +59,23 @@ Serve = Callable[..., Awaitable[Served]]
 
 
 @pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
+def contract(monkeypatch: pytest.MonkeyPatch) -> Iterator[Contract]:
+    """Every answer is as /openapi.json says."""
+    contract = Contract()
+    create_app = bootstrap.create_app
+
+    def create_watched_app(shared: Services) -> web.Application:
+        app = create_app(shared)
+        contract.watch(app)
+        return app
+
+    monkeypatch.setattr(bootstrap, "create_app", create_watched_app)
+    yield contract
+    assert not contract.breaches, "\n".join(dict.fromkeys(contract.breaches))
+
+
+@pytest.fixture
+async def serve(tmp_path: Path, contract: Contract) -> AsyncIterator[Serve]:
     """Start an appliance in this process: `await serve(max_upload_bytes="1MiB")`.
 
     Settings are given by name, as in appliance.toml. Without workers unless `workers=True`.

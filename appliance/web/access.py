@@ -21,6 +21,7 @@ from appliance.errors import BadRequest, NotFound
 from appliance.permissions import EVERY_SCOPE, Role, Scope
 from appliance.web import access_page, filters, forms, queries
 from appliance.web.auth import forget
+from appliance.web.documents import KeyMade, KeyPage, SessionPage
 from appliance.web.problems import wants_page
 from appliance.web.representation import json_response, key_document, session_document
 from appliance.web.services import services, user
@@ -69,12 +70,11 @@ async def list_keys(request: web.Request) -> web.StreamResponse:
     shared, limit, cursor = services(request), queries.limit(request), queries.id_cursor(request)
     found = await shared.database.read(keys.page(limit=limit + 1, before=cursor))
     page, now = found[:limit], shared.clock.now()
-    return json_response(
-        {
-            "keys": [key_document(key, now) for key in page],
-            "nextCursor": page[-1].id if len(found) > limit else None,
-        }
-    )
+    document: KeyPage = {
+        "keys": [key_document(key, now) for key in page],
+        "nextCursor": page[-1].id if len(found) > limit else None,
+    }
+    return json_response(document)
 
 
 async def create_key(request: web.Request) -> web.StreamResponse:
@@ -95,7 +95,7 @@ async def create_key(request: web.Request) -> web.StreamResponse:
     )
     if asked.form is not None and wants_page(request):
         return await access_page.show_access(request, made=(key, secret))
-    document = {**key_document(key, now), "key": secret}
+    document: KeyMade = {**key_document(key, now), "key": secret}
     return json_response(document, status=201, headers=NO_STORE)
 
 
@@ -145,12 +145,11 @@ async def list_sessions(request: web.Request) -> web.StreamResponse:
         )
     )
     page, current = found[:limit], asking.session_id
-    return json_response(
-        {
-            "sessions": [session_document(one, current=one.id == current) for one in page],
-            "nextCursor": page[-1].id if len(found) > limit else None,
-        }
-    )
+    document: SessionPage = {
+        "sessions": [session_document(one, current=one.id == current) for one in page],
+        "nextCursor": page[-1].id if len(found) > limit else None,
+    }
+    return json_response(document)
 
 
 async def end_session(request: web.Request) -> web.StreamResponse:

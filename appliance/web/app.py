@@ -16,8 +16,10 @@ from aiohttp import hdrs, web
 from appliance.principals import Principal
 from appliance.web import bodies, partial_upload, rate_limits, resumable
 from appliance.web.auth import auth_middleware
+from appliance.web.contract import CONTRACT
 from appliance.web.framing import LAST, framing_middleware
 from appliance.web.in_flight import IN_FLIGHT, InFlight
+from appliance.web.openapi.document import of_this_version
 from appliance.web.problems import CLIENT_GONE, PROBLEM_CODE, problem_middleware
 from appliance.web.routes import ROUTES
 from appliance.web.services import NEEDED, SERVICES, USER, Services, services
@@ -44,6 +46,7 @@ def create_app(shared: Services) -> web.Application:
         client_max_size=64 * 1024,  # of bodies that are read whole: the sign-in form
     )
     app[SERVICES] = shared
+    app[CONTRACT] = of_this_version()
     app[IN_FLIGHT] = InFlight()
     app[NEEDED] = {route.handler: route.permission for route in ROUTES}
     app.on_response_prepare.append(_add_security_headers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from aiohttp import web
 
@@ -12,6 +13,7 @@ from appliance.database import audit
 from appliance.database.audit import Act, Selection
 from appliance.errors import BadRequest
 from appliance.web import bodies, filters, queries
+from appliance.web.documents import ActPage
 from appliance.web.representation import act_document, encode, json_response
 from appliance.web.services import services
 
@@ -37,7 +39,7 @@ async def list_acts(request: web.Request) -> web.StreamResponse:
     )
     page = found[:limit]
     following = str(page[-1].id) if len(found) > limit else None
-    return json_response({"acts": [act_document(act) for act in page], "nextCursor": following})
+    return json_response(ActPage(acts=[act_document(act) for act in page], nextCursor=following))
 
 
 def selection_of(request: web.Request) -> Selection:
@@ -111,7 +113,7 @@ def _as_lines(acts: Sequence[Act]) -> bytes:
 
 
 def _as_csv(acts: Sequence[Act]) -> bytes:
-    documents = [act_document(act) for act in acts]
+    documents: list[dict[str, Any]] = [{**act_document(act)} for act in acts]
     for document in documents:
         document["detail"] = encode(document["detail"]).decode()
     return _rows([[document[column] for column in COLUMNS] for document in documents])

@@ -16,6 +16,7 @@ from appliance.database.workers import PoolState, layers, processors
 from appliance.errors import ProcessingError, ScannerUnavailable, codes_below
 from appliance.jobs import Job, JobStatus
 from appliance.web import words
+from appliance.web.documents import Part
 from appliance.web.health import check_parts
 from appliance.web.jobs import next_page, page_of_jobs, shown_filters
 from appliance.web.metric_tiles import metric_tiles
@@ -84,7 +85,7 @@ def _seen(owners: set[str], *, now: float) -> Transaction[Seen]:
 
 async def _health(
     shared: Services,
-    parts: dict[str, dict[str, Any]],
+    parts: dict[str, Part],
     queue: QueueFigures,
     pools: list[PoolState],
 ) -> list[dict[str, Any]]:
@@ -149,7 +150,7 @@ def _scanner_tile(scans: bool, pools: list[PoolState]) -> dict[str, Any]:
     }
 
 
-def _sandbox_tile(found: Mapping[str, str], part: dict[str, Any]) -> dict[str, Any]:
+def _sandbox_tile(found: Mapping[str, str], part: Part) -> dict[str, Any]:
     missing = [layer for layer, why in found.items() if why]
     detail = "walls around the work on files"
     if missing:
@@ -165,9 +166,9 @@ def _sandbox_tile(found: Mapping[str, str], part: dict[str, Any]) -> dict[str, A
     }
 
 
-async def _storage_tile(shared: Services, part: dict[str, Any]) -> dict[str, Any]:
+async def _storage_tile(shared: Services, part: Part) -> dict[str, Any]:
     space = await shared.storage.space()
-    tile = {
+    tile: dict[str, Any] = {
         "name": "Storage",
         "state": "ok" if part["ok"] else "trouble",
         "word": "OK" if part["ok"] else "Full",

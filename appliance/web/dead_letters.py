@@ -20,6 +20,13 @@ from appliance.errors import BadRequest, NotFound
 from appliance.ids import is_id
 from appliance.jobs import Attempt, HistoryEntry, Job
 from appliance.web import filters, forms, queries
+from appliance.web.documents import (
+    Count,
+    DeadLetterPage,
+    GroupList,
+    RedriveBegun,
+    StoryDocument,
+)
 from appliance.web.filters import FilterFields
 from appliance.web.representation import (
     attempt_document,
@@ -68,13 +75,8 @@ class Another(Selection, forbid_unknown_fields=True):
 async def list_dead_letters(request: web.Request) -> web.StreamResponse:
     """GET /dead-letters?fingerprint=&owner=&type=&code=&since=&until=&limit=&cursor="""
     page, cursor, matching = await page_of_letters(request)
-    return json_response(
-        {
-            "deadLetters": [dead_letter_document(letter) for letter in page],
-            "nextCursor": cursor,
-            "matching": matching,
-        }
-    )
+    letters = [dead_letter_document(letter) for letter in page]
+    return json_response(DeadLetterPage(deadLetters=letters, nextCursor=cursor, matching=matching))
 
 
 async def page_of_letters(request: web.Request) -> tuple[list[DeadLetter], str | None, int]:
@@ -95,7 +97,7 @@ async def list_groups(request: web.Request) -> web.StreamResponse:
     """GET /dead-letters/groups: the largest first."""
     limit = queries.limit(request)
     groups = await services(request).database.read(dead_letters.groups(limit=limit))
-    return json_response({"groups": [group_document(group) for group in groups]})
+    return json_response(GroupList(groups=[group_document(group) for group in groups]))
 
 
 async def get_dead_letter(request: web.Request) -> web.StreamResponse:
@@ -117,7 +119,7 @@ class Story(msgspec.Struct, frozen=True):
     others: int
     """That failed alike."""
 
-    def document(self, reader: str) -> dict[str, Any]:
+    def document(self, reader: str) -> StoryDocument:
         return {
             **dead_letter_document(self.letter),
             "others": self.others,
@@ -157,7 +159,7 @@ async def retry_dead_letters(request: web.Request) -> web.StreamResponse:
         limit=another.limit,
         once=another.once,
     )
-    document = {"count": redrive.counts.total, "redrive": redrive_document(redrive)}
+    document = RedriveBegun(count=redrive.counts.total, redrive=redrive_document(redrive))
     return forms.answer(request, asked, document, status=202)
 
 
@@ -166,7 +168,7 @@ async def discard_dead_letters(request: web.Request) -> web.StreamResponse:
     asked = await forms.read(request)
     wanted = asked.to(Selection, shape=_shape).parsed()
     count = await services(request).acts.discard_dead_letters(wanted, actor=user(request).owner)
-    return forms.answer(request, asked, {"count": count})
+    return forms.answer(request, asked, Count(count=count))
 
 
 def _shape(form: MultiDict[str]) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ from appliance.keys import hash_secret
 from appliance.links import UploadLink
 from appliance.uploads import JobOptions
 from appliance.web import bodies
+from appliance.web.documents import ReceivedFile, ReceivedFiles
 from appliance.web.guesses import Guess
 from appliance.web.multipart import MultipartReader
 from appliance.web.problems import wants_page
@@ -57,7 +58,7 @@ async def receive(request: web.Request) -> web.StreamResponse:
         count_received(request, job)
     if wants_page(request):
         return await _page(request, await _link(request), received=taken)
-    return json_response({"received": [_said(job) for job in taken.jobs]}, status=202)
+    return json_response(ReceivedFiles(received=[_said(job) for job in taken.jobs]), status=202)
 
 
 async def _receive(request: web.Request, reception: Reception, link: UploadLink) -> Taken:
@@ -125,7 +126,7 @@ async def _page(
     return response
 
 
-def _said(job: Job) -> dict[str, Any]:
+def _said(job: Job) -> ReceivedFile:
     """What a guest hears of a file that was taken."""
     return {
         "filename": job.filename,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import structlog
 from aiohttp import web
@@ -16,6 +15,7 @@ from appliance.permissions import Permission
 from appliance.principals import Principal
 from appliance.processors.protocol import REQUIRED_LAYERS
 from appliance.tls import Tls
+from appliance.web.documents import Alive, Part, Readiness
 from appliance.web.representation import json_response
 from appliance.web.services import USER, Services, services
 
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 async def get_healthz(request: web.Request) -> web.StreamResponse:
     """Alive: the process answers. It says nothing of its parts."""
-    return json_response({"status": "ok"})
+    return json_response(Alive(status="ok"))
 
 
 async def get_readyz(request: web.Request) -> web.StreamResponse:
@@ -34,19 +34,19 @@ async def get_readyz(request: web.Request) -> web.StreamResponse:
     ready = not shared.stopping.is_set() and not any(
         part["needed"] and not part["ok"] for part in parts.values()
     )
-    document: dict[str, Any] = {"status": "ready" if ready else "not ready"}
+    document: Readiness = {"status": "ready" if ready else "not ready"}
     asking: Principal | None = request[USER]
     if asking is not None and asking.may(Permission.READ_ALL):
         document["parts"] = parts
     return json_response(document, status=200 if ready else 503)
 
 
-async def check_parts(shared: Services) -> dict[str, dict[str, Any]]:
+async def check_parts(shared: Services) -> dict[str, Part]:
     """Each part by name: `ok`, a `detail` for people, and whether uploads need it.
 
     A pool that does not work holds its jobs back, and no upload: they wait, durable.
     """
-    parts: dict[str, dict[str, Any]] = {}
+    parts: dict[str, Part] = {}
     pools: list[PoolState] = []
     try:
         pools = await shared.database.read(workers.pools())
@@ -70,7 +70,7 @@ async def check_parts(shared: Services) -> dict[str, dict[str, Any]]:
     return parts
 
 
-def _workers(pools: Sequence[PoolState]) -> dict[str, Any]:
+def _workers(pools: Sequence[PoolState]) -> Part:
     held_up = [
         f"{pool.type}: {pool.outage.reason if pool.outage else 'its nursery is not up'}"
         for pool in pools
@@ -79,26 +79,26 @@ def _workers(pools: Sequence[PoolState]) -> dict[str, Any]:
     return _part(not held_up, " ".join(held_up) or f"{len(pools)} pools")
 
 
-def _processors(found: Sequence[ProcessorState]) -> dict[str, Any]:
+def _processors(found: Sequence[ProcessorState]) -> Part:
     """Those that are not used, and why; else all, each with its version."""
     faults = [one.fault or f"{one.name} is down." for one in found if one.fault or not one.ready]
     named = [f"{one.name} {one.version}" for one in found if one.version is not None]
     return _part(not faults, " ".join(faults) or ", ".join(named) or "none")
 
 
-def _sandbox(layers: Mapping[str, str]) -> dict[str, Any]:
+def _sandbox(layers: Mapping[str, str]) -> Part:
     """The layers that do not hold, and why; else all that do."""
     missing = [f"{layer}: {why}." for layer, why in layers.items() if why]
     open_wide = any(layers.get(layer) for layer in REQUIRED_LAYERS)
     return _part(not open_wide, " ".join(missing) or ", ".join(layers) or "no workers here")
 
 
-def _certificate(tls: Tls, now: float) -> dict[str, Any]:
+def _certificate(tls: Tls, now: float) -> Part:
     warning = tls.warning(now)
     return _part(warning is None, warning or f"good for {tls.days_left(now)} days")
 
 
-def _part(ok: bool, detail: str, *, needed: bool = False) -> dict[str, Any]:
+def _part(ok: bool, detail: str, *, needed: bool = False) -> Part:
     return {"ok": ok, "detail": detail, "needed": needed}
 
 

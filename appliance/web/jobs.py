@@ -13,6 +13,7 @@ from appliance.ids import is_id
 from appliance.jobs import Attempt, HistoryEntry, Job, JobStatus, JobType
 from appliance.principals import is_owner
 from appliance.web import queries
+from appliance.web.documents import JobPage, WholeJob
 from appliance.web.representation import (
     attempt_document,
     history_document,
@@ -26,7 +27,7 @@ from appliance.web.services import services, user
 async def list_jobs(request: web.Request) -> web.StreamResponse:
     """GET /jobs: a page of those that the query asks for (`job_filter`), newest first."""
     page, cursor = await page_of_jobs(request)
-    return json_response({"jobs": [job_summary(job) for job in page], "nextCursor": cursor})
+    return json_response(JobPage(jobs=[job_summary(job) for job in page], nextCursor=cursor))
 
 
 async def page_of_jobs(
@@ -98,13 +99,12 @@ async def get_job(request: web.Request) -> web.StreamResponse:
     if found is None or (scope is not None and found[0].owner != scope):
         raise NotFound("There is no such job, or it is not yours.")
     job, attempts, history = found
-    return json_response(
-        {
-            **job_document(job, user(request).owner),
-            "attempts": [attempt_document(attempt) for attempt in attempts],
-            "history": [history_document(entry) for entry in history],
-        }
-    )
+    document: WholeJob = {
+        **job_document(job, user(request).owner),
+        "attempts": [attempt_document(attempt) for attempt in attempts],
+        "history": [history_document(entry) for entry in history],
+    }
+    return json_response(document)
 
 
 def _whole_job(job_id: str) -> Transaction[tuple[Job, list[Attempt], list[HistoryEntry]] | None]:

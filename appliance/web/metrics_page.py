@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 from aiohttp import web
 
@@ -14,6 +14,7 @@ from appliance.database.history import History, Slot, Span
 from appliance.jobs import JobType
 from appliance.web import queries, words
 from appliance.web.charts import MINUTES_AND_MORE, Chart, chart
+from appliance.web.documents import FiguresDocument, SlotDocument
 from appliance.web.representation import json_response
 from appliance.web.services import services
 from appliance.web.templates import render_panels
@@ -27,7 +28,7 @@ class Range(StrEnum):
 
 class View(NamedTuple):
     span: Span
-    words: str
+    words: Literal["hour", "day", "week"]
     times: tuple[str, ...]
     row_slots: int
     """As many slots make a row of the table, which is for reading and not for drawing."""
@@ -74,13 +75,13 @@ async def get_history(request: web.Request) -> web.StreamResponse:
     span = VIEWS[wanted].span
     begin = span.begin(services(request).clock.now()) * 60.0
     return json_response(
-        {
-            "range": VIEWS[wanted].words,
-            "type": job_type,
-            "begin": rfc3339(begin),
-            "stepS": span.step_minutes * 60,
-            "slots": [None if slot is None else _document(slot) for slot in found],
-        }
+        FiguresDocument(
+            range=VIEWS[wanted].words,
+            type=job_type,
+            begin=rfc3339(begin),
+            stepS=span.step_minutes * 60,
+            slots=[None if slot is None else _document(slot) for slot in found],
+        )
     )
 
 
@@ -94,7 +95,7 @@ async def _asked(request: web.Request) -> tuple[Range, JobType | None, History]:
     return wanted, job_type, found
 
 
-def _document(slot: Slot) -> dict[str, Any]:
+def _document(slot: Slot) -> SlotDocument:
     return {
         "at": rfc3339(slot.at),
         "received": slot.received,

@@ -16,6 +16,7 @@ from appliance.errors import BadRequest
 from appliance.jobs import JobType
 from appliance.principals import is_owner
 from appliance.web import filters, forms, queries
+from appliance.web.documents import PauseList
 from appliance.web.representation import json_response, pause_document
 from appliance.web.services import services, user
 
@@ -71,7 +72,7 @@ async def list_pauses(request: web.Request) -> web.StreamResponse:
     seen = [
         pause for pause in found if scope is None or pause.kind == "type" or pause.name == scope
     ]
-    return json_response({"pauses": [pause_document(pause) for pause in seen]})
+    return json_response(PauseList(pauses=[pause_document(pause) for pause in seen]))
 
 
 async def put_pause(request: web.Request) -> web.StreamResponse:

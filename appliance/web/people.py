@@ -11,6 +11,7 @@ from appliance.errors import NotFound
 from appliance.people import Person
 from appliance.web import forms
 from appliance.web.auth import forget
+from appliance.web.documents import PersonList
 from appliance.web.representation import json_response, person_document
 from appliance.web.services import services, user
 
@@ -21,7 +22,7 @@ MOST = 500
 async def list_people(request: web.Request) -> web.StreamResponse:
     """GET /people: who signed in last first."""
     found = await services(request).database.read(people.latest(limit=MOST))
-    return json_response({"people": [person_document(person) for person in found]})
+    return json_response(PersonList(people=[person_document(person) for person in found]))
 
 
 async def block(request: web.Request) -> web.StreamResponse:

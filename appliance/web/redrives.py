@@ -8,6 +8,7 @@ from appliance.database import redrives
 from appliance.errors import NotFound
 from appliance.ids import is_id
 from appliance.web import filters, forms, queries
+from appliance.web.documents import RedriveList
 from appliance.web.representation import json_response, redrive_document
 from appliance.web.services import services, user
 
@@ -20,10 +21,10 @@ async def list_redrives(request: web.Request) -> web.StreamResponse:
     found = await services(request).database.read(redrives.latest(limit=limit + 1, before=cursor))
     page = found[:limit]
     return json_response(
-        {
-            "redrives": [redrive_document(redrive) for redrive in page],
-            "nextCursor": page[-1].id if len(found) > limit else None,
-        }
+        RedriveList(
+            redrives=[redrive_document(redrive) for redrive in page],
+            nextCursor=page[-1].id if len(found) > limit else None,
+        )
     )
 
 

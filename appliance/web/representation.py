@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from aiohttp import web
@@ -15,10 +15,27 @@ from appliance.database.ownership import Standing
 from appliance.database.pauses import Pause
 from appliance.database.redrives import Redrive
 from appliance.intake.admission import IntakeLimits
-from appliance.jobs import Attempt, HistoryEntry, Job, JobError, JobStatus, JobType, ResultFile
+from appliance.jobs import Attempt, HistoryEntry, Job, JobStatus, JobType, ResultFile
 from appliance.keys import ApiKey, Session
 from appliance.people import Person
 from appliance.presets.preset import Preset
+from appliance.web.documents import (
+    ActDocument,
+    AttemptDocument,
+    DeadLetterDocument,
+    File,
+    GroupDocument,
+    HistoryDocument,
+    JobDocument,
+    JobSummary,
+    KeyDocument,
+    PauseDocument,
+    PersonDocument,
+    PresetDocument,
+    RedriveDocument,
+    SessionDocument,
+    UsageDocument,
+)
 
 encode = msgspec.json.encode
 
@@ -46,7 +63,7 @@ def has_personal_facts(job: Job) -> bool:
     return PERSONAL in job.result
 
 
-def job_document(job: Job, reader: str) -> dict[str, Any]:
+def job_document(job: Job, reader: str) -> JobDocument:
     """The job as POST /upload and GET /status give it to `reader` (`key:<id>`).
 
     Facts under `personal` (the camera, the day a picture was taken) are for the owner alone."""
@@ -74,7 +91,7 @@ def job_document(job: Job, reader: str) -> dict[str, Any]:
         "finishedAt": _time(job.finished_at),
         "nextAttemptAt": _time(job.next_attempt_at),
         "scan": job.scan,
-        "error": None if job.error is None else error_document(job.error),
+        "error": job.error,
         "metadata": job.metadata,
         "result": result,
         "files": [file_document(job.id, file) for file in job.files],
@@ -82,7 +99,7 @@ def job_document(job: Job, reader: str) -> dict[str, Any]:
     }
 
 
-def usage_document(standing: Standing, limits: IntakeLimits) -> dict[str, Any]:
+def usage_document(standing: Standing, limits: IntakeLimits) -> UsageDocument:
     """Of one owner; null: as much as there is room for."""
     usage, quota = standing.usage, standing.quota
     return {
@@ -97,7 +114,7 @@ def usage_document(standing: Standing, limits: IntakeLimits) -> dict[str, Any]:
     }
 
 
-def preset_document(preset: Preset) -> dict[str, Any]:
+def preset_document(preset: Preset) -> PresetDocument:
     return {
         "name": preset.name,
         "version": preset.version,
@@ -106,11 +123,7 @@ def preset_document(preset: Preset) -> dict[str, Any]:
     }
 
 
-def error_document(error: JobError) -> dict[str, Any]:
-    return msgspec.structs.asdict(error)
-
-
-def file_document(job_id: str, file: ResultFile) -> dict[str, Any]:
+def file_document(job_id: str, file: ResultFile) -> File:
     return {
         "name": file.name,
         "contentType": file.content_type,
@@ -122,15 +135,14 @@ def file_document(job_id: str, file: ResultFile) -> dict[str, Any]:
     }
 
 
-def job_summary(job: Job) -> dict[str, Any]:
+def job_summary(job: Job) -> JobSummary:
     """The job as a list gives it."""
-    document = job_document(job, job.owner)
-    for name in ("sha256", "metadata", "result", "scan"):
-        del document[name]
-    return document
+    document = job_document(job, job.owner).items()
+    kept = {name: value for name, value in document if name in JobSummary.__annotations__}
+    return cast(JobSummary, kept)
 
 
-def attempt_document(attempt: Attempt) -> dict[str, Any]:
+def attempt_document(attempt: Attempt) -> AttemptDocument:
     return {
         "number": attempt.number,
         "worker": attempt.worker,
@@ -145,7 +157,7 @@ def attempt_document(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def history_document(entry: HistoryEntry) -> dict[str, Any]:
+def history_document(entry: HistoryEntry) -> HistoryDocument:
     return {
         "id": entry.id,
         "at": rfc3339(entry.at),
@@ -155,7 +167,7 @@ def history_document(entry: HistoryEntry) -> dict[str, Any]:
     }
 
 
-def dead_letter_document(letter: DeadLetter) -> dict[str, Any]:
+def dead_letter_document(letter: DeadLetter) -> DeadLetterDocument:
     return {
         "jobId": letter.job_id,
         "at": rfc3339(letter.created_at),
@@ -171,7 +183,7 @@ def dead_letter_document(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
-def group_document(group: Group) -> dict[str, Any]:
+def group_document(group: Group) -> GroupDocument:
     return {
         "fingerprint": group.fingerprint,
         "type": group.type,
@@ -186,7 +198,7 @@ def group_document(group: Group) -> dict[str, Any]:
     }
 
 
-def redrive_document(redrive: Redrive) -> dict[str, Any]:
+def redrive_document(redrive: Redrive) -> RedriveDocument:
     return {
         "redriveId": redrive.id,
         "state": redrive.state,
@@ -202,7 +214,7 @@ def redrive_document(redrive: Redrive) -> dict[str, Any]:
     }
 
 
-def pause_document(pause: Pause) -> dict[str, Any]:
+def pause_document(pause: Pause) -> PauseDocument:
     return {
         "kind": pause.kind,
         "name": pause.name,
@@ -213,7 +225,7 @@ def pause_document(pause: Pause) -> dict[str, Any]:
     }
 
 
-def act_document(act: Act) -> dict[str, Any]:
+def act_document(act: Act) -> ActDocument:
     return {
         "id": act.id,
         "at": rfc3339(act.at),
@@ -225,7 +237,7 @@ def act_document(act: Act) -> dict[str, Any]:
     }
 
 
-def key_document(key: ApiKey, now: float) -> dict[str, Any]:
+def key_document(key: ApiKey, now: float) -> KeyDocument:
     return {
         "keyId": key.id,
         "owner": key.owner,
@@ -242,7 +254,7 @@ def key_document(key: ApiKey, now: float) -> dict[str, Any]:
     }
 
 
-def person_document(person: Person) -> dict[str, Any]:
+def person_document(person: Person) -> PersonDocument:
     return {
         "personId": person.id,
         "owner": person.owner,
@@ -255,7 +267,7 @@ def person_document(person: Person) -> dict[str, Any]:
     }
 
 
-def session_document(session: Session, *, current: bool) -> dict[str, Any]:
+def session_document(session: Session, *, current: bool) -> SessionDocument:
     return {
         "sessionId": session.id,
         "owner": session.owner,

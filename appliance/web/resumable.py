@@ -34,13 +34,17 @@ CORS_EXPOSED = (
 
 async def options(request: web.Request) -> web.StreamResponse:
     """OPTIONS /files: what both protocols can do here; a browser's preflight."""
-    return await options_of_upload(request)
+    return _options(request, "POST, OPTIONS")
 
 
 async def options_of_upload(request: web.Request) -> web.StreamResponse:
     """OPTIONS /files/{uploadId}"""
+    return _options(request, "HEAD, PATCH, DELETE, POST, OPTIONS")
+
+
+def _options(request: web.Request, methods: str) -> web.StreamResponse:
     uploads = services(request).uploads
-    headers = {"Allow": CORS_METHODS}
+    headers = {"Allow": methods}
     if uploads is not None:
         headers |= tus.abilities(uploads) | partial_upload.abilities(uploads)
     if hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:

@@ -24,6 +24,7 @@ from appliance.ids import is_id
 from appliance.jobs import Job
 from appliance.keys import new_token
 from appliance.web import forms
+from appliance.web.documents import ShareLinkDocument
 from appliance.web.files import file_of, find_job, send_file
 from appliance.web.representation import json_response
 from appliance.web.services import Services, services, user
@@ -60,7 +61,7 @@ async def create_link(request: web.Request) -> web.StreamResponse:
     if wanted.download:
         query["download"] = 1
     url = f"{shared.public_url}/s/{job.id}/{quote(wanted.file, safe='')}?{urlencode(query)}"
-    document = {"url": url, "expiresAt": rfc3339(until), "file": wanted.file}
+    document = ShareLinkDocument(url=url, expiresAt=rfc3339(until), file=wanted.file)
     return json_response(document, status=201, headers={"Cache-Control": "no-store"})
 
 

@@ -23,6 +23,7 @@ from appliance.links import UploadLink
 from appliance.permissions import Permission
 from appliance.presets.preset import DEFAULT
 from appliance.web import forms, queries
+from appliance.web.documents import UploadLinkDocument, UploadLinkMade, UploadLinkPage
 from appliance.web.options import preset_name
 from appliance.web.problems import wants_page
 from appliance.web.representation import json_response
@@ -104,7 +105,7 @@ async def create_link(request: web.Request) -> web.StreamResponse:
     url = f"{shared.public_url}/u/{token}"
     if asked.form is not None and wants_page(request):
         return await show_links(request, made=url)
-    document = {**link_document(link, now), "url": url}
+    document = UploadLinkMade(**link_document(link, now), url=url)
     return json_response(document, status=201, headers={"Cache-Control": "no-store"})
 
 
@@ -127,10 +128,10 @@ async def list_links(request: web.Request) -> web.StreamResponse:
     found = await shared.database.read(links.page(owner, limit=limit + 1, before=cursor))
     page, now = found[:limit], shared.clock.now()
     return json_response(
-        {
-            "uploadLinks": [link_document(link, now) for link in page],
-            "nextCursor": page[-1].id if len(found) > limit else None,
-        }
+        UploadLinkPage(
+            uploadLinks=[link_document(link, now) for link in page],
+            nextCursor=page[-1].id if len(found) > limit else None,
+        )
     )
 
 
@@ -187,7 +188,7 @@ async def show_links(request: web.Request, *, made: str | None = None) -> web.Re
     return render_page(request, "links.html", context, status=200 if made is None else 201)
 
 
-def link_document(link: UploadLink, now: float) -> dict[str, Any]:
+def link_document(link: UploadLink, now: float) -> UploadLinkDocument:
     return {
         "linkId": link.id,
         "owner": link.owner,

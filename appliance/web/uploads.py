@@ -17,6 +17,7 @@ from appliance.errors import (
 from appliance.intake.receiver import Reception, Taken
 from appliance.uploads import Announced
 from appliance.web import bodies, partial_upload
+from appliance.web.documents import Jobs
 from appliance.web.multipart import MultipartReader, Part
 from appliance.web.options import job_options
 from appliance.web.problems import wants_page
@@ -122,7 +123,7 @@ def _answer(request: web.Request, taken: Taken) -> web.Response:
     status = 200 if taken.how == "known" else 202
     documents = [job_document(job, user(request).owner) for job in taken.jobs]
     if len(documents) > 1:
-        return json_response({"jobs": documents}, status=status)
+        return json_response(Jobs(jobs=documents), status=status)
     headers = {"Location": documents[0]["statusUrl"]}
     return json_response(documents[0], status=status, headers=headers)
 
@@ -155,7 +156,7 @@ async def _receive_multipart(request: web.Request, reception: Reception) -> Take
     )
     reader = MultipartReader(request.headers["Content-Type"], body)
     await reception.check_room(request.content_length or 0)
-    fields: dict[str, str] = dict(request.query)
+    fields = {name: request.query[name] for name in _FIELDS if name in request.query}
     async for part in reader.parts():
         if part.name == "file":
             if reception.count:

@@ -190,6 +190,8 @@ EXPECTED: dict[str, tuple[int | str, ...]] = {
     "GET /readyz": PUBLIC,
     "GET /metrics": READ_ALL,
     "GET /metrics/history": READ_ALL,
+    "GET /openapi.json": PUBLIC,
+    "GET /docs": PUBLIC,
     "GET /": SELF,
     "GET /dashboard": READ_ALL,
     "GET /dashboard/metrics": READ_ALL,

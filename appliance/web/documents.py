@@ -1,0 +1,432 @@
+"""What each JSON document holds: the types that `appliance.web.representation` returns.
+
+mypy holds the code to them, and the schemas of /openapi.json are made of them, so neither can say
+something else than the other. A member's description stands in its type.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+from msgspec import Meta
+
+from appliance.database.pauses import Kind
+from appliance.database.redrives import Counts, State
+from appliance.ids import SHAPE
+from appliance.jobs import JobError, JobStatus, JobType, Scan
+from appliance.permissions import Role, Scope
+
+Id = Annotated[str, Meta(pattern=f"^{SHAPE}$", description="A ULID.")]
+Time = Annotated[
+    str, Meta(extra_json_schema={"format": "date-time"}, description="RFC 3339, in UTC.")
+]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="In hexadecimal digits.")]
+Fingerprint = Annotated[
+    str, Meta(pattern="^[0-9a-f]{16}$", description="The same for what failed alike.")
+]
+Owner = Annotated[str, Meta(description="`key:<id>` of an API key, `jwt:…` of a token.")]
+Size = Annotated[int, Meta(ge=0)]
+NextCursor = Annotated[
+    str | None, Meta(description="What `cursor` takes for the next page; null on the last.")
+]
+
+
+class File(TypedDict):
+    """A result of a job."""
+
+    name: str
+    contentType: str
+    sizeBytes: Size
+    sha256: Sha256
+    width: int | None
+    height: int | None
+    url: Annotated[str, Meta(description="Its path on this server.")]
+
+
+class JobSummary(TypedDict):
+    """A job as a list gives it."""
+
+    jobId: Id
+    status: JobStatus
+    type: JobType
+    filename: str
+    contentType: Annotated[str, Meta(description="As found in the bytes.")]
+    sizeBytes: Size
+    owner: Owner
+    preset: str
+    presetVersion: Annotated[
+        int | None, Meta(description="Of the preset that made the results; null until then.")
+    ]
+    priority: Annotated[int, Meta(ge=0, le=9, description="Larger goes first.")]
+    attempt: Annotated[int, Meta(ge=0, description="Which of `maxAttempts` this is, or was.")]
+    maxAttempts: Annotated[int, Meta(ge=1)]
+    progress: Annotated[float, Meta(ge=0, le=1)]
+    step: Annotated[str | None, Meta(description="What the present attempt is doing.")]
+    createdAt: Time
+    startedAt: Time | None
+    finishedAt: Time | None
+    nextAttemptAt: Time | None
+    error: JobError | None
+    files: list[File]
+    statusUrl: str
+
+
+class JobDocument(JobSummary):
+    """A job."""
+
+    sha256: Sha256
+    scan: Scan
+    metadata: Annotated[dict[str, Any], Meta(description="As it was sent with the file.")]
+    result: Annotated[dict[str, Any], Meta(description="Facts of the file, by its type.")]
+
+
+class Jobs(TypedDict):
+    """Of one request with several files."""
+
+    jobs: list[JobDocument]
+
+
+class JobPage(TypedDict):
+    jobs: list[JobSummary]
+    nextCursor: NextCursor
+
+
+class AttemptDocument(TypedDict):
+    """One try at a job, by one worker."""
+
+    number: Annotated[int, Meta(ge=1)]
+    worker: str
+    startedAt: Time
+    endedAt: Time | None
+    outcome: Annotated[
+        str | None,
+        Meta(
+            description="`completed`, `retry`, `failed`, `handed_back`, `lost`, `cancelled`; "
+            "null while it runs."
+        ),
+    ]
+    step: str | None
+    errorCode: str | None
+    errorClass: str | None
+    message: str | None
+    stderrTail: str | None
+
+
+class HistoryDocument(TypedDict):
+    """One move in a job's life."""
+
+    id: int
+    at: Time
+    status: JobStatus
+    attempt: int
+    detail: str | None
+
+
+class WholeJob(JobDocument):
+    """A job with its attempts and its history."""
+
+    attempts: list[AttemptDocument]
+    history: list[HistoryDocument]
+
+
+class PresetDocument(TypedDict):
+    name: str
+    version: int
+    description: str
+    processors: Annotated[list[str], Meta(description="Those that it says something about.")]
+
+
+class PresetList(TypedDict):
+    presets: list[PresetDocument]
+
+
+class DeadLetterDocument(TypedDict):
+    """A job that was given up."""
+
+    jobId: Id
+    at: Time
+    owner: Owner
+    type: JobType
+    filename: str
+    sizeBytes: Size
+    errorCode: str
+    errorClass: str
+    step: str
+    message: str
+    fingerprint: Fingerprint
+
+
+class DeadLetterPage(TypedDict):
+    deadLetters: list[DeadLetterDocument]
+    nextCursor: NextCursor
+    matching: Annotated[int, Meta(ge=0, description="How many match in all.")]
+
+
+class StoryDocument(DeadLetterDocument):
+    """A dead letter, with all that is known of how it came to it."""
+
+    others: Annotated[int, Meta(ge=0, description="That failed alike.")]
+    job: JobDocument
+    attempts: list[AttemptDocument]
+    history: list[HistoryDocument]
+
+
+class GroupDocument(TypedDict):
+    """Dead letters with the same fingerprint."""
+
+    fingerprint: Fingerprint
+    type: JobType
+    errorCode: str
+    errorClass: str
+    step: str
+    message: Annotated[str, Meta(description="Of the latest.")]
+    jobs: Annotated[int, Meta(ge=1, description="How many.")]
+    firstAt: Time
+    lastAt: Time
+    example: Annotated[Id, Meta(description="The newest of its jobs.")]
+
+
+class GroupList(TypedDict):
+    groups: list[GroupDocument]
+
+
+class RedriveDocument(TypedDict):
+    """Dead letters that are tried again."""
+
+    redriveId: Id
+    state: State
+    actor: Owner
+    filter: Annotated[dict[str, Any], Meta(description="As it was asked for.")]
+    staged: bool
+    wave: int
+    counts: Counts
+    waveCounts: Counts
+    stoppedBy: Annotated[Owner | None, Meta(description="Who ended it by hand.")]
+    createdAt: Time
+    endedAt: Time | None
+
+
+class RedriveList(TypedDict):
+    redrives: list[RedriveDocument]
+    nextCursor: NextCursor
+
+
+class RedriveBegun(TypedDict):
+    count: Annotated[int, Meta(ge=0)]
+    redrive: RedriveDocument
+
+
+class Count(TypedDict):
+    count: Annotated[int, Meta(ge=0)]
+
+
+class PauseDocument(TypedDict):
+    """What an operator has stopped."""
+
+    kind: Kind
+    name: Annotated[str, Meta(description="A job type, or an owner.")]
+    reason: str
+    actor: Owner
+    since: Time
+    until: Annotated[Time | None, Meta(description="Null: until somebody ends it.")]
+
+
+class PauseList(TypedDict):
+    pauses: list[PauseDocument]
+
+
+class ActDocument(TypedDict):
+    """A line of the audit log."""
+
+    id: int
+    at: Time
+    actor: str
+    action: str
+    subject: str
+    jobs: Annotated[int | None, Meta(description="How many it touched.")]
+    detail: dict[str, Any]
+
+
+class ActPage(TypedDict):
+    acts: list[ActDocument]
+    nextCursor: NextCursor
+
+
+class KeyDocument(TypedDict):
+    """An API key, without its secret."""
+
+    keyId: Id
+    owner: Owner
+    name: str
+    prefix: Annotated[str, Meta(description="What people recognise it by.")]
+    role: Role
+    scopes: tuple[Scope, ...]
+    state: Literal["valid", "expired", "revoked"]
+    createdAt: Time
+    quotaBytes: Annotated[int | None, Meta(description="Of its own, beside the server's.")]
+    expiresAt: Time | None
+    revokedAt: Time | None
+    lastUsedAt: Time | None
+
+
+class KeyPage(TypedDict):
+    keys: list[KeyDocument]
+    nextCursor: NextCursor
+
+
+class KeyMade(KeyDocument):
+    """An API key that was made just now."""
+
+    key: Annotated[str, Meta(description="The secret; no other answer ever shows it.")]
+
+
+class PersonDocument(TypedDict):
+    """Somebody who has signed in at the provider."""
+
+    personId: Id
+    owner: Owner
+    name: str
+    email: str | None
+    role: Role
+    firstSeenAt: Time
+    signedInAt: Time
+    blockedAt: Time | None
+
+
+class PersonList(TypedDict):
+    people: list[PersonDocument]
+
+
+class UsageDocument(TypedDict):
+    """What one has here, and how much one may; null: as much as there is room for."""
+
+    bytes: Size
+    files: Size
+    openUploads: Size
+    quotaBytes: int | None
+    quotaFiles: int | None
+    maxOpenUploads: int
+    maxUploadBytes: int
+    maxTypeBytes: Annotated[dict[JobType, int], Meta(description="Of the largest file.")]
+
+
+class SessionDocument(TypedDict):
+    """A browser that is signed in."""
+
+    sessionId: Id
+    owner: Owner
+    name: str
+    role: Role
+    address: str | None
+    agent: str | None
+    createdAt: Time
+    expiresAt: Time
+    lastUsedAt: Time | None
+    current: Annotated[bool, Meta(description="Whether it is the one that asks.")]
+
+
+class SessionPage(TypedDict):
+    sessions: list[SessionDocument]
+    nextCursor: NextCursor
+
+
+class Alive(TypedDict):
+    status: Literal["ok"]
+
+
+class Part(TypedDict):
+    """Whether a part of the server works."""
+
+    ok: bool
+    detail: str
+    needed: Annotated[bool, Meta(description="Whether uploads need it.")]
+
+
+class Readiness(TypedDict):
+    status: Literal["ready", "not ready"]
+    parts: NotRequired[
+        Annotated[dict[str, Part], Meta(description="For those who may `read_all`.")]
+    ]
+
+
+class Problem(TypedDict):
+    """A refusal (RFC 9457). Some have more members."""
+
+    type: Annotated[str, Meta(extra_json_schema={"format": "uri-reference"})]
+    title: str
+    status: int
+    detail: Annotated[str, Meta(description="What to do about it.")]
+    code: Annotated[str, Meta(description="Stable; what a program decides by.")]
+
+
+# --- links -----------------------------------------------------------------------------------
+
+
+class UploadLinkDocument(TypedDict):
+    """By which people without an account send files."""
+
+    linkId: Id
+    owner: Owner
+    state: Literal["open", "used", "expired", "revoked"]
+    files: Annotated[int, Meta(ge=1, description="How many may come by it.")]
+    used: Annotated[int, Meta(ge=0)]
+    maxBytes: Annotated[int | None, Meta(description="Of each.")]
+    types: Annotated[list[str], Meta(description="Media types; none: all.")]
+    preset: str
+    note: str | None
+    createdAt: Time
+    expiresAt: Time
+
+
+class UploadLinkMade(UploadLinkDocument):
+    url: Annotated[str, Meta(description="Shown this once.")]
+
+
+class UploadLinkPage(TypedDict):
+    uploadLinks: list[UploadLinkDocument]
+    nextCursor: NextCursor
+
+
+class ShareLinkDocument(TypedDict):
+    """A link to one file, for whoever has it."""
+
+    url: str
+    expiresAt: Time
+    file: str
+
+
+class ReceivedFile(TypedDict):
+    filename: str
+    contentType: str
+    sizeBytes: Annotated[int, Meta(ge=1)]
+    sha256: str
+
+
+class ReceivedFiles(TypedDict):
+    received: list[ReceivedFile]
+
+
+# --- history ---------------------------------------------------------------------------------
+
+
+class SlotDocument(TypedDict):
+    """What happened in a slot of time."""
+
+    at: Time
+    received: Annotated[int, Meta(ge=0)]
+    receivedBytes: Annotated[int, Meta(ge=0)]
+    completed: Annotated[int, Meta(ge=0)]
+    failed: Annotated[int, Meta(ge=0)]
+    averageS: float | None
+    p95S: float | None
+    queued: float | None
+    oldestS: float | None
+    active: float | None
+
+
+class FiguresDocument(TypedDict):
+    range: Literal["hour", "day", "week"]
+    type: JobType | None
+    begin: Time
+    stepS: int
+    slots: Annotated[list[SlotDocument | None], Meta(description="Null: nothing is known.")]
