@@ -173,6 +173,7 @@ export function showJob(card, job, canRetry = false) {
   part(card, "[data-act=details]").href = `/uploads/${job.jobId}`;
   part(card, "[data-act=download]").href = `${original}?download=1`;
   part(card, "[data-act=share]").dataset.share = job.jobId;
+  part(card, "[data-act=archive]").href = `/jobs/${job.jobId}/archive`;
   part(card, "[data-act=copy]").dataset.copy = (done && picks.opens?.url) || original;
   setOpens(card, picks.opens?.url, job.filename);
   setPicture(card, picks.thumb?.url);

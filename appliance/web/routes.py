@@ -13,6 +13,7 @@ from appliance.permissions import Permission
 from appliance.web import (
     access,
     access_page,
+    archives,
     assets,
     audit,
     audit_page,
@@ -77,6 +78,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _JOB, jobs.get_job, Permission.READ),
     Route("GET", f"{_JOB}/events", events.get_job_events, Permission.READ),
     Route("GET", f"{_JOB}/files/{{name}}", files.get_file, Permission.READ),
+    Route("GET", f"{_JOB}/archive", archives.get_job_archive, Permission.READ),
+    Route("GET", "/archive", archives.get_archive, Permission.READ),
     Route("POST", f"{_JOB}/cancel", job_acts.cancel_job, Permission.MANAGE),
     Route("POST", f"{_JOB}/retry", job_acts.retry_job, Permission.MANAGE),
     Route("POST", f"{_JOB}/process", job_acts.process_job, Permission.MANAGE),

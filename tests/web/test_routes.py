@@ -142,6 +142,8 @@ EXPECTED: dict[str, tuple[int | str, ...]] = {
     "GET /jobs/{job_id}": READ_ONE,
     "GET /jobs/{job_id}/events": READ_ONE,
     "GET /jobs/{job_id}/files/{name}": READ_ONE,
+    "GET /jobs/{job_id}/archive": READ_ONE,
+    "GET /archive": READ,
     "POST /jobs/{job_id}/cancel": MOVE_ONE,
     "POST /jobs/{job_id}/retry": MOVE_ONE,
     "POST /jobs/{job_id}/process": MOVE_ONE,

@@ -8,8 +8,8 @@ from msgspec import Meta
 
 from appliance import errors
 from appliance.jobs import JobStatus, JobType
-from appliance.web import events, files, job_acts, jobs, presets, status
-from appliance.web.documents import JobDocument, JobPage, PresetList, WholeJob
+from appliance.web import archives, events, files, job_acts, jobs, presets, status
+from appliance.web.documents import Id, JobDocument, JobPage, PresetList, WholeJob
 from appliance.web.openapi.fields import IDEMPOTENCY_KEY, IF_NONE_MATCH
 from appliance.web.openapi.operation import (
     CURSOR,
@@ -49,6 +49,9 @@ RANGES = (
     Parameter("Range", str, "`bytes=0-99`: a part of it."),
     Parameter("If-Range", str, "The part only if the `ETag` is this one."),
 )
+_ZIP = {
+    200: Answer("The archive.", Bytes, ("Cache-Control", "Content-Disposition"), "application/zip")
+}
 
 JOBS = Group(
     "Jobs",
@@ -95,6 +98,21 @@ JOBS = Group(
             query=(Parameter("download", Flag, "`1`: to be saved, not shown."),),
             headers=(IF_NONE_MATCH, *RANGES),
             curl="-O",
+        ),
+        archives.get_job_archive: Operation(
+            "Fetch the original and all results as a ZIP",
+            _ZIP,
+            (errors.NotFound, errors.Quarantined, errors.ObjectMissing, errors.ObjectDamaged,
+             errors.StorageUnavailable),
+            curl="-OJ",
+        ),
+        archives.get_archive: Operation(
+            "Fetch the originals of several jobs as a ZIP",
+            _ZIP,
+            (errors.BadRequest, errors.NotFound, errors.Quarantined, errors.ObjectMissing,
+             errors.ObjectDamaged, errors.StorageUnavailable),
+            query=(Parameter("job", Id, "The id of a job; may be repeated."),),
+            curl="-OJ",
         ),
         job_acts.cancel_job: Operation("End a job that is not final", _JOB, _MOVE, body=NEXT),
         job_acts.retry_job: Operation(
