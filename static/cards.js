@@ -173,7 +173,6 @@ export function showJob(card, job, canRetry = false) {
   part(card, "[data-act=details]").href = `/uploads/${job.jobId}`;
   part(card, "[data-act=download]").href = `${original}?download=1`;
   part(card, "[data-act=share]").dataset.share = job.jobId;
-  part(card, "[data-act=archive]").href = `/jobs/${job.jobId}/archive`;
   part(card, "[data-act=copy]").dataset.copy = (done && picks.opens?.url) || original;
   setOpens(card, picks.opens?.url, job.filename);
   setPicture(card, picks.thumb?.url);
@@ -184,6 +183,8 @@ function setFiles(card, files) {
   const menu = part(card, ".files");
   menu.hidden = files.length === 0;
   write(part(card, ".files-count"), files.length === 1 ? "1 file" : `${files.length} files`);
+  const all = part(card, ".files-all");
+  all.firstElementChild.href = `/jobs/${job.jobId}/archive`;
   part(card, ".files-list").replaceChildren(...files.map((file) => {
     const row = fileTemplate.content.firstElementChild.cloneNode(true);
     const link = row.firstElementChild;
@@ -192,7 +193,7 @@ function setFiles(card, files) {
     write(link.firstElementChild, file.name);
     write(link.lastElementChild, bytes(file.sizeBytes));
     return row;
-  }));
+  }), all);
 }
 
 /** Counts the waits of retrying jobs down; called once a second. */

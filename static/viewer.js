@@ -12,7 +12,7 @@ let shown = null;
 const viewable = () => [...document.querySelectorAll(".card:has(.picture[href])")];
 
 function filesOf(card) {
-  return [...card.querySelectorAll(".files-list a")].map((link) => ({
+  return [...card.querySelectorAll(".files-list a[data-type]")].map((link) => ({
     url: link.getAttribute("href"), name: link.firstElementChild.textContent, ...link.dataset,
   }));
 }

@@ -195,7 +195,8 @@ RESUMABLE = Group(
         ),
         resumable.append: Operation(
             "Go on with an upload",
-            _APPENDED,
+            {200: Answer("Where `X-HTTP-Method-Override` means HEAD.", None, _HOW_FAR),
+             **_APPENDED},
             (*APPENDING, errors.MethodNotAllowed),
             headers=_APPEND_HEADERS,
             body=Body({tus.CONTENT_TYPE: Bytes, partial_upload.CONTENT_TYPE: Bytes},
