@@ -168,7 +168,7 @@ export function showJob(card, job, canRetry = false) {
   const acts = { COMPLETED: ["copy", "share", "download", "details"], FAILED: canRetry && !job.error?.permanent ? ["retry", "details"] : ["details"], CANCELLED: canRetry ? ["retry", "details"] : ["details"] };
   setFoot(card, acts[job.status] ?? null);
   setSide(card);
-  setFiles(card, job.files ?? []);
+  setFiles(card, job.files ?? [], job.jobId);
   const original = `/jobs/${job.jobId}/files/original`;
   part(card, "[data-act=details]").href = `/uploads/${job.jobId}`;
   part(card, "[data-act=download]").href = `${original}?download=1`;
@@ -179,12 +179,12 @@ export function showJob(card, job, canRetry = false) {
   part(card, ".picture-play").hidden = !(done && picks.video);
 }
 
-function setFiles(card, files) {
+function setFiles(card, files, jobId) {
   const menu = part(card, ".files");
   menu.hidden = files.length === 0;
   write(part(card, ".files-count"), files.length === 1 ? "1 file" : `${files.length} files`);
   const all = part(card, ".files-all");
-  all.firstElementChild.href = `/jobs/${job.jobId}/archive`;
+  all.firstElementChild.href = `/jobs/${jobId}/archive`;
   part(card, ".files-list").replaceChildren(...files.map((file) => {
     const row = fileTemplate.content.firstElementChild.cloneNode(true);
     const link = row.firstElementChild;
