@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from appliance.intake.receiver import Receiver
 from appliance.intake.reruns import Reruns
 from appliance.jobs import JobType
 from appliance.last_uses import LastUses
+from appliance.maintenance.deliverer import Deliverer
 from appliance.maintenance.inspector import Inspector
 from appliance.maintenance.pruner import Pruner
 from appliance.maintenance.recorder import Recorder
@@ -40,6 +41,7 @@ from appliance.maintenance.sweeper import Sweeper
 from appliance.maintenance.teller import Teller
 from appliance.maintenance.watch import Watch
 from appliance.notify.operators import Messenger
+from appliance.outgoing import Outgoing
 from appliance.parts import Parts, open_messenger, open_parts
 from appliance.presets import files as preset_files
 from appliance.presets.preset import Presets
@@ -66,6 +68,9 @@ log = structlog.get_logger()
 DISK_THREADS = 32
 """Threads that wait for the disk. Python's default is cores + 4; syncs that wait side by side
 share the file system's commits, so more of them cost less."""
+
+DELIVERY_DRAIN_S = 2.0
+"""At the end, how long requests to webhooks may go on; they are sent again after the next start."""
 
 MAX_RESULT_BYTES = 8 * 1024**3
 
@@ -109,7 +114,15 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     tellers = [_teller(parts, messenger, crew, url)] if messenger else []
     last_uses = LastUses()
     recorder = Recorder(database=parts.database, last_uses=last_uses)
-    maintenance = _maintenance(parts, config, rescuer, recorder, *tellers)
+    outgoing_requests = await stack.enter_async_context(_open_outgoing(config))
+    deliverer = Deliverer(
+        database=parts.database,
+        outgoing=outgoing_requests,
+        metrics=parts.metrics,
+        clock=parts.clock,
+    )
+    stack.push_async_callback(deliverer.drain, DELIVERY_DRAIN_S)
+    maintenance = _maintenance(parts, config, rescuer, recorder, deliverer, *tellers)
     maintenance.start()
     stack.push_async_callback(maintenance.stop)
 
@@ -121,7 +134,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
         now=parts.clock.now(),
     )
     tokens = await _open_tokens(stack, config, parts)
-    services = _services(parts, config, presets, url, last_uses, tokens)
+    services = _services(parts, config, presets, url, last_uses, tokens, outgoing_requests)
     await _start_web(stack, services, config, listening, crew)
     signin_url = f"{url}/signin?token={signin_token}" if signin_token else None
     return Appliance(url=url, signin_url=signin_url, services=services)
@@ -341,6 +354,7 @@ def _services(
     url: str,
     last_uses: LastUses,
     tokens: Tokens | None,
+    outgoing_requests: Outgoing,
 ) -> Services:
     return Services(
         database=parts.database,
@@ -371,6 +385,7 @@ def _services(
         guesses=Guesses(parts.clock),
         last_uses=last_uses,
         tokens=tokens,
+        outgoing=outgoing_requests,
         public_url=url,
         scans=parts.scanner is not None,
         stopping=asyncio.Event(),
@@ -382,8 +397,8 @@ async def _open_tokens(stack: AsyncExitStack, config: Config, parts: Parts) -> T
         return None
     jwks = None
     if config.jwt_jwks_url is not None:
-        asking = outgoing.opened(allow_private=config.outgoing == "any")
-        jwks = Jwks(config.jwt_jwks_url, await stack.enter_async_context(asking), parts.clock)
+        asking = await stack.enter_async_context(_open_outgoing(config))
+        jwks = Jwks(config.jwt_jwks_url, asking, parts.clock)
     elif config.jwt_secret is None:
         return None
     return Tokens(
@@ -393,6 +408,10 @@ async def _open_tokens(stack: AsyncExitStack, config: Config, parts: Parts) -> T
         secret=config.jwt_secret,
         jwks=jwks,
     )
+
+
+def _open_outgoing(config: Config) -> AbstractAsyncContextManager[Outgoing]:
+    return outgoing.opened(allow_private=config.outgoing == "any")
 
 
 async def _start_web(

@@ -106,6 +106,12 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
+        self.deliveries = Counter(
+            "appliance_webhook_tries",
+            "Requests to webhooks and callbacks.",
+            ["outcome"],
+            registry=registry,
+        )
         self.storage_free_bytes = Gauge(
             "appliance_storage_free_bytes", "Room left in the store.", registry=registry
         )

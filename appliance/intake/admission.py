@@ -181,4 +181,5 @@ class Admission:
             error=None,
             metadata=options.metadata,
             result={},
+            callback_url=options.callback_url,
         )

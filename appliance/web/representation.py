@@ -13,14 +13,14 @@ from appliance.database.audit import Act
 from appliance.database.dead_letters import DeadLetter, Group
 from appliance.database.pauses import Pause
 from appliance.database.redrives import Redrive
-from appliance.jobs import Attempt, HistoryEntry, Job, JobError, JobStatus, ResultFile
+from appliance.job_documents import file_document as file_document
+from appliance.job_documents import has_personal_facts as has_personal_facts
+from appliance.job_documents import job_document as job_document
+from appliance.jobs import Attempt, HistoryEntry, Job
 from appliance.keys import ApiKey, Session
 from appliance.presets.preset import Preset
 
 encode = msgspec.json.encode
-
-PERSONAL = "personal"
-"""The one key of `result` that is not for everybody who may see the job."""
 
 
 def json_response(
@@ -39,68 +39,12 @@ def is_known(if_none_match: str | None, etag: str) -> bool:
     return etag in known or known == ["*"]
 
 
-def has_personal_facts(job: Job) -> bool:
-    return PERSONAL in job.result
-
-
-def job_document(job: Job, reader: str) -> dict[str, Any]:
-    """The job as POST /upload and GET /status give it to `reader` (`key:<id>`).
-
-    Facts under `personal` (the camera, the day a picture was taken) are for the owner alone."""
-    result = job.result
-    if reader != job.owner and has_personal_facts(job):
-        result = {name: fact for name, fact in result.items() if name != PERSONAL}
-    return {
-        "jobId": job.id,
-        "status": job.status,
-        "type": job.type,
-        "filename": job.filename,
-        "contentType": job.content_type,
-        "sizeBytes": job.size_bytes,
-        "sha256": job.sha256,
-        "owner": job.owner,
-        "preset": job.preset,
-        "presetVersion": job.preset_version,
-        "priority": job.priority,
-        "attempt": _counted_attempt(job),
-        "maxAttempts": job.max_retries + 1,
-        "progress": round(job.progress, 4),
-        "step": job.step,
-        "createdAt": rfc3339(job.created_at),
-        "startedAt": _time(job.started_at),
-        "finishedAt": _time(job.finished_at),
-        "nextAttemptAt": _time(job.next_attempt_at),
-        "scan": job.scan,
-        "error": None if job.error is None else error_document(job.error),
-        "metadata": job.metadata,
-        "result": result,
-        "files": [file_document(job.id, file) for file in job.files],
-        "statusUrl": f"/status/{job.id}",
-    }
-
-
 def preset_document(preset: Preset) -> dict[str, Any]:
     return {
         "name": preset.name,
         "version": preset.version,
         "description": preset.description,
         "processors": sorted(preset.tables),
-    }
-
-
-def error_document(error: JobError) -> dict[str, Any]:
-    return msgspec.structs.asdict(error)
-
-
-def file_document(job_id: str, file: ResultFile) -> dict[str, Any]:
-    return {
-        "name": file.name,
-        "contentType": file.content_type,
-        "sizeBytes": file.size_bytes,
-        "sha256": file.sha256,
-        "width": file.width_px,
-        "height": file.height_px,
-        "url": f"/jobs/{job_id}/files/{file.name}",
     }
 
 
@@ -235,15 +179,6 @@ def session_document(session: Session, *, current: bool) -> dict[str, Any]:
         "lastUsedAt": _time(session.last_used_at),
         "current": current,
     }
-
-
-_TRYING_OR_TRIED = (JobStatus.PROCESSING, JobStatus.COMPLETED, JobStatus.FAILED)
-
-
-def _counted_attempt(job: Job) -> int:
-    """Which of `maxAttempts` this is, or was. Attempts that were handed back count for none, so
-    it can be smaller than the number of the attempt in the history."""
-    return job.retry_count + (job.status in _TRYING_OR_TRIED)
 
 
 def _time(seconds: float | None) -> str | None:

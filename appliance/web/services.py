@@ -20,6 +20,7 @@ from appliance.intake.resumable import ResumableUploads
 from appliance.jobs import Job
 from appliance.last_uses import LastUses
 from appliance.metrics import Metrics
+from appliance.outgoing import Outgoing
 from appliance.permissions import Permission
 from appliance.presets.preset import Presets
 from appliance.principals import Principal
@@ -46,6 +47,8 @@ class Services:
     last_uses: LastUses
     tokens: Tokens | None
     """None: JWT bearer tokens are not accepted."""
+    outgoing: Outgoing
+    """Says which addresses of webhooks are refused at once."""
     public_url: str
     """Scheme and host that people use, without a slash at the end."""
     scans: bool

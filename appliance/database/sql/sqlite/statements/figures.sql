@@ -4,7 +4,8 @@
 SELECT type, status, jobs FROM tallies;
 
 -- name: oldest_waiting
-SELECT created_at FROM jobs WHERE status = 'PENDING' AND type = :type ORDER BY id LIMIT 1;
+SELECT created_at FROM jobs INDEXED BY jobs_waiting
+WHERE status = 'PENDING' AND type = :type ORDER BY id LIMIT 1;
 
 -- name: minutes_since
 SELECT * FROM minutes WHERE minute >= :minute ORDER BY minute;
