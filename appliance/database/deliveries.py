@@ -170,9 +170,9 @@ def note_failure(webhook_id: str, *, now: float) -> Transaction[float]:
 
 
 def replay(delivery_id: str, *, now: float) -> Transaction[Delivery | None]:
-    """Send it again, with all its tries; None when it waits to be sent anyway."""
-    rows = yield Statement("replay_delivery", {"id": delivery_id, "now": now})
-    return (yield from get(delivery_id)) if rows else None
+    """Send it again at once, with all its tries; one that waits, waits no longer."""
+    yield Statement("replay_delivery", {"id": delivery_id, "now": now})
+    return (yield from get(delivery_id))
 
 
 def replay_failed(

@@ -1,9 +1,9 @@
 """The deliverer: sends what the outbox holds, to webhooks and to the callbacks of uploads.
 
 Each endpoint is a lane of its own, and so is each host of callbacks. A lane that has something due
-is given a sender, and one more a second for as long as that does not suffice, up to four: a slow
-endpoint keeps its own senders waiting and no others. A sender gives its place up after a while, so
-that with many slow lanes all have their turn.
+is given a sender, and one more with each pass for as long as that does not suffice, up to four: a
+slow endpoint keeps its own senders waiting and no others. A sender gives its place up after a
+while, so that with many slow lanes all have their turn.
 
 What was sent just before a crash is sent again, under the same id: at least once.
 """
@@ -43,7 +43,7 @@ OWNER_ENDED = "The key of its owner has ended."
 
 class Deliverer:
     name = "deliverer"
-    interval_s = 1.0
+    interval_s = 0.25
 
     def __init__(
         self, *, database: Database, outgoing: Outgoing, metrics: Metrics, clock: Clock

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from appliance.database import dead_letters, job_reads, keys, pauses
+from appliance.database import dead_letters, deliveries, job_reads, keys, pauses
 from appliance.database.dead_letters import DeadLetter
 from appliance.database.pauses import Pause
 from appliance.database.protocol import Transaction
@@ -23,6 +23,10 @@ from appliance.web.failures import title
 from appliance.web.pool_panel import PAUSE_CHOICES, pause_words
 from appliance.web.services import services
 from appliance.web.templates import render_panels
+from appliance.web.webhooks_page import delivery_words
+from appliance.webhooks import Delivery
+
+SHOWN_DELIVERIES = 50
 
 
 class Whole(NamedTuple):
@@ -36,6 +40,8 @@ class Whole(NamedTuple):
     history: list[HistoryEntry]
     pause: Pause | None
     """Of its owner."""
+    deliveries: list[Delivery]
+    """Of its ends, to webhooks and its callback."""
     names: dict[str, str]
 
 
@@ -70,6 +76,7 @@ async def show_job(request: web.Request) -> web.StreamResponse:
         "others": found.alike - 1,
         "attempts": [_attempt(attempt) for attempt in reversed(found.attempts)],
         "history": [_move(entry, found.names) for entry in reversed(found.history)],
+        "deliveries": [delivery_words(one) for one in found.deliveries],
         "pause": None if found.pause is None else pause_words(found.pause, found.names),
         "pause_choices": PAUSE_CHOICES,
     }
@@ -89,7 +96,8 @@ def _whole(job_id: str, *, now: float) -> Transaction[Whole | None]:
     people = {job.owner, *([pause.actor] if pause else [])}
     people |= {actor for entry in history if (actor := _actor(entry.detail))}
     names = yield from keys.names(people)
-    return Whole(job, letter, alike.jobs if alike else 1, attempts, history, pause, names)
+    sent = yield from deliveries.page(owner=None, job_id=job_id, limit=SHOWN_DELIVERIES)
+    return Whole(job, letter, alike.jobs if alike else 1, attempts, history, pause, sent, names)
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:

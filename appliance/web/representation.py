@@ -19,6 +19,7 @@ from appliance.job_documents import job_document as job_document
 from appliance.jobs import Attempt, HistoryEntry, Job
 from appliance.keys import ApiKey, Session
 from appliance.presets.preset import Preset
+from appliance.webhooks import Delivery, Secrets, Try, Webhook
 
 encode = msgspec.json.encode
 
@@ -178,6 +179,53 @@ def session_document(session: Session, *, current: bool) -> dict[str, Any]:
         "expiresAt": rfc3339(session.expires_at),
         "lastUsedAt": _time(session.last_used_at),
         "current": current,
+    }
+
+
+def webhook_document(webhook: Webhook) -> dict[str, Any]:
+    return {
+        "webhookId": webhook.id,
+        "owner": webhook.owner,
+        "url": webhook.url,
+        "events": webhook.events,
+        "description": webhook.description,
+        "active": webhook.active,
+        "createdAt": rfc3339(webhook.created_at),
+        "failingSince": _time(webhook.failing_since),
+        "disabledAt": _time(webhook.disabled_at),
+        "disabledReason": webhook.disabled_reason,
+    }
+
+
+def secrets_document(secrets: Secrets) -> dict[str, Any]:
+    """The old one is not told: whoever has it, knows it."""
+    return {"secret": secrets.secret, "oldSecretUntil": _time(secrets.old_until)}
+
+
+def delivery_document(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "deliveryId": delivery.id,
+        "webhookId": delivery.webhook_id,
+        "jobId": delivery.job_id,
+        "owner": delivery.owner,
+        "event": delivery.event,
+        "url": delivery.url,
+        "state": delivery.state,
+        "attempt": delivery.attempt,
+        "createdAt": rfc3339(delivery.created_at),
+        "dueAt": _time(delivery.due_at),
+        "endedAt": _time(delivery.ended_at),
+    }
+
+
+def try_document(tried: Try) -> dict[str, Any]:
+    return {
+        "number": tried.number,
+        "at": rfc3339(tried.at),
+        "tookS": round(tried.took_s, 3),
+        "status": tried.status,
+        "answer": tried.answer,
+        "fault": tried.fault,
     }
 
 

@@ -19,6 +19,7 @@ from appliance.web import (
     dashboard,
     dead_letters,
     dead_letters_page,
+    deliveries,
     events,
     files,
     health,
@@ -33,6 +34,8 @@ from appliance.web import (
     signin,
     status,
     uploads,
+    webhooks,
+    webhooks_page,
 )
 
 
@@ -48,6 +51,8 @@ PUBLIC = None
 _JOB = "/jobs/{job_id}"
 _FILE = "/files/{upload_id}"
 _LETTERS = "/dashboard/dead-letters"
+_DELIVERY = "/webhooks/deliveries/{delivery_id}"
+_WEBHOOK = "/webhooks/{webhook_id}"
 
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/upload", uploads.post_upload, Permission.UPLOAD),
@@ -94,6 +99,26 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/sessions", access.list_sessions, Permission.SELF),
     Route("DELETE", "/sessions/{session_id}", access.end_session, Permission.SELF),
     Route("POST", "/sessions/{session_id}/end", access.end_session_by_form, Permission.SELF),
+    Route("GET", "/webhooks", webhooks.list_webhooks, Permission.READ),
+    Route("POST", "/webhooks", webhooks.create_webhook, Permission.MANAGE),
+    Route("POST", "/webhooks/callback-secret", webhooks.rotate_callback_secret, Permission.MANAGE),
+    Route("GET", "/webhooks/deliveries", deliveries.list_deliveries, Permission.READ),
+    Route("POST", "/webhooks/deliveries/replay", deliveries.replay_failed, Permission.MANAGE),
+    Route("GET", _DELIVERY, deliveries.get_delivery, Permission.READ),
+    Route("POST", f"{_DELIVERY}/replay", deliveries.replay_delivery, Permission.MANAGE),
+    Route("GET", _WEBHOOK, webhooks.get_webhook, Permission.READ),
+    Route("PATCH", _WEBHOOK, webhooks.change_webhook, Permission.MANAGE),
+    Route("DELETE", _WEBHOOK, webhooks.delete_webhook, Permission.MANAGE),
+    Route("POST", f"{_WEBHOOK}/change", webhooks.change_webhook_by_form, Permission.MANAGE),
+    Route("POST", f"{_WEBHOOK}/delete", webhooks.delete_webhook_by_form, Permission.MANAGE),
+    Route("POST", f"{_WEBHOOK}/rotate", webhooks.rotate_secret, Permission.MANAGE),
+    Route("POST", f"{_WEBHOOK}/test", webhooks.test_webhook, Permission.MANAGE),
+    Route(
+        "GET",
+        f"{_WEBHOOK}/deliveries",
+        deliveries.list_deliveries_of_webhook,
+        Permission.READ,
+    ),
     Route("GET", "/healthz", health.get_healthz, PUBLIC),
     Route("GET", "/readyz", health.get_readyz, PUBLIC),
     Route("GET", "/metrics", health.get_metrics, Permission.READ_ALL),
@@ -103,6 +128,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{_LETTERS}/{{job_id}}", job_page.show_job, Permission.READ_ALL),
     Route("GET", "/dashboard/audit", audit_page.show_audit, Permission.ADMINISTER),
     Route("GET", "/dashboard/access", access_page.show_access, Permission.SELF),
+    Route("GET", "/dashboard/webhooks", webhooks_page.show_webhooks, Permission.READ),
     Route("GET", "/signin", signin.show_signin, PUBLIC),
     Route("POST", "/signin", signin.sign_in, PUBLIC),
     Route("POST", "/signout", signin.sign_out, Permission.SELF),

@@ -51,10 +51,8 @@ VALUES (:delivery_id, :number, :at, :took_s, :status, :answer, :fault);
 UPDATE deliveries SET state = 'failed', due_at = NULL, ended_at = :now
 WHERE webhook_id = :webhook_id AND state = 'pending';
 
--- name: replay_delivery
-UPDATE deliveries SET state = 'pending', tries = 0, due_at = :now, ended_at = NULL
-WHERE id = :id AND state <> 'pending'
-RETURNING id;
+-- name: replay_delivery!
+UPDATE deliveries SET state = 'pending', tries = 0, due_at = :now, ended_at = NULL WHERE id = :id;
 
 -- name: replay_failed
 UPDATE deliveries SET state = 'pending', tries = 0, due_at = :now, ended_at = NULL
