@@ -75,7 +75,7 @@ def _webhook(webhook: Webhook, seen: Seen, reader: str) -> Mapping[str, Any]:
         "id": webhook.id,
         "url": words.plain(webhook.url),
         "description": words.plain(webhook.description),
-        "events": ", ".join(EVENTS[event].lower() for event in webhook.events),
+        "events": " or ".join(event.removeprefix("job.") for event in webhook.events),
         "active": webhook.active,
         "disabled_reason": webhook.disabled_reason,
         "failing_since": webhook.failing_since if webhook.active else None,
