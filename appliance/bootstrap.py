@@ -30,6 +30,7 @@ from appliance.intake.reruns import Reruns
 from appliance.jobs import JobType
 from appliance.last_uses import LastUses
 from appliance.maintenance.certificates import Certificates
+from appliance.maintenance.deliverer import Deliverer
 from appliance.maintenance.inspector import Inspector
 from appliance.maintenance.pruner import Pruner
 from appliance.maintenance.recorder import Recorder
@@ -75,6 +76,9 @@ log = structlog.get_logger()
 DISK_THREADS = 32
 """Threads that wait for the disk. Python's default is cores + 4; syncs that wait side by side
 share the file system's commits, so more of them cost less."""
+
+DELIVERY_DRAIN_S = 2.0
+"""At the end, how long requests to webhooks may go on; they are sent again after the next start."""
 
 MAX_RESULT_BYTES = 8 * 1024**3
 
@@ -129,7 +133,15 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
         others.append(certificates)
     last_uses = LastUses()
     recorder = Recorder(database=parts.database, last_uses=last_uses)
-    maintenance = _maintenance(parts, config, rescuer, recorder, *others)
+    outgoing_requests = await stack.enter_async_context(open_outgoing(config))
+    deliverer = Deliverer(
+        database=parts.database,
+        outgoing=outgoing_requests,
+        metrics=parts.metrics,
+        clock=parts.clock,
+    )
+    stack.push_async_callback(deliverer.drain, DELIVERY_DRAIN_S)
+    maintenance = _maintenance(parts, config, rescuer, recorder, deliverer, *others)
     maintenance.start()
     stack.push_async_callback(maintenance.stop)
 
@@ -142,7 +154,9 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     )
     sign_in = await _open_sign_in(stack, config, parts.clock, url)
     tokens = await _open_tokens(stack, config, parts, sign_in)
-    services = _services(parts, config, presets, url, last_uses, tokens, sign_in, tls)
+    services = _services(
+        parts, config, presets, url, last_uses, tokens, sign_in, tls, outgoing_requests
+    )
     await _start_web(stack, services, config, listening, crew)
     signin_url = f"{url}/signin?token={signin_token}" if signin_token else None
     return Appliance(
@@ -366,6 +380,7 @@ def _services(
     tokens: Tokens | None,
     sign_in: SignIn | None,
     tls: Tls | None,
+    outgoing_requests: Outgoing,
 ) -> Services:
     return Services(
         database=parts.database,
@@ -405,6 +420,7 @@ def _services(
         tokens=tokens,
         sign_in=sign_in,
         tls=tls,
+        outgoing=outgoing_requests,
         public_url=url,
         settings=config.in_force,
         scans=parts.scanner is not None,

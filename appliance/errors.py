@@ -268,6 +268,18 @@ class IllegalMove(ApplianceError):
     title = "The job is in a state that does not allow this"
 
 
+class TooManyWebhooks(ApplianceError):
+    code = "too_many_webhooks"
+    status = 409
+    title = "You have as many webhooks as one owner may have"
+
+
+class WebhookInactive(ApplianceError):
+    code = "webhook_inactive"
+    status = 409
+    title = "The webhook is switched off"
+
+
 class OriginalGone(ApplianceError):
     code = "original_gone"
     status = 409

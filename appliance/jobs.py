@@ -155,6 +155,8 @@ class Job(msgspec.Struct, frozen=True):
     files: tuple[ResultFile, ...] = ()
     preset_version: int | None = None
     """Which version of the preset made the results."""
+    callback_url: str | None = None
+    """Where the upload wants the end of the job to be told."""
 
 
 class Attempt(msgspec.Struct, frozen=True):

@@ -106,6 +106,12 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
+        self.deliveries = Counter(
+            "appliance_webhook_tries",
+            "Requests to webhooks and callbacks.",
+            ["outcome"],
+            registry=registry,
+        )
         self.certificate_expiry = Gauge(
             "appliance_certificate_expiry_timestamp_seconds",
             "When the certificate for TLS expires.",

@@ -28,6 +28,8 @@ class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     preset: str = "default"
     priority: int = DEFAULT_PRIORITY
     metadata: dict[str, Any] = {}
+    callback_url: str | None = None
+    """Where the end of the job is told (`appliance.webhooks`)."""
 
 
 State = Literal["open", "completed", "failed", "expired", "terminated"]

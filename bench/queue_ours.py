@@ -57,7 +57,11 @@ class Parts:
         self.announcer = Announcer(self.coordination)
         self.queue = TableQueue(database, self.clock)
         self.surroundings = Surroundings(
-            database=database, storage=self.storage, scratch_dir=self.scratch_dir, reserve_bytes=0
+            database=database,
+            storage=self.storage,
+            scanner=None,
+            scratch_dir=self.scratch_dir,
+            reserve_bytes=0,
         )
 
     def pool(self, size: int, *, nursery: Any, attempts: Any) -> Pool:

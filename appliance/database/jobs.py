@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.database import dead_letters, turns
+from appliance.database import dead_letters, deliveries, turns
 from appliance.database.job_reads import by_ids, get
 from appliance.database.protocol import Statement, Transaction
 from appliance.database.records import as_json
@@ -57,6 +57,7 @@ def create(jobs: Sequence[Job]) -> Transaction[None]:
                 "created_at": job.created_at,
                 "scan": as_json(job.scan),
                 "metadata": as_json(job.metadata),
+                "callback_url": job.callback_url,
             },
         )
         yield _history(job.id, job.owner, job.created_at, JobStatus.PENDING, 0, "received")
@@ -168,7 +169,7 @@ def complete(
         yield _file(job_id, position, file)
     yield _end_attempt(job_id, attempt, now, "completed")
     yield _history(job_id, rows[0]["owner"], now, JobStatus.COMPLETED, attempt, None)
-    return (yield from get(job_id))
+    return (yield from _ended(job_id, told=rows[0]["told"]))
 
 
 def retry(
@@ -227,7 +228,7 @@ def fail(
     yield _withdrawal(job_id)
     yield _end_attempt(job_id, attempt, now, outcome, error, error_class, stderr_tail)
     yield _history(job_id, rows[0]["owner"], now, JobStatus.FAILED, attempt, error.message)
-    return (yield from get(job_id))
+    return (yield from _ended(job_id, told=rows[0]["told"]))
 
 
 def release(
@@ -277,7 +278,7 @@ def cancel(job_id: str, *, now: float, actor: str) -> Transaction[Job | None]:
     yield _end_attempt(job_id, attempt, now, "cancelled")
     detail = f"cancelled by {actor}"
     yield _history(job_id, rows[0]["owner"], now, JobStatus.CANCELLED, attempt, detail)
-    return (yield from get(job_id))
+    return (yield from _ended(job_id, told=rows[0]["told"]))
 
 
 def redrive(
@@ -314,6 +315,15 @@ def _new_turn(job_id: str) -> Transaction[int]:
 
 
 # --- what every move writes -----------------------------------------------------------------
+
+
+def _ended(job_id: str, *, told: bool) -> Transaction[Job | None]:
+    """The job, now final, with what is to be sent of its end. Where nobody is told, nothing is
+    written and nothing more is read."""
+    job = yield from get(job_id)
+    if job is not None and (told or job.callback_url is not None):
+        yield from deliveries.tell(job)
+    return job
 
 
 def _file(job_id: str, position: int, file: ResultFile) -> Statement:

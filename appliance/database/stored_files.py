@@ -82,6 +82,7 @@ def delete(job_id: str) -> Transaction[DeletedJob | None]:
     yield Statement("delete_job_files", {"id": job_id})
     yield Statement("delete_job_attempts", {"id": job_id})
     yield Statement("delete_job_history", {"id": job_id})
+    yield Statement("delete_deliveries_of_job", {"id": job_id})
     yield Statement("delete_job", {"id": job_id})
     gone = yield Statement("delete_upload", {"upload_id": row["upload_id"]})
     return DeletedJob(

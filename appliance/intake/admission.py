@@ -238,6 +238,7 @@ class Admission:
             error=None,
             metadata=options.metadata,
             result={},
+            callback_url=options.callback_url,
         )
 
 

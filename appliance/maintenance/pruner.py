@@ -4,7 +4,7 @@
 - originals that were made durable but whose rows were not (a crash between the two)
 - results of attempts that never settled
 - finished jobs after `delete_after_s`, with their files, unless they wait for review
-- ended redrives and the lanes of owners who have long had their turn
+- ended redrives, deliveries of webhooks, and the lanes of owners who have long had their turn
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from appliance.acts import Acts
 from appliance.clock import Clock
-from appliance.database import keys, redrives, stored_files, turns
+from appliance.database import deliveries, keys, redrives, stored_files, turns
 from appliance.database.protocol import Database
 from appliance.errors import ObjectMissing
 from appliance.ids import is_id, time_of
@@ -26,6 +26,7 @@ YOUNG_ORIGINAL_S = 30 * 24 * 3600.0
 """An original without a row is left over from a crash before the answer, or newer than the backup
 that the database was restored from: then it may be somebody's only copy."""
 KEEP_REDRIVES_S = 30 * 24 * 3600.0
+KEEP_DELIVERIES_S = 30 * 24 * 3600.0
 
 
 class Pruner:
@@ -54,6 +55,7 @@ class Pruner:
             "jobs": await self._prune_jobs(),
             "redrives": await self._database.write(redrives.forget_ended(before=old)),
             "lanes": await self._database.write(turns.forget_idle()),
+            "deliveries": await self._prune_deliveries(),
             "sessions": await self._database.write(keys.delete_expired(now=self._clock.now())),
             "orphan_originals": await self._prune_originals(),
             "orphan_results": await self._prune_results(),
@@ -72,6 +74,13 @@ class Pruner:
                     pruned += 1
             if len(ids) < BATCH:
                 break
+        return pruned
+
+    async def _prune_deliveries(self) -> int:
+        before = self._clock.now() - KEEP_DELIVERIES_S
+        pruned = 0
+        while count := await self._database.write(deliveries.prune(before=before, limit=BATCH)):
+            pruned += count
         return pruned
 
     async def _prune_originals(self) -> int:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from appliance.clock import Clock
-from appliance.database import redrives, stored_files, workers
+from appliance.database import redrives, stored_files, webhooks, workers
 from appliance.database.protocol import Database
 from appliance.database.redrives import Redrive
 from appliance.database.workers import Outage, PoolState
 from appliance.errors import DatabaseUnavailable
 from appliance.notify.operators import News, count, moment, nouns, quoted
+from appliance.webhooks import Webhook
 
 LASTING_S = 60.0
 """Shorter outages are not told of; the log has them."""
@@ -45,6 +46,7 @@ class Watch:
         self._standing: dict[str, _Standing] = {}
         self._missing = 0
         self._redrives_after = clock.now()
+        self._webhooks_after = clock.now()
 
     async def look(self) -> list[News]:
         """What is new since the last look."""
@@ -56,6 +58,7 @@ class Watch:
             outages[DATABASE] = None
             news += await self._missing_files()
             news += await self._stopped_redrives()
+            news += await self._disabled_webhooks()
         except DatabaseUnavailable as fault:
             outages[DATABASE] = Outage(fault.code, fault.detail, self._clock.now())
         return self._outages(outages) + news
@@ -118,6 +121,12 @@ class Watch:
             self._redrives_after = redrive.ended_at or self._redrives_after
         return [_stopped(redrive) for redrive in stopped]
 
+    async def _disabled_webhooks(self) -> list[News]:
+        disabled = await self._database.read(webhooks.disabled_after(self._webhooks_after))
+        for webhook in disabled:
+            self._webhooks_after = webhook.disabled_at or self._webhooks_after
+        return [_disabled(webhook) for webhook in disabled]
+
 
 def _work(pool: PoolState) -> str:
     return f"work on {nouns(pool.type)}"
@@ -130,4 +139,13 @@ def _stopped(redrive: Redrive) -> News:
         f"The redrive {redrive.id} stopped by itself: of {count(wave.total, 'job', 'jobs')} in "
         f"wave {redrive.wave}, {wave.failed:,} failed again. It had not begun "
         f"{count(waiting, 'other', 'others')}.",
+    )
+
+
+def _disabled(webhook: Webhook) -> News:
+    """Without its address: that may hold a secret."""
+    return News(
+        "a webhook was switched off",
+        f"The webhook {webhook.id} of {webhook.owner} was switched off. "
+        f"{webhook.disabled_reason} Its owner, or an admin, can switch it on again.",
     )

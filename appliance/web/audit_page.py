@@ -39,6 +39,11 @@ _DONE = {
     "key.create": "Made a key",
     "key.revoke": "Revoked a key",
     "session.end": "Ended a session",
+    "webhook.change": "Changed a webhook",
+    "webhook.delete": "Deleted a webhook",
+    "webhook.rotate": "Made a webhook's secret anew",
+    "webhook.test": "Tested a webhook",
+    "webhook.replay": "Sent a webhook's message again",
     "refused": "Was refused",
 }
 

@@ -15,6 +15,7 @@ from appliance.database.redrives import Counts, State
 from appliance.ids import SHAPE
 from appliance.jobs import JobError, JobStatus, JobType, Scan
 from appliance.permissions import Role, Scope
+from appliance.webhooks import DeliveryState
 
 Id = Annotated[str, Meta(pattern=f"^{SHAPE}$", description="A ULID.")]
 Time = Annotated[
@@ -430,3 +431,70 @@ class FiguresDocument(TypedDict):
     begin: Time
     stepS: int
     slots: Annotated[list[SlotDocument | None], Meta(description="Null: nothing is known.")]
+
+
+# --- webhooks --------------------------------------------------------------------------------
+
+
+class WebhookDocument(TypedDict):
+    """An address that is told of jobs."""
+
+    webhookId: Id
+    owner: Owner
+    url: str
+    events: tuple[str, ...]
+    description: str
+    active: bool
+    createdAt: Time
+    failingSince: Time | None
+    disabledAt: Time | None
+    disabledReason: str | None
+
+
+class WebhookMade(WebhookDocument):
+    secret: Annotated[str, Meta(description="Signs what is sent; shown this once.")]
+
+
+class WebhookPage(TypedDict):
+    webhooks: list[WebhookDocument]
+    nextCursor: NextCursor
+
+
+class SecretsDocument(TypedDict):
+    secret: str
+    oldSecretUntil: Annotated[Time | None, Meta(description="Until then the old one signs too.")]
+
+
+class DeliveryDocument(TypedDict):
+    """What is sent to a webhook or a callback."""
+
+    deliveryId: Annotated[Id, Meta(description="The `webhook-id` of every try.")]
+    webhookId: Annotated[Id | None, Meta(description="Null: to a callback.")]
+    jobId: Annotated[Id | None, Meta(description="Null: a test.")]
+    owner: Owner
+    event: str
+    url: str
+    state: DeliveryState
+    attempt: Annotated[int, Meta(ge=0)]
+    createdAt: Time
+    dueAt: Time | None
+    endedAt: Time | None
+
+
+class DeliveryPage(TypedDict):
+    deliveries: list[DeliveryDocument]
+    nextCursor: NextCursor
+
+
+class TryDocument(TypedDict):
+    number: int
+    at: Time
+    tookS: float
+    status: Annotated[int | None, Meta(description="Of HTTP; null: there was no answer.")]
+    answer: str | None
+    fault: str | None
+
+
+class DeliveryStory(DeliveryDocument):
+    payload: Annotated[Any, Meta(description="What is sent.")]
+    tries: list[TryDocument]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from appliance.database import audit, dead_letters, job_reads, keys, pauses
+from appliance.database import audit, dead_letters, deliveries, job_reads, keys, pauses
 from appliance.database.audit import Act
 from appliance.database.dead_letters import DeadLetter
 from appliance.database.pauses import Pause
@@ -25,8 +25,11 @@ from appliance.web.representation import file_document
 from appliance.web.services import services, user
 from appliance.web.templates import render_panels
 from appliance.web.timeline import Stretch, stretches
+from appliance.web.webhooks_page import delivery_words
+from appliance.webhooks import Delivery
 
 ACTS = 20
+SHOWN_DELIVERIES = 50
 
 
 class Whole(NamedTuple):
@@ -42,6 +45,8 @@ class Whole(NamedTuple):
     """Of people on this job, the latest first."""
     pause: Pause | None
     """Of its owner."""
+    deliveries: list[Delivery]
+    """Of its ends, to webhooks and its callback."""
     names: dict[str, str]
 
 
@@ -85,6 +90,7 @@ async def _show(request: web.Request) -> web.StreamResponse:
         "acts": [act_row(act, found.names) for act in found.acts]
         if asking.may(Permission.ADMINISTER)
         else [],
+        "deliveries": [delivery_words(one) for one in found.deliveries],
         "pause": None if found.pause is None else pause_words(found.pause, found.names),
         "pause_choices": PAUSE_CHOICES,
     }
@@ -106,7 +112,10 @@ def _whole(job_id: str, *, now: float) -> Transaction[Whole | None]:
     people |= {actor for entry in history if (actor := _actor(entry.detail))}
     people |= {act.actor for act in acts}
     names = yield from keys.names(people)
-    return Whole(job, letter, alike.jobs if alike else 1, attempts, history, acts, pause, names)
+    sent = yield from deliveries.page(owner=None, job_id=job_id, limit=SHOWN_DELIVERIES)
+    return Whole(
+        job, letter, alike.jobs if alike else 1, attempts, history, acts, pause, sent, names
+    )
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:

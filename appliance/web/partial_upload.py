@@ -125,7 +125,7 @@ async def _create(request: web.Request) -> web.StreamResponse:
     if length == 0:
         raise EmptyFile("An upload has at least one byte. Check the file at your side.")
     announced, checksum = _announced(request, complete)
-    options = job_options(request.query, services(request).presets)
+    options = job_options(request.query, services(request))
     again = repeatable(request)
     known = await _known(request, announced, length, options, again)
     if known is not None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 import msgspec
 from aiohttp import web
 
+from appliance import job_documents
 from appliance.clock import rfc3339
 from appliance.database.audit import Act
 from appliance.database.dead_letters import DeadLetter, Group
@@ -15,7 +16,8 @@ from appliance.database.ownership import Standing
 from appliance.database.pauses import Pause
 from appliance.database.redrives import Redrive
 from appliance.intake.admission import IntakeLimits
-from appliance.jobs import Attempt, HistoryEntry, Job, JobStatus, JobType, ResultFile
+from appliance.job_documents import has_personal_facts as has_personal_facts
+from appliance.jobs import Attempt, HistoryEntry, Job, JobType, ResultFile
 from appliance.keys import ApiKey, Session
 from appliance.people import Person
 from appliance.presets.preset import Preset
@@ -23,6 +25,7 @@ from appliance.web.documents import (
     ActDocument,
     AttemptDocument,
     DeadLetterDocument,
+    DeliveryDocument,
     File,
     GroupDocument,
     HistoryDocument,
@@ -33,14 +36,15 @@ from appliance.web.documents import (
     PersonDocument,
     PresetDocument,
     RedriveDocument,
+    SecretsDocument,
     SessionDocument,
+    TryDocument,
     UsageDocument,
+    WebhookDocument,
 )
+from appliance.webhooks import Delivery, Secrets, Try, Webhook
 
 encode = msgspec.json.encode
-
-PERSONAL = "personal"
-"""The one key of `result` that is not for everybody who may see the job."""
 
 
 def json_response(
@@ -59,44 +63,13 @@ def is_known(if_none_match: str | None, etag: str) -> bool:
     return etag in known or known == ["*"]
 
 
-def has_personal_facts(job: Job) -> bool:
-    return PERSONAL in job.result
-
-
 def job_document(job: Job, reader: str) -> JobDocument:
-    """The job as POST /upload and GET /status give it to `reader` (`key:<id>`).
+    """The job as POST /upload and GET /status give it to `reader`."""
+    return cast(JobDocument, job_documents.job_document(job, reader))
 
-    Facts under `personal` (the camera, the day a picture was taken) are for the owner alone."""
-    result = job.result
-    if reader != job.owner and has_personal_facts(job):
-        result = {name: fact for name, fact in result.items() if name != PERSONAL}
-    return {
-        "jobId": job.id,
-        "status": job.status,
-        "type": job.type,
-        "filename": job.filename,
-        "contentType": job.content_type,
-        "sizeBytes": job.size_bytes,
-        "sha256": job.sha256,
-        "owner": job.owner,
-        "preset": job.preset,
-        "presetVersion": job.preset_version,
-        "priority": job.priority,
-        "attempt": _counted_attempt(job),
-        "maxAttempts": job.max_retries + 1,
-        "progress": round(job.progress, 4),
-        "step": job.step,
-        "createdAt": rfc3339(job.created_at),
-        "startedAt": _time(job.started_at),
-        "finishedAt": _time(job.finished_at),
-        "nextAttemptAt": _time(job.next_attempt_at),
-        "scan": job.scan,
-        "error": job.error,
-        "metadata": job.metadata,
-        "result": result,
-        "files": [file_document(job.id, file) for file in job.files],
-        "statusUrl": f"/status/{job.id}",
-    }
+
+def file_document(job_id: str, file: ResultFile) -> File:
+    return cast(File, job_documents.file_document(job_id, file))
 
 
 def usage_document(standing: Standing, limits: IntakeLimits) -> UsageDocument:
@@ -120,18 +93,6 @@ def preset_document(preset: Preset) -> PresetDocument:
         "version": preset.version,
         "description": preset.description,
         "processors": sorted(preset.tables),
-    }
-
-
-def file_document(job_id: str, file: ResultFile) -> File:
-    return {
-        "name": file.name,
-        "contentType": file.content_type,
-        "sizeBytes": file.size_bytes,
-        "sha256": file.sha256,
-        "width": file.width_px,
-        "height": file.height_px,
-        "url": f"/jobs/{job_id}/files/{file.name}",
     }
 
 
@@ -282,13 +243,51 @@ def session_document(session: Session, *, current: bool) -> SessionDocument:
     }
 
 
-_TRYING_OR_TRIED = (JobStatus.PROCESSING, JobStatus.COMPLETED, JobStatus.FAILED)
+def webhook_document(webhook: Webhook) -> WebhookDocument:
+    return {
+        "webhookId": webhook.id,
+        "owner": webhook.owner,
+        "url": webhook.url,
+        "events": webhook.events,
+        "description": webhook.description,
+        "active": webhook.active,
+        "createdAt": rfc3339(webhook.created_at),
+        "failingSince": _time(webhook.failing_since),
+        "disabledAt": _time(webhook.disabled_at),
+        "disabledReason": webhook.disabled_reason,
+    }
 
 
-def _counted_attempt(job: Job) -> int:
-    """Which of `maxAttempts` this is, or was. Attempts that were handed back count for none, so
-    it can be smaller than the number of the attempt in the history."""
-    return job.retry_count + (job.status in _TRYING_OR_TRIED)
+def secrets_document(secrets: Secrets) -> SecretsDocument:
+    """The old one is not told: whoever has it, knows it."""
+    return {"secret": secrets.secret, "oldSecretUntil": _time(secrets.old_until)}
+
+
+def delivery_document(delivery: Delivery) -> DeliveryDocument:
+    return {
+        "deliveryId": delivery.id,
+        "webhookId": delivery.webhook_id,
+        "jobId": delivery.job_id,
+        "owner": delivery.owner,
+        "event": delivery.event,
+        "url": delivery.url,
+        "state": delivery.state,
+        "attempt": delivery.attempt,
+        "createdAt": rfc3339(delivery.created_at),
+        "dueAt": _time(delivery.due_at),
+        "endedAt": _time(delivery.ended_at),
+    }
+
+
+def try_document(tried: Try) -> TryDocument:
+    return {
+        "number": tried.number,
+        "at": rfc3339(tried.at),
+        "tookS": round(tried.took_s, 3),
+        "status": tried.status,
+        "answer": tried.answer,
+        "fault": tried.fault,
+    }
 
 
 def _time(seconds: float | None) -> str | None:

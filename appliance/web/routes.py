@@ -21,6 +21,7 @@ from appliance.web import (
     dashboard,
     dead_letters,
     dead_letters_page,
+    deliveries,
     events,
     files,
     guests,
@@ -43,6 +44,8 @@ from appliance.web import (
     upload_links,
     uploads,
     usage,
+    webhooks,
+    webhooks_page,
     workers_page,
 )
 
@@ -60,6 +63,8 @@ _JOB = "/jobs/{job_id}"
 _FILE = "/files/{upload_id}"
 _LINK = "/upload-links/{link_id}"
 _LETTERS = "/dashboard/dead-letters"
+_DELIVERY = "/webhooks/deliveries/{delivery_id}"
+_WEBHOOK = "/webhooks/{webhook_id}"
 
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/upload", uploads.post_upload, Permission.UPLOAD),
@@ -129,6 +134,26 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/sessions", access.list_sessions, Permission.SELF),
     Route("DELETE", "/sessions/{session_id}", access.end_session, Permission.SELF),
     Route("POST", "/sessions/{session_id}/end", access.end_session_by_form, Permission.SELF),
+    Route("GET", "/webhooks", webhooks.list_webhooks, Permission.READ),
+    Route("POST", "/webhooks", webhooks.create_webhook, Permission.MANAGE),
+    Route("POST", "/webhooks/callback-secret", webhooks.rotate_callback_secret, Permission.MANAGE),
+    Route("GET", "/webhooks/deliveries", deliveries.list_deliveries, Permission.READ),
+    Route("POST", "/webhooks/deliveries/replay", deliveries.replay_failed, Permission.MANAGE),
+    Route("GET", _DELIVERY, deliveries.get_delivery, Permission.READ),
+    Route("POST", f"{_DELIVERY}/replay", deliveries.replay_delivery, Permission.MANAGE),
+    Route("GET", _WEBHOOK, webhooks.get_webhook, Permission.READ),
+    Route("PATCH", _WEBHOOK, webhooks.change_webhook, Permission.MANAGE),
+    Route("DELETE", _WEBHOOK, webhooks.delete_webhook, Permission.MANAGE),
+    Route("POST", f"{_WEBHOOK}/change", webhooks.change_webhook_by_form, Permission.MANAGE),
+    Route("POST", f"{_WEBHOOK}/delete", webhooks.delete_webhook_by_form, Permission.MANAGE),
+    Route("POST", f"{_WEBHOOK}/rotate", webhooks.rotate_secret, Permission.MANAGE),
+    Route("POST", f"{_WEBHOOK}/test", webhooks.test_webhook, Permission.MANAGE),
+    Route(
+        "GET",
+        f"{_WEBHOOK}/deliveries",
+        deliveries.list_deliveries_of_webhook,
+        Permission.READ,
+    ),
     Route("GET", "/healthz", health.get_healthz, PUBLIC),
     Route("GET", "/readyz", health.get_readyz, PUBLIC),
     Route("GET", "/metrics", health.get_metrics, Permission.READ_ALL),
@@ -145,6 +170,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/dashboard/workers", workers_page.show_workers, Permission.READ_ALL),
     Route("GET", "/dashboard/settings", settings_page.show_settings, Permission.ADMINISTER),
     Route("GET", "/dashboard/access", access_page.show_access, Permission.SELF),
+    Route("GET", "/dashboard/webhooks", webhooks_page.show_webhooks, Permission.READ),
     Route("GET", "/signin", signin.show_signin, PUBLIC),
     Route("POST", "/signin", signin.sign_in, PUBLIC),
     Route("GET", "/signin/oidc", oidc.begin, PUBLIC),

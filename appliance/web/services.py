@@ -21,6 +21,7 @@ from appliance.intake.resumable import ResumableUploads
 from appliance.jobs import Job
 from appliance.last_uses import LastUses
 from appliance.metrics import Metrics
+from appliance.outgoing import Outgoing
 from appliance.permissions import Permission
 from appliance.presets.preset import Presets
 from appliance.principals import Principal
@@ -55,6 +56,8 @@ class Services:
     """None: there is no provider to sign in at."""
     tls: Tls | None
     """None: the port speaks plain HTTP."""
+    outgoing: Outgoing
+    """Says which addresses of webhooks are refused at once."""
     public_url: str
     """Scheme and host that people use, without a slash at the end."""
     settings: tuple[InForce, ...]

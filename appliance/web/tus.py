@@ -37,7 +37,7 @@ from appliance.permissions import Permission
 from appliance.uploads import Announced, Resumable
 from appliance.web import bodies
 from appliance.web.auth import require
-from appliance.web.options import job_options
+from appliance.web.options import OPTIONS, job_options
 from appliance.web.repeats import repeatable
 from appliance.web.services import count_received, resumable_uploads, services, user
 
@@ -56,7 +56,7 @@ EXTENSIONS = (
 """All of them need a store with partials, and no more."""
 
 MAX_METADATA_BYTES = 16 * 1024
-_OURS = {"filename", "name", "filetype", "type", "preset", "priority", "metadata"}
+_OURS = {"filename", "name", "filetype", "type"} | OPTIONS
 
 
 def speaks(request: web.Request) -> bool:
@@ -97,9 +97,7 @@ async def create(request: web.Request) -> web.StreamResponse:
         content_type=metadata.get("filetype") or metadata.get("type"),
         sha256=bodies.declared_sha256(request.headers.get("Repr-Digest")),
     )
-    options = job_options(
-        _option_fields(metadata), services(request).presets, metadata=_foreign(metadata)
-    )
+    options = job_options(_option_fields(metadata), services(request), metadata=_foreign(metadata))
     concat = request.headers.get("Upload-Concat", "").strip()
     if concat.startswith("final"):
         joined = await uploads.join(
@@ -334,7 +332,7 @@ def _metadata(raw: str | None) -> dict[str, str]:
 
 
 def _option_fields(metadata: Mapping[str, str]) -> dict[str, str]:
-    return {name: metadata[name] for name in ("preset", "priority", "metadata") if name in metadata}
+    return {name: metadata[name] for name in OPTIONS if name in metadata}
 
 
 def _foreign(metadata: Mapping[str, str]) -> dict[str, str]:

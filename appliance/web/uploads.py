@@ -19,13 +19,11 @@ from appliance.uploads import Announced
 from appliance.web import bodies, partial_upload
 from appliance.web.documents import Jobs
 from appliance.web.multipart import MultipartReader, Part
-from appliance.web.options import job_options
+from appliance.web.options import OPTIONS, job_options
 from appliance.web.problems import wants_page
 from appliance.web.repeats import repeatable
 from appliance.web.representation import job_document, json_response
 from appliance.web.services import count_received, services, user
-
-_FIELDS = frozenset({"preset", "priority", "metadata"})
 
 STOPPING = "The server is stopping. Send the file again in a moment."
 
@@ -140,7 +138,7 @@ def announced_raw(request: web.Request) -> Announced:
 
 async def _receive_raw(request: web.Request, reception: Reception) -> Taken:
     announced = announced_raw(request)
-    options = job_options(request.query, services(request).presets)
+    options = job_options(request.query, services(request))
     again = repeatable(request)
     known = await reception.known(announced, options, again)
     if known is not None:
@@ -156,22 +154,22 @@ async def _receive_multipart(request: web.Request, reception: Reception) -> Take
     )
     reader = MultipartReader(request.headers["Content-Type"], body)
     await reception.check_room(request.content_length or 0)
-    fields = {name: request.query[name] for name in _FIELDS if name in request.query}
+    fields = {name: request.query[name] for name in OPTIONS if name in request.query}
     async for part in reader.parts():
         if part.name == "file":
             if reception.count:
                 await _take(request)  # the first is counted with the request
             await add_file(part, reception)
-        elif part.name in _FIELDS:
+        elif part.name in OPTIONS:
             fields[part.name] = await part.text()
         else:
             raise BadRequest(
                 f"The field {part.name!r} is not known. Files go into parts named `file`; the "
-                f"fields are {', '.join(sorted(_FIELDS))}."
+                f"fields are {', '.join(sorted(OPTIONS))}."
             )
     if reception.count == 0:
         raise NoFile("The form has no part named `file` with a file in it.")
-    return await reception.finish(job_options(fields, services(request).presets), again)
+    return await reception.finish(job_options(fields, services(request)), again)
 
 
 async def add_file(part: Part, reception: Reception) -> None:

@@ -104,6 +104,12 @@ async def things(served: Served, user: aiohttp.ClientSession) -> dict[str, list[
         await key_of(served, "spare")
     keys = (await served.json("GET", "/keys"))["keys"]
     links = [await served.json("POST", "/upload-links", json={"files": 100}) for _ in range(2)]
+    hook = {"url": "https://hook.invalid/"}
+    hooks = [await served.json("POST", "/webhooks", json=hook) for _ in range(4)]
+    sent = [
+        await served.json("POST", f"/webhooks/{hooks[0]['webhookId']}/test", json={})
+        for _ in range(2)
+    ]
     everything = {"filter": {}, "limit": 2}
     redrive = await served.json("POST", "/dead-letters/retry", json=everything)
     return {
@@ -111,6 +117,8 @@ async def things(served: Served, user: aiohttp.ClientSession) -> dict[str, list[
         "upload_id": uploads,
         "key_id": [*(key["keyId"] for key in keys if key["name"] == "spare"), new_id(), "none"],
         "redrive_id": [redrive["redrive"]["redriveId"]],
+        "webhook_id": [one["webhookId"] for one in hooks],
+        "delivery_id": [one["deliveryId"] for one in sent],
         "link_id": [link["linkId"] for link in links],
         "token": [links[0]["url"].rpartition("/")[2], "none"],
         "name": ["original", "IMAGE", "PDF"],

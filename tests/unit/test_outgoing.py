@@ -74,12 +74,18 @@ async def server() -> AsyncIterator[TestServer]:
         "https://127.0.0.1/", "https://[::1]/", "https://169.254.169.254/latest/meta-data",
         "https://[::ffff:10.0.0.1]/", "http://example.org/", "ftp://example.org/",
         "file:///etc/passwd", "https://", "nonsense", "https://issuer.example/",
+        "https://\uff11\uff12\uff17.0.0.1/", "https://127\u30020.0.1/", "https://[::1", "https://a:99999/",
+        "https://2130706433/", "https://0x7f.1/", "https://127.0.0.1./", "https://[fe80::1%25eth0]/",
+        "https://[64:ff9b::7f00:1]/", "https://ada@127.0.0.1/", "https://example.org@10.0.0.1/",
     ],
 )  # fmt: skip
 async def test_private_places_are_refused(url: str) -> None:
     async with outgoing.opened(allow_private=False, resolver=Names("192.168.1.1")) as asking:
         with pytest.raises(OutgoingFailed):
             await asking.get(url)
+        with pytest.raises(OutgoingFailed) as refusal:
+            await asking.deliver(url, b"{}", {})
+        assert "192.168.1.1" not in refusal.value.detail
 
 
 async def test_a_name_that_leads_home_reaches_nothing(server: TestServer) -> None:
@@ -87,6 +93,8 @@ async def test_a_name_that_leads_home_reaches_nothing(server: TestServer) -> Non
     async with outgoing.opened(allow_private=False, resolver=Names("127.0.0.1")) as asking:
         with pytest.raises(OutgoingFailed, match="not public"):
             await asking.get(f"https://issuer.example:{server.port}/small")
+        with pytest.raises(OutgoingFailed, match="does not lead to a public address"):
+            await asking.deliver(f"https://issuer.example:{server.port}/small", b"{}", {})
 
 
 async def test_what_is_allowed_is_read_whole_or_refused(server: TestServer) -> None:

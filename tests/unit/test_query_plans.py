@@ -26,6 +26,8 @@ GROW = {
     "redrive_jobs": "r",
     "resumable_uploads": "o",
     "upload_numbers": "n",
+    "deliveries": "d",
+    "delivery_tries": "t",
 }
 """Tables that grow with the number of jobs, each with the alias that statements give it."""
 
@@ -34,6 +36,7 @@ SMALL_INDEXES = {
     "uploads_missing", "dead_letters_untold", "resumable_uploads_open",
     "resumable_uploads_expiring", "resumable_uploads_expired", "resumable_uploads_parts",
     "resumable_uploads_parts_of_owner",
+    "deliveries_pending",
 }  # fmt: skip
 """Partial ones, as large as what they hold: what waits, runs, is missing, is not told yet."""
 
@@ -93,6 +96,12 @@ EXPECTED = {
     "dead_letters_page_of_group": "dead_letters_by_fingerprint (fingerprint=? AND job_id<?)",
     "moves_since_of_owner": "history_of_owner (owner=? AND id>?)",
     "running_jobs": "jobs_by_status (status=?)",
+    "complete_job": "webhooks_active (owner=?)",
+    "due_lanes": "deliveries_pending (lane=? AND due_at<?)",
+    "claim_delivery": "deliveries_pending (lane=?)",
+    "replay_failed": "deliveries_failed (owner=? AND ended_at>?)",
+    "prune_deliveries": "deliveries_ended (ended_at<?)",
+    "deliveries_page_by_job": "deliveries_by_job (job_id=? AND id<?)",
 }
 
 
@@ -105,7 +114,9 @@ def test_the_hot_statements_go_by_their_index(connection: sqlite3.Connection, na
 @pytest.mark.parametrize(
     "name",
     ["jobs_page", "jobs_page_by_owner", "jobs_page_by_status", "jobs_page_by_type",
-     "dead_letters_page", "dead_letters_page_of_group", "oldest_waiting", "jobs_to_prune"],
+     "dead_letters_page", "dead_letters_page_of_group", "oldest_waiting", "jobs_to_prune",
+     "deliveries_page", "deliveries_page_by_owner", "deliveries_page_by_webhook",
+     "deliveries_page_by_job"],
 )  # fmt: skip
 def test_a_page_is_read_in_its_order_and_not_sorted(
     connection: sqlite3.Connection, name: str

@@ -9,17 +9,19 @@ import pytest
 
 import appliance.people
 from appliance.admin_key import create_key
-from appliance.database import keys, people
+from appliance.database import deliveries, keys, people, webhooks
 from appliance.database.dead_letters import Filter
 from appliance.ids import new_id
 from appliance.permissions import Role
 from appliance.web.routes import ROUTES, Route
+from appliance.webhooks import JOB_EVENTS, Webhook, new_secret
 from tests.conftest import Serve, Served
 from tests.web.conftest import Join, Person
 from tests.web.wire import claim, complete, fail, refused, services_of, upload
 
 OF_AN_UPLOAD, OF_A_KEY, OF_A_SESSION = "{upload_id}", "{key_id}", "{session_id}"
 OF_A_PERSON, OF_A_LINK, OF_A_GUEST = "{person_id}", "{link_id}", "{token}"
+OF_A_WEBHOOK, OF_A_DELIVERY = "{webhook_id}", "{delivery_id}"
 FILLED = {
     "{filename}": "a.txt",
     "{name}": "original",
@@ -30,6 +32,8 @@ FILLED = {
     "{link_id}": "01M85F1MKT1XZEV6WT98GJ23JH",
     "{token}": "unknown",
     "{person_id}": "01M85F1MKT1XZEV6WT98GJ23JH",
+    "{webhook_id}": "01M85F1MKT1XZEV6WT98GJ23JH",
+    "{delivery_id}": "01M85F1MKT1XZEV6WT98GJ23JH",
 }
 PAUSED = "/pauses/type/IMAGE"
 TUS = {"Tus-Resumable": "1.0.0", "Upload-Length": "5"}
@@ -83,6 +87,20 @@ async def subject_of_access(served: Served, route: Route, owner: Person) -> str:
     return route.path.replace(OF_A_SESSION, subject)
 
 
+async def subject_of_webhooks(served: Served, route: Route, owner: Person) -> str:
+    shared, now = services_of(served), services_of(served).clock.now()
+    webhook = Webhook(
+        id=new_id(), owner=owner.key.owner, url="https://hook.invalid/", events=JOB_EVENTS,
+        description="", active=True, created_at=now,
+    )  # fmt: skip
+    await shared.database.write(webhooks.create(webhook, secret=new_secret()))
+    path = route.path.replace(OF_A_WEBHOOK, webhook.id)
+    if OF_A_DELIVERY in path:
+        delivery = await shared.database.write(deliveries.trial(webhook, now=now))
+        path = path.replace(OF_A_DELIVERY, delivery.id)
+    return path
+
+
 async def subject_of(served: Served, route: Route, owner: Person) -> str:
     """The path of something new that the route can be asked for, by anybody who may."""
     if OF_AN_UPLOAD in route.path:
@@ -93,6 +111,8 @@ async def subject_of(served: Served, route: Route, owner: Person) -> str:
             made = await response.json()
         path = route.path.replace(OF_A_LINK, made["linkId"])
         return path.replace(OF_A_GUEST, made["url"].rsplit("/", 1)[1])
+    if OF_A_WEBHOOK in route.path or OF_A_DELIVERY in route.path:
+        return await subject_of_webhooks(served, route, owner)
     job = await upload(served, by=owner.http)
     await claim(served, job["jobId"])
     redrive_id = None
@@ -121,6 +141,9 @@ MOVE_ONE = (401, 404, "ok", 403, "ok", "ok")
 DELETE_ONE = (401, 404, "ok", 403, 403, "ok")
 ONE_LINK = (401, 404, "ok", 403, 404, "ok")
 ONE_SESSION = (401, 404, "ok", 404, 404, "ok")
+SEE_OWN = (401, 404, "ok", 404, 404, "ok")
+CHANGE = (401, "ok", "ok", 403, "ok", "ok")
+CHANGE_OWN = (401, 404, "ok", 403, 404, "ok")
 READ_ALL = (401, 403, 403, "ok", "ok", "ok")
 OPERATE = (401, 403, 403, 403, "ok", "ok")
 ADMINISTER = (401, 403, 403, 403, 403, "ok")
@@ -188,6 +211,21 @@ EXPECTED: dict[str, tuple[int | str, ...]] = {
     "GET /sessions": SELF,
     "DELETE /sessions/{session_id}": ONE_SESSION,
     "POST /sessions/{session_id}/end": ONE_SESSION,
+    "GET /webhooks": READ,
+    "POST /webhooks": CHANGE,
+    "POST /webhooks/callback-secret": CHANGE,
+    "GET /webhooks/deliveries": READ,
+    "POST /webhooks/deliveries/replay": CHANGE,
+    "GET /webhooks/deliveries/{delivery_id}": SEE_OWN,
+    "POST /webhooks/deliveries/{delivery_id}/replay": CHANGE_OWN,
+    "GET /webhooks/{webhook_id}": SEE_OWN,
+    "PATCH /webhooks/{webhook_id}": CHANGE_OWN,
+    "DELETE /webhooks/{webhook_id}": CHANGE_OWN,
+    "POST /webhooks/{webhook_id}/change": CHANGE_OWN,
+    "POST /webhooks/{webhook_id}/delete": CHANGE_OWN,
+    "POST /webhooks/{webhook_id}/rotate": CHANGE_OWN,
+    "POST /webhooks/{webhook_id}/test": CHANGE_OWN,
+    "GET /webhooks/{webhook_id}/deliveries": SEE_OWN,
     "GET /healthz": PUBLIC,
     "GET /readyz": PUBLIC,
     "GET /metrics": READ_ALL,
@@ -204,6 +242,7 @@ EXPECTED: dict[str, tuple[int | str, ...]] = {
     "GET /dashboard/workers": READ_ALL,
     "GET /dashboard/settings": ADMINISTER,
     "GET /dashboard/access": SELF,
+    "GET /dashboard/webhooks": READ,
     "GET /signin": PUBLIC,
     "POST /signin": (403,) * 6,  # for all alike: it does not come from our page
     "GET /signin/oidc": (404,) * 6,  # for all alike: no provider is set

@@ -32,11 +32,12 @@ from appliance.web import (
     settings_page,
     signin,
     upload_links,
+    webhooks_page,
     workers_page,
 )
 from appliance.web.contract import Contract
 from appliance.web.documents import Problem
-from appliance.web.openapi import fields, jobs, links, review, system, uploads
+from appliance.web.openapi import fields, jobs, links, review, system, uploads, webhooks
 from appliance.web.openapi.operation import Answer, Group, Handler, Operation, Parameter
 from appliance.web.problems import COME_BACK
 from appliance.web.routes import ROUTES, Route
@@ -49,6 +50,7 @@ GROUPS: tuple[Group, ...] = (
     review.DEAD_LETTERS,
     review.PAUSES,
     links.LINKS,
+    webhooks.WEBHOOKS,
     review.AUDIT,
     system.ACCESS,
     system.SYSTEM,
@@ -64,6 +66,7 @@ PAGES: frozenset[Handler] = frozenset(
         workers_page.show_workers,
         settings_page.show_settings,
         upload_links.show_links,
+        webhooks_page.show_webhooks,
         guests.show_guest_page,
         audit_page.show_audit,
         access_page.show_access,

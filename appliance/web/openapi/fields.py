@@ -13,6 +13,8 @@ from appliance.web.repeats import MAX_KEY_CHARS
 PATH: dict[str, tuple[Any, str]] = {
     "job_id": (Id, "Of a job."),
     "upload_id": (Id, "Of an upload; that of the job that it becomes."),
+    "webhook_id": (Id, "Of a webhook."),
+    "delivery_id": (Id, "Of a delivery."),
     "link_id": (Id, "Of an upload link."),
     "token": (str, "Of an upload link, as its address has it."),
     "filename": (str, "The file's name, for people."),

@@ -42,6 +42,7 @@ class UploadForm(TypedDict, total=False):
     preset: str
     priority: Priority
     metadata: Annotated[str, Meta(description="A JSON object.")]
+    callbackUrl: Annotated[str, Meta(description="Told once of the end of the job.")]
 
 
 PRESET = Parameter("preset", str, "What is made of the file: a name of `GET /presets`.")
@@ -49,7 +50,8 @@ PRIORITY = Parameter("priority", Priority, "Larger goes first within its type.")
 METADATA = Parameter("metadata", str, "A JSON object of yours; the job carries it.")
 DEDUPE = Parameter("dedupe", Flag, "`1`: known content is answered with its results.")
 FILENAME = Parameter("filename", str, "The file's name, where the body is the file.")
-OPTIONS = (PRESET, PRIORITY, METADATA, DEDUPE)
+CALLBACK = Parameter("callbackUrl", str, "Is told once of the end of the job.")
+OPTIONS = (PRESET, PRIORITY, METADATA, CALLBACK, DEDUPE)
 RAW = "application/octet-stream"
 
 TAKING: Refusals = (

@@ -4,7 +4,8 @@
 SELECT type, status, jobs FROM tallies;
 
 -- name: oldest_waiting
-SELECT created_at FROM jobs WHERE status = 'PENDING' AND type = :type ORDER BY id LIMIT 1;
+SELECT created_at FROM jobs INDEXED BY jobs_waiting
+WHERE status = 'PENDING' AND type = :type ORDER BY id LIMIT 1;
 
 -- Each slot is `step` minutes from minute `first` on; one in which nothing was noted has no row.
 -- name: history

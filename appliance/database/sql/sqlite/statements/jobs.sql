@@ -1,5 +1,6 @@
 -- One statement per move of a job. A move names the state it leaves, so that a job that has
--- moved on is left alone: no row comes back, and the caller knows.
+-- moved on is left alone: no row comes back, and the caller knows. `told`: the owner has endpoints
+-- that may be told of the end.
 
 -- name: insert_upload!
 INSERT INTO uploads (id, owner, filename, content_type, size_bytes, sha256, storage_key, received_at)
@@ -7,9 +8,9 @@ VALUES (:id, :owner, :filename, :content_type, :size_bytes, :sha256, :storage_ke
 
 -- name: insert_job!
 INSERT INTO jobs (id, upload_id, owner, status, type, preset, priority, turn, large, max_retries,
-                  created_at, scan, metadata)
+                  created_at, scan, metadata, callback_url)
 VALUES (:id, :upload_id, :owner, 'PENDING', :type, :preset, :priority, :turn, :large, :max_retries,
-        :created_at, :scan, :metadata);
+        :created_at, :scan, :metadata, :callback_url);
 
 -- Another job on an upload that has one.
 -- name: insert_job_again!
@@ -70,7 +71,8 @@ UPDATE jobs
 SET status = 'COMPLETED', worker = NULL, progress = 1, step = NULL, finished_at = :now,
     error = NULL, result = :result, preset_version = :preset_version, version = version + 1
 WHERE id = :id AND status = 'PROCESSING' AND attempt = :attempt
-RETURNING owner;
+RETURNING owner,
+          EXISTS (SELECT 1 FROM webhooks w WHERE w.owner = jobs.owner AND w.active = 1) AS told;
 
 -- name: insert_file!
 INSERT INTO files (job_id, position, name, content_type, size_bytes, sha256, storage_key,
@@ -90,7 +92,8 @@ UPDATE jobs
 SET status = 'FAILED', worker = NULL, step = NULL, finished_at = :now, error = :error,
     version = version + 1
 WHERE id = :id AND status = 'PROCESSING' AND attempt = :attempt
-RETURNING owner, type;
+RETURNING owner, type,
+          EXISTS (SELECT 1 FROM webhooks w WHERE w.owner = jobs.owner AND w.active = 1) AS told;
 
 -- Back to PENDING, and no retry is counted: the fault was not the job's.
 -- name: release_job
@@ -128,7 +131,8 @@ UPDATE jobs
 SET status = 'CANCELLED', worker = NULL, step = NULL, next_attempt_at = NULL, waits_since = NULL,
     finished_at = :now, version = version + 1
 WHERE id = :id AND status IN ('PENDING', 'PROCESSING', 'RETRYING')
-RETURNING owner, attempt;
+RETURNING owner, attempt,
+          EXISTS (SELECT 1 FROM webhooks w WHERE w.owner = jobs.owner AND w.active = 1) AS told;
 
 -- A person asks for another try, with all its retries anew.
 -- name: redrive_job
