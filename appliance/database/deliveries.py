@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 import msgspec
+from yarl import URL
 
 from appliance.database import keys, webhooks
 from appliance.database.protocol import Row, Statement, Transaction
@@ -79,7 +79,7 @@ def _new(job: Job, payload: str, *, webhook_id: str | None) -> Statement:
             "job_id": job.id,
             "event": OF_STATUS[job.status],
             "payload": payload,
-            "lane": webhook_id if url is None else f"host:{urlsplit(url).hostname}",
+            "lane": webhook_id if url is None else f"host:{URL(url).raw_host}",
             "now": job.finished_at,
         },
     )

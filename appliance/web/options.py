@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
+from yarl import URL
 
 from appliance.errors import BadRequest
 from appliance.jobs import DEFAULT_PRIORITY, HIGHEST_PRIORITY
@@ -55,7 +55,8 @@ def web_address(name: str, text: str, outgoing: Outgoing) -> str:
     refusal = outgoing.refuses(text)
     if refusal is not None:
         raise BadRequest(f"{name}: {refusal}")
-    if "@" in urlsplit(text).netloc:
+    parsed = URL(text)
+    if parsed.raw_user is not None or parsed.raw_password is not None:
         raise BadRequest(f"{name} holds no user and no password; a signature says who sends.")
     return text
 

@@ -91,12 +91,14 @@ async def subject_of_webhooks(served: Served, route: Route, owner: Person) -> st
     shared, now = services_of(served), services_of(served).clock.now()
     webhook = Webhook(
         id=new_id(), owner=owner.key.owner, url="https://hook.invalid/", events=JOB_EVENTS,
-        description="", active=True, created_at=now,
+        description="", active=False, created_at=now,
     )  # fmt: skip
     await shared.database.write(webhooks.create(webhook, secret=new_secret()))
     path = route.path.replace(OF_A_WEBHOOK, webhook.id)
     if OF_A_DELIVERY in path:
-        delivery = await shared.database.write(deliveries.trial(webhook, now=now))
+        delivery = await shared.database.write(
+            deliveries.trial(webhook, now=now + 3600)
+        )  # not to be sent meanwhile
         path = path.replace(OF_A_DELIVERY, delivery.id)
     return path
 

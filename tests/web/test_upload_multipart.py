@@ -159,7 +159,7 @@ REFUSED_PARTS = [
     (file_part("b.txt", b"a", f"Content-Digest: {digest(b'b')}"), 400, "digest_mismatch"),
     (part('name="file"', b"no name"), 400, "multipart_invalid"),
     (field_part("colour", "red"), 400, "bad_request"),
-    (field_part("callbackUrl", "https://example.org"), 400, "bad_request"),
+    (field_part("callbackUrl", "https://127.0.0.1/"), 400, "bad_request"),
     (field_part("priority", "high"), 400, "bad_request"),
     (field_part("metadata", "[1]"), 400, "bad_request"),
 ]

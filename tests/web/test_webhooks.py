@@ -79,7 +79,7 @@ async def test_the_end_of_a_job_is_told_as_its_owner_sees_it(serve: Serve, hook:
     assert [(one["number"], one["status"], one["fault"]) for one in whole["tries"]] == [
         (1, 204, None)
     ]
-    shown = await page(served, f"/dashboard/dead-letters/{job['jobId']}")
+    shown = await page(served, f"/dashboard/jobs/{job['jobId']}")
     assert "Who was told Delivered" in shown.words()
     assert "appliance_webhook_tries_total{outcome=" in await metrics(served)
 
@@ -120,6 +120,10 @@ REFUSED = (
     ({"url": "https://169.254.169.254/latest"}, "not a public address"),
     ({"url": "https://\uff11\uff12\uff17.0.0.1/"}, "not a public address"),
     ({"url": "https://ada:pass@example.org/"}, "no user and no password"),
+    ({"url": "https://:pass@example.org/"}, "no user and no password"),
+    ({"url": "https://example.org\uff03@example.net/"}, "no address"),
+    ({"url": "https://[::1"}, "no address"),
+    ({"url": "https://example.org:99999/"}, "no address"),
     ({"url": "https://example.org/" + "x" * 2048}, "2,048"),
     ({"url": "https://example.org/a b"}, "no blanks"),
     ({"url": URL, "events": []}, "one or more of job.completed"),
@@ -360,7 +364,7 @@ async def test_a_job_s_page_tells_that_it_was_told_and_not_where(serve: Serve) -
     await make(served, f"http://127.0.0.1:{unused_port()}/secret-path")
     job_id = await failed(served)
     await delivery_when(served, "pending")
-    async with served.admin.get(f"/dashboard/dead-letters/{job_id}", headers=HTML) as response:
+    async with served.admin.get(f"/dashboard/jobs/{job_id}", headers=HTML) as response:
         text = await response.text()
     assert "Who was told" in text
     assert "secret-path" not in text

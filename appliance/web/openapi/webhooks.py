@@ -50,7 +50,7 @@ WEBHOOKS = Group(
                          ("Location", "Cache-Control"))},
             (errors.TooManyWebhooks,),
             body=asks(webhooks.NewWebhook),
-            curl="""--json '{"url": "https://example.org/hook", "events": ["job.completed"]}'""",
+            curl="--json @webhook.json",
         ),
         webhooks.get_webhook: Operation("Tell a webhook", _WEBHOOK, (errors.NotFound,)),
         webhooks.change_webhook: Operation(
