@@ -18,7 +18,7 @@ from tests.conftest import Serve, Served
 from tests.web.browser import signed_in
 from tests.web.conftest import Join
 from tests.web.test_job_acts import acts_of
-from tests.web.wire import exchange, file_part, form, post_form, refused, upload
+from tests.web.wire import exchange, file_part, form, post_form, refused, services_of, upload
 
 TUS = "Tus-Resumable: 1.0.0"
 PARTIAL = "Content-Type: application/partial-upload"
@@ -98,7 +98,16 @@ async def by_ietf(served: Served, data: bytes) -> str:
     return str(answer.json()["jobId"])
 
 
-WAYS = (by_raw_body, by_form, by_put, by_tus, by_ietf)
+async def by_link(served: Served, data: bytes) -> str:
+    """By somebody without an account."""
+    link = await served.json("POST", "/upload-links", json={})
+    path = link["url"].removeprefix(services_of(served).public_url)
+    async with served.anonymous.post(path, params={"filename": "a.jpg"}, data=data) as response:
+        assert response.status == 202
+    return str((await served.json("GET", "/jobs"))["jobs"][0]["jobId"])
+
+
+WAYS = (by_raw_body, by_form, by_put, by_tus, by_ietf, by_link)
 
 
 @pytest.mark.parametrize("way", WAYS)
