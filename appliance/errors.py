@@ -244,7 +244,7 @@ class NotFound(ApplianceError):
 class Quarantined(ApplianceError):
     code = "quarantined"
     status = 403
-    title = "The virus scanner found something in the file; it is locked away"
+    title = "The virus scanner holds the file back"
 
 
 class MethodNotAllowed(ApplianceError):

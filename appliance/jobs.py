@@ -89,9 +89,18 @@ class Scan(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """The admin who took an infected file for harmless."""
 
     @property
+    def is_awaited(self) -> bool:
+        """A scanner is set, and has not said what it thinks of the file."""
+        return self.verdict == "scanner_unavailable" or self == AWAITED
+
+    @property
     def locks_away(self) -> bool:
         """Nobody but an admin may have the bytes, and nothing works on them."""
         return self.verdict == "infected" and self.released_by is None
+
+
+AWAITED = Scan(verdict="not_scanned", reason="not yet")
+"""Of every new file where a scanner is set."""
 
 
 class JobError(msgspec.Struct, frozen=True):

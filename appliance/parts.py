@@ -22,7 +22,7 @@ from appliance.database.sqlite import SqliteDatabase
 from appliance.errors import ConfigurationError
 from appliance.intake.admission import Admission, IntakeLimits
 from appliance.intake.resumable import ResumableUploads
-from appliance.jobs import Scan
+from appliance.jobs import AWAITED, Scan
 from appliance.metrics import Metrics
 from appliance.notify.announcer import Announcer
 from appliance.notify.apprise import AppriseMessenger
@@ -38,7 +38,6 @@ from appliance.storage.local import LocalStorage
 from appliance.storage.protocol import Storage
 
 NO_SCANNER = Scan(verdict="not_scanned", reason="no scanner is set")
-NOT_YET_SCANNED = Scan(verdict="not_scanned", reason="not yet")
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ async def open_parts(stack: AsyncExitStack, config: Config) -> Parts:
             max_open_uploads=config.max_open_uploads,
             upload_expiry_s=config.upload_expiry_s,
         ),
-        scan=NO_SCANNER if scanner is None else NOT_YET_SCANNED,
+        scan=NO_SCANNER if scanner is None else AWAITED,
     )
     uploads = None
     if storage.partials is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -125,7 +125,7 @@ def _original(on: Appliance, job_id: str) -> str:
     return f"{on.url}/jobs/{job_id}/files/original"
 
 
-async def _document():  # type: ignore[no-untyped-def]
+async def _document() -> AsyncIterator[bytes]:
     block = bytes(1024 * 1024)
     yield b"%PDF-1.7\n" + block[9:]
     for _ in range(LARGE_BYTES // len(block) - 1):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import aclosing
+from typing import Literal
 from urllib.parse import quote
 
 from aiohttp import web
@@ -18,6 +19,7 @@ from appliance.errors import NotFound, ObjectMissing, Quarantined, RangeNotSatis
 from appliance.ids import is_id
 from appliance.jobs import Job, ResultFile
 from appliance.permissions import Permission
+from appliance.principals import Principal
 from appliance.web import bodies
 from appliance.web.representation import is_known
 from appliance.web.services import Services, services, user
@@ -35,12 +37,25 @@ _SHOWN_INLINE = frozenset(
 
 async def get_file(request: web.Request) -> web.StreamResponse:
     job = await find_job(request)
-    if job.scan.locks_away and not user(request).may(Permission.ADMINISTER):
+    check_unlocked(job, user(request))
+    return await send_file(request, job, request.match_info["name"])
+
+
+def check_unlocked(job: Job, asking: Principal | None) -> None:
+    """Whether `asking` may have the bytes as far as the virus scanner goes; None: somebody with a
+    link. Raises Quarantined."""
+    if asking is not None and asking.may(Permission.ADMINISTER):
+        return
+    if job.scan.locks_away:
         raise Quarantined(
             f"The virus scanner found {job.scan.reason} in this file. Whoever runs this server can "
             "release it."
         )
-    return await send_file(request, job, request.match_info["name"])
+    if job.scan.is_awaited and (asking is None or asking.owner != job.owner):
+        raise Quarantined(
+            "This file has still to be scanned for viruses. Until then only its owner has it; come "
+            "back in a while."
+        )
 
 
 async def find_job(request: web.Request) -> Job:
@@ -134,7 +149,6 @@ def _result(job: Job, name: str) -> ResultFile:
 
 
 def _disposition(request: web.Request, job: Job, file: ResultFile, name: str) -> str:
-    """RFC 6266, with the name in ASCII for old clients and in UTF-8 (RFC 8187) for the others."""
     inline = (
         file.content_type in _SHOWN_INLINE
         and request.query.get("download") != "1"
@@ -143,9 +157,13 @@ def _disposition(request: web.Request, job: Job, file: ResultFile, name: str) ->
     shown = file.name
     if name != ORIGINAL:
         shown = f"{job.filename.rpartition('.')[0] or job.filename}-{file.name}"
-    plain = re.sub(r'[^\x20-\x7e]|["\\%]', "_", shown)
-    kind = "inline" if inline else "attachment"
-    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(shown, safe='')}"
+    return disposition("inline" if inline else "attachment", shown)
+
+
+def disposition(kind: Literal["inline", "attachment"], filename: str) -> str:
+    """RFC 6266, with the name in ASCII for old clients and in UTF-8 (RFC 8187) for the others."""
+    plain = re.sub(r'[^\x20-\x7e]|["\\%]', "_", filename)
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
 
 def _range(request: web.Request, file: ResultFile, etag: str) -> tuple[int, int] | None:

@@ -2,8 +2,8 @@
 GET /s/{jobId}/{name}.
 
 A link says what it is good for, and a signature (HMAC-SHA256) makes it so; none is stored. All
-links of a job end together: their number is signed too. They end with the job, with its
-quarantine, and with the key or the person whose job it is.
+links of a job end together: their number is signed too. They end with the job, and with the key or
+the person whose job it is; what the virus scanner holds back they do not give.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from appliance.jobs import Job
 from appliance.keys import new_token
 from appliance.web import forms
 from appliance.web.documents import ShareLinkDocument
-from appliance.web.files import file_of, find_job, send_file
+from appliance.web.files import check_unlocked, file_of, find_job, send_file
 from appliance.web.representation import json_response
 from appliance.web.services import Services, services, user
 
@@ -93,15 +93,16 @@ async def get_shared(request: web.Request) -> web.StreamResponse:
         raise NotFound(NOT_VALID)
     job = await shared.database.read(_shared_job(shared, job_id))
     if job is None or int(until) <= shared.clock.now():
-        raise LinkEnded("The time of this link is over. Ask for it again.")
+        raise LinkEnded("This link is not good any more. Ask for another one.")
+    check_unlocked(job, None)
     extra = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
     return await send_file(request, job, name, extra=extra)
 
 
 def _shared_job(shared: Services, job_id: str) -> Transaction[Job | None]:
-    """None when whose it is, is not let in any more, or its file is locked away."""
+    """None when whose it is, is not let in any more."""
     job = yield from job_reads.get(job_id)
-    if job is None or job.scan.locks_away:
+    if job is None:
         return None
     may = yield from keys.owner_may(job.owner, now=shared.clock.now())
     return job if may else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from pathlib import Path
@@ -51,7 +52,6 @@ SIZES = [0, 1, 1000, FRAME_BYTES, 2 * FRAME_BYTES + 5]
 @given(size=st.sampled_from(SIZES), where=st.floats(0, 1, exclude_max=True), change=st.data())
 def test_no_change_goes_unnoticed(tmp_path: Path, size: int, where: float, change: st.DataObject):  # type: ignore[no-untyped-def]
     """Whatever bit is changed, wherever it is cut, whatever is added."""
-    import asyncio
 
     async def tried() -> None:
         local = LocalStorage.open(tmp_path / "files")

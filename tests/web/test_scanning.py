@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from appliance.permissions import Role
 from tests import media
 from tests.clamd import EICAR, SIGNATURE, Clamd
 from tests.conftest import Serve, Served
@@ -131,6 +132,27 @@ async def test_what_is_clean_is_worked_on(
     served = await serve_scanned()
     job = await served.finished(await way(served, media.jpeg(64, 48)))
     assert (job["status"], job["scan"]["verdict"]) == ("COMPLETED", "clean")
+
+
+async def test_until_the_verdict_only_its_owner_has_it(serve: Serve, join: Join) -> None:
+    served = await serve(clamd_url="unix:///nowhere/clamd.sock")
+    ada, viewer, operator = (
+        await join(served), await join(served, Role.VIEWER), await join(served, Role.OPERATOR)
+    )  # fmt: skip
+    job = await upload(served, by=ada.http)
+    async with ada.http.post(f"/jobs/{job['jobId']}/links", json={}) as response:
+        shared = (await response.json())["url"].removeprefix(services_of(served).public_url)
+    paths = (f"/jobs/{job['jobId']}/files/original", f"/jobs/{job['jobId']}/archive")
+    for path in (*paths, f"/archive?job={job['jobId']}"):
+        for other in (viewer, operator):
+            async with other.http.get(path) as response:
+                document = await refused(response, 403, "quarantined")
+                assert "still to be scanned" in document["detail"]
+        for may in (ada.http, served.admin):
+            async with may.get(path) as response:
+                assert response.status == 200
+    async with served.anonymous.get(shared) as response:
+        await refused(response, 403, "quarantined")
 
 
 # --- quarantine ----------------------------------------------------------------------------

@@ -55,7 +55,7 @@ LINKS = Group(
         share_links.get_shared: Operation(
             "Fetch the file of a link",
             FILE_ANSWERS,
-            (*FILE_REFUSALS, errors.LinkEnded),
+            (*FILE_REFUSALS, errors.LinkEnded, errors.Quarantined),
             query=(
                 Parameter("until", str, "As it is in the link."),
                 Parameter("signature", str, "As it is in the link."),
