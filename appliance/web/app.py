@@ -20,7 +20,7 @@ from appliance.web.contract import CONTRACT
 from appliance.web.framing import LAST, framing_middleware
 from appliance.web.in_flight import IN_FLIGHT, InFlight
 from appliance.web.openapi.document import of_this_version
-from appliance.web.problems import CLIENT_GONE, PROBLEM_CODE, problem_middleware
+from appliance.web.problems import CLIENT_GONE, PROBLEM_CODE, logged_path, problem_middleware
 from appliance.web.routes import ROUTES
 from appliance.web.services import NEEDED, SERVICES, USER, Services, services
 
@@ -87,7 +87,7 @@ async def access_middleware(request: web.Request, handler: Handler) -> web.Strea
             log.info(
                 "request",
                 method=request.method,
-                path=request.path,
+                path=logged_path(request),
                 status=status,
                 code=request.get(PROBLEM_CODE),
                 took_ms=round(took_s * 1000, 1),

@@ -67,7 +67,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
         return problem_response(request, BadRequest(f"{error.message}."))
     except Exception:
         # Top of a request: the trace goes to the log, never to the client.
-        log.exception("request_failed", method=request.method, path=request.path)
+        log.exception("request_failed", method=request.method, path=logged_path(request))
         return problem_response(request, ApplianceError())
 
 
@@ -127,6 +127,12 @@ def _add_retry_after(response: web.StreamResponse, error: ApplianceError) -> Non
     if error.retry_after_s is not None or error.status in COME_BACK:
         after_s = RETRY_AFTER_S if error.retry_after_s is None else error.retry_after_s
         response.headers["Retry-After"] = str(max(1, math.ceil(after_s)))
+
+
+def logged_path(request: web.Request) -> str:
+    """The path without what is a secret in it: the token of an upload link."""
+    token = request.match_info.get("token")
+    return request.path if token is None else request.path.replace(token, "…")
 
 
 def wants_page(request: web.Request) -> bool:

@@ -184,3 +184,19 @@ async def test_acts_on_links_are_audited_and_need_the_role(serve: Serve, join: J
     viewer = await join(served, Role.VIEWER)
     async with viewer.http.post("/upload-links", json={}) as response:
         await refused(response, 403, "forbidden")
+
+
+async def test_the_token_is_not_in_the_log(
+    serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served = await serve()
+    link = await make(served)
+    token = link["url"].rsplit("/", 1)[1]
+    for data in (b"words", b"", b"too late"):
+        async with await send(served, link, data):
+            pass
+    async with served.anonymous.get(f"/u/{token}") as response:
+        assert response.status == 410
+    logged = "".join(capsys.readouterr())
+    assert "/u/…" in logged
+    assert token not in logged
