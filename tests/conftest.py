@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -23,6 +24,10 @@ from tests.contract.answers import Contract
 # A machine that runs four tests at once makes one slow now and then.
 settings.register_profile("appliance", deadline=None)
 settings.load_profile("appliance")
+
+# A shell's background job ignores Ctrl-C, and so would every process that the tests start from it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ADMIN_KEY = "test-admin-key-0123456789abcdef"
 

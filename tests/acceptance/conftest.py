@@ -109,6 +109,16 @@ class Server:
             job_id, lambda job: job["status"] in ("COMPLETED", "FAILED", "CANCELLED")
         )
 
+    async def emptied(self, folder: str) -> None:
+        """Wait until nothing is left in a folder of the data directory.
+
+        A job is settled before its scratch folder is removed.
+        """
+        deadline = time.monotonic() + DEADLINE_S
+        while left := list((self.data_dir / folder).iterdir()):
+            assert time.monotonic() < deadline, left
+            await asyncio.sleep(0.05)
+
 
 @pytest.fixture
 async def new_server(tmp_path: Path) -> AsyncIterator[Callable[..., Server]]:

@@ -95,8 +95,8 @@ async def test_a_bad_file_fails_with_its_reason_and_harms_nothing(
         assert job["error"]["message"].endswith(".")
     good = await server.finished(await upload(server, "good.jpg", media.jpeg(64, 64)))
     assert good["status"] == "COMPLETED"
-    assert list((server.data_dir / "scratch").iterdir()) == []
-    assert list((server.data_dir / "files/incoming").iterdir()) == []
+    await server.emptied("scratch")
+    await server.emptied("files/incoming")
 
 
 async def test_the_results_wait_on_a_long_poll(server: Server) -> None:
