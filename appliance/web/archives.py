@@ -15,6 +15,7 @@ from appliance.web.services import services, user
 from appliance.web.several import find_jobs
 from appliance.web.zips import Entry, archive, length_of, safe_names
 
+
 async def get_job_archive(request: web.Request) -> web.StreamResponse:
     """GET /jobs/{jobId}/archive: the original and all results."""
     job = await find_job(request)

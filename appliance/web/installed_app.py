@@ -16,7 +16,7 @@ from appliance.web.services import services
 from appliance.web.uploads import receive_form
 
 SURFACE, PAPER = "#ffffff", "#f8f8f6"
-"""As in `base.css`. A manifest knows one theme; the dark one is told by the page's `theme-color`."""
+"""As in `base.css`. A manifest knows one theme; the page's `theme-color` tells the dark one."""
 
 
 async def get_manifest(request: web.Request) -> web.StreamResponse:

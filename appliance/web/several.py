@@ -61,13 +61,13 @@ async def find_jobs(request: web.Request, ids: Sequence[str], *, owner: str | No
 async def delete_jobs(request: web.Request) -> web.StreamResponse:
     """POST /jobs/delete: all of them, or none where one is still being worked on."""
     asked, owner = await forms.read(request), user(request).owner
-    wanted = asked.to(Deleting, shape=_of_form)
+    wanted = asked.to(Deleting, shape=_to_delete)
     jobs = await find_jobs(request, wanted.jobs, owner=owner)
     busy = [job for job in jobs if "delete" not in job.status.possible]
     if busy:
         raise IllegalMove(
-            f"{words.count(len(busy), 'upload')} of these {len(jobs)} cannot be deleted yet: cancel "
-            "what is being worked on first, or leave it out. Nothing was deleted.",
+            f"{words.count(len(busy), 'upload')} of these {len(jobs)} cannot be deleted yet: "
+            "cancel what is being worked on first, or leave it out. Nothing was deleted.",
             jobStatus=busy[0].status.value,
             possible=list(busy[0].status.possible),
         )
@@ -81,7 +81,7 @@ async def delete_jobs(request: web.Request) -> web.StreamResponse:
 async def share_jobs(request: web.Request) -> web.StreamResponse:
     """POST /jobs/links: a link to the original of each."""
     asked = await forms.read(request)
-    wanted = asked.to(Sharing, shape=_of_form)
+    wanted = asked.to(Sharing, shape=_to_share)
     check_time(wanted.expires_in_s)
     jobs = await find_jobs(request, wanted.jobs, owner=user(request).owner)
     made = await make_links(request, jobs, expires_in_s=wanted.expires_in_s)
@@ -91,7 +91,12 @@ async def share_jobs(request: web.Request) -> web.StreamResponse:
     return json_response(document, status=201, headers={"Cache-Control": "no-store"})
 
 
-def _of_form(form: MultiDict[str]) -> Mapping[str, Any]:
+def _to_share(form: MultiDict[str]) -> Mapping[str, Any]:
     """Each box that is ticked is a field `job`, as `GET /archive` takes it."""
     document: dict[str, Any] = {name: value for name, value in form.items() if name != "job"}
     return {**document, "jobs": form.getall("job", [])}
+
+
+def _to_delete(form: MultiDict[str]) -> Mapping[str, Any]:
+    """Of the page's form, which says for how long links are good, whichever button is pressed."""
+    return {name: value for name, value in _to_share(form).items() if name != "expiresInS"}

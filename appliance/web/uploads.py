@@ -175,8 +175,8 @@ async def _receive_multipart(request: web.Request, reception: Reception) -> Take
             )
     if reception.count == 0:
         raise NoFile(
-            "No file came with it. Choose one, or share it again; a program sends each in a part named "
-            "`file`."
+            "No file came with it. Choose one, or share it again; a program sends each in a part "
+            "named `file`."
         )
     return await reception.finish(job_options(fields, services(request)), again)
 
