@@ -1,5 +1,4 @@
-// A video with a bar of our own, because the browser's shows no storyboard. Where a browser cannot
-// play the film, its own words are in the place.
+// A video with a bar of our own, because the browser's shows no storyboard.
 
 import { clock, seekbar } from "./seekbar.js";
 import { storyboard } from "./storyboard.js";
@@ -26,6 +25,7 @@ export function player(files, name) {
   const acts = { play: () => toggle(video), mute: () => { video.muted = !video.muted; }, full: () => fill(element) };
   for (const [act, perform] of Object.entries(acts)) button(act).addEventListener("click", perform);
   video.addEventListener("click", acts.play);
+  video.addEventListener("error", () => { element.querySelector(".player-fault").hidden = false; });
 
   function button(act) { return element.querySelector(`[data-play="${act}"]`); }
   const tell = () => face(button("play"), video.paused ? "play" : "pause-bare", video.paused ? "Play" : "Pause");
@@ -41,7 +41,7 @@ export function player(files, name) {
 }
 
 function toggle(video) {
-  if (video.paused) video.play().catch(() => {}); // the browser says why, in the picture
+  if (video.paused) video.play().catch(() => {}); // the event "error" tells
   else video.pause();
 }
 

@@ -70,7 +70,8 @@ export async function reader(files, name) {
   on.addEventListener("click", () => turnTo(number + 1));
   turnTo(1);
   const keys = (key) => {
-    if (!(key in KEYS)) return false;
+    const isScrolled = document.activeElement === words && !key.startsWith("Arrow");
+    if (!(key in KEYS) || isScrolled) return false;
     turnTo(number + KEYS[key]);
     return true;
   };

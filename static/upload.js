@@ -146,8 +146,12 @@ document.addEventListener("click", async (event) => {
   const opener = event.target.closest?.(".picture[href]");
   if (!opener || event.metaKey || event.ctrlKey || event.shiftKey) return;
   event.preventDefault();
-  const { open } = await import("./viewer.js");
-  await open(opener.closest(".card"));
+  try {
+    const { open } = await import("./viewer.js");
+    await open(opener.closest(".card"));
+  } catch {
+    announce("The view could not be loaded. Try again."); // what is on its way stays
+  }
 });
 
 form.elements.preset?.addEventListener("change", ({ target }) => {

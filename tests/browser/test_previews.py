@@ -12,8 +12,11 @@ from tests.conftest import Serve
 
 pytestmark = pytest.mark.browser
 
-COUNT_ADDRESSES = """
+COUNTED = """
 window.held = new Set();
+window.decoded = 0;
+const { decode } = Image.prototype;
+Image.prototype.decode = function () { decoded += 1; return decode.call(this); };
 const { createObjectURL, revokeObjectURL } = URL;
 URL.createObjectURL = (blob) => {
   const address = createObjectURL.call(URL, blob);
@@ -31,12 +34,12 @@ async def test_small_pictures_stand_in_until_the_thumbnails_are_there(
     await served.json("PUT", "/pauses/type/IMAGE", json={"reason": "tests"})
     visitor = await signed_in(served, browser)
     page = visitor.page
-    await visitor.context.add_init_script(COUNT_ADDRESSES)
+    await visitor.context.add_init_script(COUNTED)
     await page.reload()
     await page.set_input_files(
         "#choose",
         [
-            a_file("bomb.png", media.png_header_bomb(), "image/png"),
+            a_file("bomb.png", media.png_header_bomb(20_000, 20_000), "image/png"),
             a_file("broken.jpg", b"\xff\xd8\xff no picture", "image/jpeg"),
             a_file("notes.txt", b"words", "text/plain"),
             a_file("cat.jpg", media.jpeg(1600, 1200), "image/jpeg"),
@@ -49,7 +52,7 @@ async def test_small_pictures_stand_in_until_the_thumbnails_are_there(
     assert size == [256, 192]  # not the photograph itself
     for name in ("bomb.png", "broken.jpg", "notes.txt"):  # they came before it
         await expect(card(page, name).locator(".picture-img")).to_be_hidden()
-    assert await page.evaluate("held.size") == 1
+    assert await page.evaluate("[held.size, decoded]") == [1, 1]
 
     async with served.admin.delete("/pauses/type/IMAGE") as response:
         assert response.status == 204

@@ -16,6 +16,7 @@ async def opened(page: Page, name: str, content: bytes, kind: str) -> None:
     await page.set_input_files("#choose", [a_file(name, content, kind)])
     await expect(card(page, name)).to_have_attribute("data-status", "COMPLETED", timeout=WAIT_MS)
     await card(page, name).locator(".picture").click()
+    await expect(page.locator("#viewer")).to_be_visible()
 
 
 async def test_a_moment_of_a_film_is_found_by_the_storyboard(visitor: Visitor) -> None:
@@ -60,6 +61,8 @@ async def test_a_moment_of_a_film_is_found_by_the_storyboard(visitor: Visitor) -
 
 async def test_a_pdf_is_read_page_by_page_and_searched(visitor: Visitor) -> None:
     page = visitor.page
+    await opened(page, "cat.jpg", media.jpeg(64, 48), "image/jpeg")
+    await page.keyboard.press("Escape")
     await opened(page, "report.pdf", media.pdf(6, "Quarterly (2026)"), "application/pdf")
     count, text = page.locator(".reader-count"), page.locator(".reader-text")
     picture = page.locator(".reader-picture img")
@@ -82,7 +85,7 @@ async def test_a_pdf_is_read_page_by_page_and_searched(visitor: Visitor) -> None
     await expect(count).to_have_text("Page 4 of 6")
     await expect(page.locator(".reader-found")).to_have_text("1 of 1")
     await expect(page.locator("mark[data-now]")).to_have_text("Page 4")
-    await search.fill("(2026)")  # as it stands, no pattern
+    await search.fill("quarterly (2026)")  # as it stands, no pattern
     await expect(count).to_have_text("Page 1 of 6")
     await page.keyboard.press("Shift+Enter")  # backwards, so the last
     await expect(count).to_have_text("Page 6 of 6")
@@ -93,6 +96,8 @@ async def test_a_pdf_is_read_page_by_page_and_searched(visitor: Visitor) -> None
     await page.keyboard.press("Escape")
     await expect(search).to_have_value("")
     await expect(page.locator("#viewer")).to_be_visible()
+    await page.get_by_role("button", name="Next", exact=True).click()
+    await expect(page.locator("#stage > img")).to_have_attribute("alt", "cat.jpg")
     await page.keyboard.press("Escape")
     await expect(page.locator("#viewer")).to_be_hidden()
-    await expect(card(page, "report.pdf").locator(".picture")).to_be_focused()
+    await expect(card(page, "cat.jpg").locator(".picture")).to_be_focused()
