@@ -75,6 +75,7 @@ export function showUpload(card, item) {
     showPreview(card, file);
   }
   const told = uploadSays(item);
+  setPick(card, null);
   card.dataset.status = { refused: "FAILED", failed: "FAILED", cancelled: "CANCELLED" }[state] ?? "";
   setSays(card, UPLOAD_SIGNALS[state] ?? ["idle", "idle"], told);
   setTrack(card, { upload: file.size ? item.sent / file.size : 0, scan: 0, work: 0, told });
@@ -134,11 +135,15 @@ export function showJob(card, job, canRetry = false) {
   part(card, ".picture-play").hidden = !(done && picks.video);
 }
 
-function setPick(card, { jobId, filename }) {
+/** What is at the server can be picked; null: it is not yet, or is sent once more. */
+function setPick(card, job) {
   const pick = part(card, ".pick");
-  pick.hidden = false;
-  pick.firstElementChild.value = jobId;
-  pick.firstElementChild.setAttribute("aria-label", `Select ${filename}`);
+  const box = pick.firstElementChild;
+  pick.hidden = !job;
+  if (!job) box.checked = false;
+  if (!job || box.value === job.jobId) return;
+  box.value = job.jobId;
+  box.setAttribute("aria-label", `Select ${job.filename}`);
 }
 
 function setFiles(card, files, jobId) {

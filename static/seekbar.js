@@ -1,8 +1,6 @@
 // The bar of a player on which one looks for a moment: by pointer, finger or key. Above it the
 // picture of the storyboard for that moment, and the time. A slider to assistive technology.
 
-import { duration as inWords } from "./words.js";
-
 const STEPS_S = { ArrowRight: 5, ArrowUp: 5, ArrowLeft: -5, ArrowDown: -5, PageUp: 60, PageDown: -60 };
 const KEYS_SHOW_MS = 1500; // how long the picture stays after a key
 
@@ -11,6 +9,13 @@ export function clock(s) {
   const parts = [Math.floor(s / 3600), Math.floor(s / 60) % 60, Math.floor(s) % 60];
   if (!parts[0]) parts.shift();
   return parts.map((part, i) => (i ? String(part).padStart(2, "0") : part)).join(":");
+}
+
+/** 3725 → "1 hour 2 minutes 5 seconds", to be spoken. */
+function inWords(s) {
+  const parts = [[Math.floor(s / 3600), "hour"], [Math.floor(s / 60) % 60, "minute"], [Math.floor(s) % 60, "second"]];
+  const told = parts.filter(([n]) => n).map(([n, unit]) => `${n} ${unit}${n === 1 ? "" : "s"}`);
+  return told.join(" ") || "0 seconds";
 }
 
 /**
@@ -35,7 +40,7 @@ export function seekbar(bar, video, boardOf) {
     thumb.style.insetInlineStart = `${share * 100}%`;
     bar.setAttribute("aria-valuemax", Math.round(length()));
     bar.setAttribute("aria-valuenow", Math.round(at));
-    bar.setAttribute("aria-valuetext", `${inWords(Math.round(at) || 0)} of ${inWords(Math.round(length()))}`);
+    bar.setAttribute("aria-valuetext", `${inWords(at)} of ${inWords(length())}`);
   }
 
   async function ask() {

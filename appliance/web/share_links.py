@@ -98,6 +98,8 @@ async def make_links(
         signatures = await shared.database.read(signing())
     made = []
     for job, signed in zip(jobs, signatures, strict=True):
+        if signed is None:
+            raise NotFound("There is no such job any more, or it is not yours.")
         query: dict[str, object] = {"until": until, "signature": signed}
         if download:
             query["download"] = 1

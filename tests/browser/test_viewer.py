@@ -53,7 +53,7 @@ async def test_a_moment_of_a_film_is_found_by_the_storyboard(visitor: Visitor) -
         await page.keyboard.press(key)
         await expect(bar).to_have_attribute("aria-valuenow", now)
         await expect(tile).to_be_visible()
-    assert await bar.get_attribute("aria-valuetext") == "4.0 s of 4.0 s"
+    assert await bar.get_attribute("aria-valuetext") == "4 seconds of 4 seconds"
     await page.keyboard.press("Escape")
     await expect(page.locator("#viewer")).to_be_hidden()
     await expect(card(page, "clip.mp4").locator(".picture")).to_be_focused()

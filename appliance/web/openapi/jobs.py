@@ -136,7 +136,7 @@ JOBS = Group(
         several.delete_jobs: Operation(
             "Delete several jobs of one's own, all or none",
             {200: Answer("They are gone.", DeletedJobs)},
-            (errors.BadRequest, *_MOVE),
+            _MOVE,
             body=asks(several.Deleting),
             curl="""--json '{"jobs": ["01M85F1MKT1XZEV6WT98GJ23JH"]}'""",
         ),
