@@ -1,5 +1,6 @@
 // Sends a form of the panels without leaving the page: place, focus and what is picked survive.
-// What the server refuses is sent once more in the plain way, so that the browser shows why.
+// What the server refuses is sent once more in the plain way, so that the browser shows why. A form
+// with `data-plain` is answered with a page of its own.
 
 import { announce } from "./announce.js";
 import { refresh } from "./panels.js";
@@ -9,7 +10,7 @@ let plain = false;
 
 document.addEventListener("submit", (event) => {
   const { target: form, submitter } = event;
-  if (plain || event.defaultPrevented || form.method !== "post" || !panels.contains(form)) return;
+  if (plain || "plain" in form.dataset || event.defaultPrevented || form.method !== "post" || !panels.contains(form)) return;
   event.preventDefault();
   if (submitter?.ariaBusy !== "true") act(form, submitter);
 });

@@ -2,12 +2,11 @@
 // the server or this script made it; names and messages go in as text, never as markup.
 
 import { bytes, guessType, halves, isFinal, jobFacts, jobSays, picksOf, shownState, signalOf, uploadSays, waiting } from "./words.js";
+import { setOpens, showPicture, showPreview } from "./pictures.js";
 import { localise } from "./times.js";
 
 const template = document.getElementById("card-template");
 const fileTemplate = document.getElementById("file-template");
-const PREVIEW_MAX_BYTES = 25e6;
-const PREVIEWS = /^image\/(jpeg|png|webp|gif|avif)$/;
 
 const UPLOAD_SIGNALS = {
   uploading: ["going", "upload"], paused: ["idle", "pause"], signedout: ["needs", "needs"],
@@ -73,9 +72,10 @@ export function showUpload(card, item) {
     setName(part(card, ".name"), file.name);
     part(card, ".card-in").setAttribute("aria-label", file.name);
     write(part(card, ".facts-text"), bytes(file.size));
-    preview(card, file);
+    showPreview(card, file);
   }
   const told = uploadSays(item);
+  setPick(card, null);
   card.dataset.status = { refused: "FAILED", failed: "FAILED", cancelled: "CANCELLED" }[state] ?? "";
   setSays(card, UPLOAD_SIGNALS[state] ?? ["idle", "idle"], told);
   setTrack(card, { upload: file.size ? item.sent / file.size : 0, scan: 0, work: 0, told });
@@ -95,51 +95,6 @@ function setSide(card, { pause = false, cancel = false, isPaused = false } = {})
   part(card, "[data-act=cancel]").hidden = !cancel;
 }
 
-/** A local picture in the slot until the server's thumbnail is there. */
-function preview(card, file) {
-  if (!PREVIEWS.test(file.type) || file.size > PREVIEW_MAX_BYTES) return;
-  const img = part(card, ".picture-img");
-  img.onload = () => { img.hidden = false; };
-  img.onerror = () => { img.hidden = true; };
-  img.hidden = false; // lazy pictures load only while they have a box; without src it is invisible
-  img.src = URL.createObjectURL(file);
-}
-
-/** What the picture leads to: results, also those of work that goes on. */
-function setOpens(card, url, name) {
-  const picture = part(card, ".picture");
-  if (url) {
-    picture.href = url;
-    picture.setAttribute("aria-label", `Open ${name}`);
-  } else {
-    picture.removeAttribute("href");
-    picture.removeAttribute("aria-label");
-  }
-}
-
-function setPicture(card, url) {
-  const img = part(card, ".picture-img");
-  if (img.dataset.wanted === (url ?? "") || img.getAttribute("src") === url) return;
-  img.dataset.wanted = url ?? "";
-  if (!url) {
-    if (img.src && !img.src.startsWith("blob:")) { // its attempt failed, and took it along
-      img.removeAttribute("src");
-      img.hidden = true;
-    }
-    return;
-  }
-  const loader = new Image(); // the preview stays until the thumbnail can take its place
-  loader.onload = () => {
-    if (img.dataset.wanted !== url) return; // gone since
-    if (img.src.startsWith("blob:")) URL.revokeObjectURL(img.src);
-    img.onload = img.onerror = null;
-    img.src = url;
-    img.hidden = false;
-  };
-  loader.onerror = () => { if (img.dataset.wanted === url) img.dataset.wanted = ""; };
-  loader.src = url;
-}
-
 /** Shows a job, as the server tells it; `canRetry` when the page still holds the file. */
 export function showJob(card, job, canRetry = false) {
   if (card.dataset.job === job.jobId && isFinal(card.dataset.status) && !isFinal(job.status)) return; // late news
@@ -151,6 +106,7 @@ export function showJob(card, job, canRetry = false) {
   setIcon(part(card, ".picture-icon"), job.type.toLowerCase());
   setName(part(card, ".name"), job.filename);
   part(card, ".card-in").setAttribute("aria-label", job.filename);
+  setPick(card, job);
   write(part(card, ".facts-text"), jobFacts(job));
   const time = part(card, "time");
   time.dateTime = job.createdAt;
@@ -175,8 +131,19 @@ export function showJob(card, job, canRetry = false) {
   part(card, "[data-act=share]").dataset.share = job.jobId;
   part(card, "[data-act=copy]").dataset.copy = (done && picks.opens?.url) || original;
   setOpens(card, picks.opens?.url, job.filename);
-  setPicture(card, picks.thumb?.url);
+  showPicture(card, picks.thumb?.url);
   part(card, ".picture-play").hidden = !(done && picks.video);
+}
+
+/** What is at the server can be picked; null: it is not yet, or is sent once more. */
+function setPick(card, job) {
+  const pick = part(card, ".pick");
+  const box = pick.firstElementChild;
+  pick.hidden = !job;
+  if (!job) box.checked = false;
+  if (!job || box.value === job.jobId) return;
+  box.value = job.jobId;
+  box.setAttribute("aria-label", `Select ${job.filename}`);
 }
 
 function setFiles(card, files, jobId) {
@@ -189,7 +156,7 @@ function setFiles(card, files, jobId) {
     const row = fileTemplate.content.firstElementChild.cloneNode(true);
     const link = row.firstElementChild;
     link.href = file.url;
-    Object.assign(link.dataset, { type: file.contentType, width: file.width ?? "", height: file.height ?? "" });
+    Object.assign(link.dataset, { type: file.contentType, size: file.sizeBytes, width: file.width ?? "", height: file.height ?? "" });
     write(link.firstElementChild, file.name);
     write(link.lastElementChild, bytes(file.sizeBytes));
     return row;

@@ -1,18 +1,37 @@
-// A link to a job's file for people with no account: made, and shared or copied.
+// Links to jobs' files for people with no account: made, and shared or copied.
 
 import { announce } from "./announce.js";
 import { copy, showDone } from "./clipboard.js";
 
-async function share(button) {
-  const answer = await fetch(`/jobs/${button.dataset.share}/links`, { method: "POST", headers: { "Content-Type": "application/json" }, body: "{}" });
-  if (!answer.ok) throw new Error(`status ${answer.status}`);
-  const { url, expiresAt } = await answer.json();
-  const until = new Date(expiresAt).toLocaleDateString(undefined, { dateStyle: "medium" });
+/** A link to the original of each job: {links: [{url, expiresAt}]}, or what the server says instead: {problem}. */
+export async function makeLinks(jobs, expiresInS) {
+  const answer = await fetch("/jobs/links", {
+    method: "POST", body: JSON.stringify({ jobs, expiresInS }), headers: { "Content-Type": "application/json", Accept: "application/json" },
+  });
+  const document = await answer.json();
+  return answer.ok ? document : { problem: document.detail };
+}
+
+/** To the phone's own menu, or to the clipboard, one a line; true: they are on the clipboard. */
+export async function handOver(urls) {
   if (navigator.share && matchMedia("(pointer: coarse)").matches) {
-    await navigator.share({ url });
-    return;
+    try {
+      await navigator.share(urls.length === 1 ? { url: urls[0] } : { text: urls.join("\n") });
+    } catch (error) {
+      if (error.name !== "AbortError") throw error;
+    }
+    return false;
   }
-  if (!(await copy(url))) throw new Error("no clipboard");
+  if (!(await copy(urls.join("\n")))) throw new Error("no clipboard");
+  return true;
+}
+
+async function share(button) {
+  const { links, problem } = await makeLinks([button.dataset.share]);
+  if (problem) return announce(problem);
+  const [{ url, expiresAt }] = links;
+  const until = new Date(expiresAt).toLocaleDateString(undefined, { dateStyle: "medium" });
+  if (!(await handOver([url]))) return;
   showDone(button);
   announce(`Link copied. Whoever has it can open the file until ${until}.`);
   button.title = `Copied. Good until ${until}`;
@@ -23,7 +42,7 @@ document.addEventListener("click", async ({ target }) => {
   if (!button?.dataset.share) return;
   try {
     await share(button);
-  } catch (error) {
-    if (error.name !== "AbortError") announce("No link could be made; try again.");
+  } catch {
+    announce("No link could be made; try again.");
   }
 });

@@ -7,9 +7,9 @@ import { listen as listenToIntake } from "./intake.js";
 import { follow } from "./live.js";
 import { localiseAll } from "./times.js";
 import { Leftovers } from "./leftovers.js";
+import { listen as listenToPicks } from "./picked.js";
 import "./share.js";
 import { Uploader } from "./uploader.js";
-import { listen as listenToViewer } from "./viewer.js";
 import { isFinal, uploadSays } from "./words.js";
 
 const form = document.getElementById("drop");
@@ -142,13 +142,31 @@ now.addEventListener("click", ({ target }) => {
 
 addEventListener("beforeunload", (event) => { if (uploader.inFlight) event.preventDefault(); });
 
+document.addEventListener("click", async (event) => {
+  const opener = event.target.closest?.(".picture[href]");
+  if (!opener || event.metaKey || event.ctrlKey || event.shiftKey) return;
+  event.preventDefault();
+  try {
+    const { open } = await import("./viewer.js");
+    await open(opener.closest(".card"));
+  } catch {
+    announce("The view could not be loaded. Try again."); // what is on its way stays
+  }
+});
+
 form.elements.preset?.addEventListener("change", ({ target }) => {
   document.getElementById("preset-says").textContent = target.selectedOptions[0].title;
 });
 
 listenToIntake(form, take);
-listenToViewer();
-listenToEarlier(know);
+const picks = listenToPicks((ids) => {
+  for (const id of ids) cards.delete(id);
+  settled();
+});
+listenToEarlier((shown) => {
+  know(shown);
+  picks.count();
+});
 follow({
   onjob: heard,
   onstate: (text, href) => {

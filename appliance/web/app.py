@@ -27,13 +27,14 @@ from appliance.web.services import NEEDED, SERVICES, USER, Services, services
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+# `blob:` is for the small pictures of files that are still in the browser (static/previews.js).
 _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; "
+    "img-src 'self' blob:; media-src 'self'; connect-src 'self'; "
     "manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 }
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics", "/static/{name}"})

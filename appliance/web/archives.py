@@ -8,16 +8,12 @@ from functools import partial
 
 from aiohttp import web
 
-from appliance.database import job_reads
-from appliance.errors import BadRequest, NotFound
-from appliance.ids import is_id
 from appliance.jobs import Job, ResultFile
 from appliance.web import bodies
 from appliance.web.files import ORIGINAL, check_unlocked, disposition, file_of, find_job
 from appliance.web.services import services, user
+from appliance.web.several import find_jobs
 from appliance.web.zips import Entry, archive, length_of, safe_names
-
-MOST_JOBS = 200
 
 
 async def get_job_archive(request: web.Request) -> web.StreamResponse:
@@ -32,15 +28,8 @@ async def get_job_archive(request: web.Request) -> web.StreamResponse:
 
 async def get_archive(request: web.Request) -> web.StreamResponse:
     """GET /archive?job=…: the originals of several jobs."""
-    ids = list(dict.fromkeys(request.query.getall("job", ())))
-    if not 1 <= len(ids) <= MOST_JOBS or not all(map(is_id, ids)):
-        raise BadRequest(f"job is the id of a job, given 1 to {MOST_JOBS} times.")
-    scope = user(request).sees_only
-    found = await services(request).database.read(job_reads.by_ids(ids))
-    jobs = {job.id: job for job in found if scope in (None, job.owner)}
-    if len(jobs) < len(ids):
-        raise NotFound("One of these jobs is not there, or is not yours.")
-    wanted = [jobs[job_id] for job_id in ids]
+    ids, scope = request.query.getall("job", ()), user(request).sees_only
+    wanted = await find_jobs(request, ids, owner=scope)
     for job in wanted:
         check_unlocked(job, user(request))
     files = [(job, file_of(job, ORIGINAL)) for job in wanted]

@@ -37,6 +37,10 @@ that is revoked by the command, or on another server, works for no longer than t
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
+FROM_THE_SYSTEM = "/share"
+"""What the browser sends there of its own, when somebody shares with the installed app, comes from
+no page: `Origin: null`, `Sec-Fetch-Site: none` (decision 33)."""
+
 
 def cookie_name(request: web.Request) -> str:
     """`__Host-` ties the cookie to this very host, but browsers want TLS for it."""
@@ -200,13 +204,17 @@ def require_same_origin(request: web.Request) -> None:
 
     Browsers send `Origin` with every state-changing request; where one does not,
     `Sec-Fetch-Site` tells. Source: OWASP CSRF Prevention Cheat Sheet, "Verifying Origin".
+    No page can have `none` sent, not one in a sandbox either, whose origin is `null` too: that is
+    a navigation of the user's own (Fetch Metadata, 2.3).
     """
-    origin = request.headers.get("Origin")
+    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
+    if origin == "null" and site == "none" and request.path == FROM_THE_SYSTEM:
+        return
     if origin is not None:
         own = {request.host, urlsplit(services(request).public_url).netloc}
         if origin.partition("://")[2] in own:  # scheme://host[:port] and nothing else: RFC 6454
             return
-    elif request.headers.get("Sec-Fetch-Site") in ("same-origin", "none"):
+    elif site in ("same-origin", "none"):
         return
     raise Forbidden(
         "This request came from a page of another site, or does not tell from where. A program "

@@ -393,7 +393,20 @@ class ShareLinkDocument(TypedDict):
 
     url: str
     expiresAt: Time
+    jobId: Id
+    filename: str
+    """Of the original."""
     file: str
+    """`original`, or the name of a result."""
+
+
+class ShareLinks(TypedDict):
+    links: list[ShareLinkDocument]
+
+
+class DeletedJobs(TypedDict):
+    deleted: list[Id]
+    """In the order in which they were asked for."""
 
 
 class ReceivedFile(TypedDict):

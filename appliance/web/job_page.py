@@ -23,6 +23,7 @@ from appliance.web.failures import title
 from appliance.web.pool_panel import PAUSE_CHOICES, pause_words
 from appliance.web.representation import file_document
 from appliance.web.services import services, user
+from appliance.web.share_links import PERIODS
 from appliance.web.templates import render_panels
 from appliance.web.timeline import Stretch, stretches
 from appliance.web.webhooks_page import delivery_words
@@ -93,6 +94,7 @@ async def _show(request: web.Request) -> web.StreamResponse:
         "deliveries": [delivery_words(one) for one in found.deliveries],
         "pause": None if found.pause is None else pause_words(found.pause, found.names),
         "pause_choices": PAUSE_CHOICES,
+        "periods": PERIODS,
     }
     return render_panels(request, "job", context)
 

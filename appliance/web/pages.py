@@ -12,6 +12,8 @@ from appliance.web import words
 from appliance.web.jobs import next_page, page_of_jobs, shown_filters
 from appliance.web.representation import job_document
 from appliance.web.services import services, user
+from appliance.web.several import MOST_JOBS
+from appliance.web.share_links import PERIODS
 from appliance.web.templates import render_page
 
 RECENT = 24
@@ -57,5 +59,7 @@ async def show_upload_page(request: web.Request) -> web.StreamResponse:
         "curl": f'curl -F file=@photo.jpg -H "Authorization: Bearer $KEY" '
         f"{services(request).public_url}/upload",
         "presets": list(services(request).presets),
+        "periods": PERIODS,
+        "most_jobs": MOST_JOBS,
     }
     return render_page(request, "upload.html", context)

@@ -120,7 +120,8 @@ def _signin(request: web.Request) -> str:
     again: back to where it stands, and a word that it did nothing."""
     if request.method in ("GET", "HEAD"):
         return f"/signin?next={quote(request.rel_url.raw_path_qs, safe='/')}"
-    return f"/signin?next={quote(came_from(request), safe='/')}&unsent=1"
+    unsent = "files" if request.content_type == "multipart/form-data" else "1"
+    return f"/signin?next={quote(came_from(request), safe='/')}&unsent={unsent}"
 
 
 def _add_retry_after(response: web.StreamResponse, error: ApplianceError) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hmac
 import math
+from collections.abc import Sequence
 from hashlib import sha256
 from urllib.parse import quote, urlencode
 
@@ -25,12 +26,16 @@ from appliance.jobs import Job
 from appliance.keys import new_token
 from appliance.web import forms
 from appliance.web.documents import ShareLinkDocument
-from appliance.web.files import check_unlocked, file_of, find_job, send_file
+from appliance.web.files import ORIGINAL, check_unlocked, file_of, find_job, send_file
+from appliance.web.problems import wants_page
 from appliance.web.representation import json_response
 from appliance.web.services import Services, services, user
+from appliance.web.templates import render_page
 
 DEFAULT_S = 7 * 24 * 3600.0
 LONGEST_S = 30 * 24 * 3600.0
+PERIODS = {"86400": "for a day", "604800": "for a week", "2592000": "for 30 days"}
+"""What the forms offer."""
 SECRET = "share links"  # noqa: S105  its name
 NOT_VALID = "This link is not valid. It may have been cut; ask for it again."
 
@@ -38,31 +43,82 @@ NOT_VALID = "This link is not valid. It may have been cut; ask for it again."
 class NewLink(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     """`file`: `original` or the name of a result."""
 
-    file: str = "original"
+    file: str = ORIGINAL
     expires_in_s: float = DEFAULT_S
     download: bool = False
 
 
 async def create_link(request: web.Request) -> web.StreamResponse:
     """POST /jobs/{jobId}/links"""
-    shared = services(request)
     job = await find_job(request)
     asked = await forms.read(request)
     wanted = asked.to(NewLink) if asked.data.strip() else NewLink()
-    if not math.isfinite(wanted.expires_in_s) or not 0 < wanted.expires_in_s <= LONGEST_S:
+    check_time(wanted.expires_in_s)
+    (made,) = await make_links(
+        request,
+        [job],
+        file=wanted.file,
+        expires_in_s=wanted.expires_in_s,
+        download=wanted.download,
+    )
+    if asked.form is not None and wants_page(request):
+        return links_page(request, [made])
+    return json_response(made, status=201, headers={"Cache-Control": "no-store"})
+
+
+def check_time(expires_in_s: float) -> None:
+    """Raises BadRequest."""
+    if not math.isfinite(expires_in_s) or not 0 < expires_in_s <= LONGEST_S:
         raise BadRequest("expiresInS is a number of seconds, above 0, at most 30 days.")
-    file_of(job, wanted.file)  # there is such a file
-    until = math.ceil(shared.clock.now() + wanted.expires_in_s)
-    signed = await shared.database.read(_signature(job.id, wanted.file, until))
-    if signed is None:  # the first link of all
+
+
+async def make_links(
+    request: web.Request,
+    jobs: Sequence[Job],
+    *,
+    expires_in_s: float,
+    file: str = ORIGINAL,
+    download: bool = False,
+) -> list[ShareLinkDocument]:
+    """A link for each. Raises NotFound where there is no such file."""
+    shared = services(request)
+    for job in jobs:
+        file_of(job, file)
+    until = math.ceil(shared.clock.now() + expires_in_s)
+
+    def signing() -> Transaction[list[str | None]]:
+        signed = []
+        for job in jobs:
+            signed.append((yield from _signature(job.id, file, until)))
+        return signed
+
+    signatures = await shared.database.read(signing())
+    if None in signatures:  # the first link of all
         await shared.database.write(links.keep_secret(SECRET, new_token() + new_token()))
-        signed = await shared.database.read(_signature(job.id, wanted.file, until))
-    query: dict[str, object] = {"until": until, "signature": signed}
-    if wanted.download:
-        query["download"] = 1
-    url = f"{shared.public_url}/s/{job.id}/{quote(wanted.file, safe='')}?{urlencode(query)}"
-    document = ShareLinkDocument(url=url, expiresAt=rfc3339(until), file=wanted.file)
-    return json_response(document, status=201, headers={"Cache-Control": "no-store"})
+        signatures = await shared.database.read(signing())
+    made = []
+    for job, signed in zip(jobs, signatures, strict=True):
+        if signed is None:
+            raise NotFound("There is no such job any more, or it is not yours.")
+        query: dict[str, object] = {"until": until, "signature": signed}
+        if download:
+            query["download"] = 1
+        url = f"{shared.public_url}/s/{job.id}/{quote(file, safe='')}?{urlencode(query)}"
+        made.append(
+            ShareLinkDocument(
+                jobId=job.id,
+                filename=job.filename,
+                url=url,
+                expiresAt=rfc3339(until),
+                file=file,
+            )
+        )
+    return made
+
+
+def links_page(request: web.Request, made: Sequence[ShareLinkDocument]) -> web.Response:
+    """For who asked by a form: the addresses, to be copied."""
+    return render_page(request, "shared.html", {"made": made}, status=201)
 
 
 async def end_links(request: web.Request) -> web.StreamResponse:

@@ -30,11 +30,12 @@ def signin_page(
     target: str,
     token: str | None = None,
     error: str | None = None,
-    unsent: bool = False,
+    unsent: str | None = None,
     signed_out_of: str | None = None,
     status: int = 200,
 ) -> web.Response:
-    """`token`: of a one-time link. `signed_out_of`: where one may sign out of the provider too."""
+    """`token`: of a one-time link. `unsent`: what was sent in vain, `files` or another form.
+    `signed_out_of`: where one may sign out of the provider too."""
     sign_in = services(request).sign_in
     context = {
         "provider": None if sign_in is None else sign_in.name,
@@ -57,7 +58,7 @@ async def show_signin(request: web.Request) -> web.StreamResponse:
         request,
         token=request.query.get("token"),
         target=safe_next(request.query.get("next")),
-        unsent=request.query.get("unsent") == "1",
+        unsent=request.query.get("unsent"),
     )
 
 

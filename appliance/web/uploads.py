@@ -52,6 +52,12 @@ async def put_upload(request: web.Request) -> web.StreamResponse:
     return await _counted(request, _receive_raw)
 
 
+async def receive_form(request: web.Request) -> web.StreamResponse:
+    """The files of a form, whole."""
+    await _take(request)
+    return await _counted(request, _receive_multipart)
+
+
 async def _take(request: web.Request) -> None:
     """One upload of those that the owner may begin. Raises RateLimited."""
     await services(request).rate_limits.take_upload(request, user(request).owner)
@@ -168,7 +174,10 @@ async def _receive_multipart(request: web.Request, reception: Reception) -> Take
                 f"fields are {', '.join(sorted(OPTIONS))}."
             )
     if reception.count == 0:
-        raise NoFile("The form has no part named `file` with a file in it.")
+        raise NoFile(
+            "No file came with it. Choose one, or share it again; a program sends each in a part "
+            "named `file`."
+        )
     return await reception.finish(job_options(fields, services(request)), again)
 
 

@@ -92,7 +92,7 @@ async def test_an_owner_sees_his_own_and_only_what_is_his_to_do(serve: Serve, jo
     await fail(served, job_id)
     shown = await seen_by(ada, f"/uploads/{job_id}")
     actions = {form.action for form in shown.acts()}
-    assert actions == {f"/jobs/{job_id}/{act}" for act in ("retry", "process", "delete")}
+    assert actions == {f"/jobs/{job_id}/{act}" for act in ("retry", "process", "links", "delete")}
     (delete,) = shown.posting(f"/jobs/{job_id}/delete")
     assert delete.fields["next"] == "/"
     assert "review" not in shown.words()
@@ -114,7 +114,7 @@ async def test_a_role_is_offered_what_it_may(serve: Serve, join: Join, role: Rol
     await fail(served, job_id)
     shown = await seen_by(person, f"{JOBS}/{job_id}")
     offered = {form.action.rpartition("/")[2] for form in shown.acts()}
-    operates = {"retry", "process", "discard", "pauses"}
+    operates = {"retry", "process", "links", "discard", "pauses"}
     assert (
         offered
         == {

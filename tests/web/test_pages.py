@@ -117,9 +117,10 @@ async def test_the_presets_are_there_to_choose(serve: Serve, tmp_path: Path) -> 
     (tmp_path / "presets/a-small.toml").write_text('version = 2\ndescription = "<Small>"\n')
     served = await serve(presets_dir=str(tmp_path / "presets"))
     shown = await page(served, "/")
-    (chooser,) = shown.named("select")
-    assert chooser["name"] == "preset"
-    options = {option["value"]: option["title"] for option in shown.named("option")}
+    assert shown.named("select")[0]["name"] == "preset"
+    options = {
+        option["value"]: option["title"] for option in shown.named("option") if "title" in option
+    }
     assert list(options)[:2] == ["", "a-small"]  # what is chosen at first is the server's default
     assert options["a-small"] == "<Small>"
     assert "thumbnail" in options
@@ -219,7 +220,9 @@ async def test_everything_that_the_pages_name_is_there(serve: Serve) -> None:
             if value and value.startswith("/static/")
         }
     assert len(named) > 8
-    kinds = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+    kinds = {
+        "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "png": "image/png"
+    }  # fmt: skip
     for address in named:
         plain = address.partition("#")[0]
         async with served.anonymous.get(plain) as response:
@@ -257,7 +260,7 @@ async def test_nothing_else_is_static(serve: Serve) -> None:
 
 async def test_no_module_or_style_names_another_site() -> None:
     """The policy would block it, and a server in a closed network would miss it."""
-    for path in folder("static").iterdir():
+    for path in (path for path in folder("static").iterdir() if path.suffix != ".png"):
         text = path.read_text(encoding="utf-8")
         for address in re.findall(r"https?://[^\s\"'`)]+", text):
             assert address.startswith("http://www.w3.org/"), (path.name, address)

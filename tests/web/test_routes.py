@@ -164,6 +164,8 @@ EXPECTED: dict[str, tuple[int | str, ...]] = {
     "POST /files/{upload_id}": ONE_UPLOAD,
     "GET /status/{job_id}": READ_ONE,
     "GET /jobs": READ,
+    "POST /jobs/delete": UPLOAD,
+    "POST /jobs/links": UPLOAD,
     "GET /jobs/{job_id}": READ_ONE,
     "GET /jobs/{job_id}/events": READ_ONE,
     "GET /jobs/{job_id}/files/{name}": READ_ONE,
@@ -251,6 +253,8 @@ EXPECTED: dict[str, tuple[int | str, ...]] = {
     "GET /signin/oidc/callback": (404,) * 6,
     "POST /signin/oidc/logout": (404,) * 6,
     "POST /signout": SELF,
+    "GET /manifest.webmanifest": PUBLIC,
+    "POST /share": UPLOAD,
     "GET /static/{name}": PUBLIC,
 }
 """What each of ANYBODY is answered: "ok", or the status of the refusal. Written by hand, so that

@@ -25,6 +25,7 @@ from appliance.web import (
     dashboard,
     dead_letters_page,
     guests,
+    installed_app,
     job_page,
     metrics_page,
     oidc,
@@ -78,6 +79,8 @@ PAGES: frozenset[Handler] = frozenset(
         oidc.finish,
         oidc.signed_out_there,
         assets.get_static,
+        installed_app.get_manifest,
+        installed_app.take_shared,
     }
 )
 """What is for browsers only, and no part of the contract."""

@@ -8,8 +8,8 @@ from msgspec import Meta
 
 from appliance import errors
 from appliance.jobs import JobStatus, JobType
-from appliance.web import archives, events, files, job_acts, jobs, presets, status
-from appliance.web.documents import Id, JobDocument, JobPage, PresetList, WholeJob
+from appliance.web import archives, events, files, job_acts, jobs, presets, several, status
+from appliance.web.documents import DeletedJobs, Id, JobDocument, JobPage, PresetList, WholeJob
 from appliance.web.openapi.fields import IDEMPOTENCY_KEY, IF_NONE_MATCH
 from appliance.web.openapi.operation import (
     CURSOR,
@@ -133,6 +133,13 @@ JOBS = Group(
         ),
         job_acts.delete_job: Operation("Delete a final job", _GONE, _MOVE, body=NEXT),
         job_acts.delete_job_by_form: Operation("Delete a final job", _GONE, _MOVE, body=NEXT),
+        several.delete_jobs: Operation(
+            "Delete several jobs of one's own, all or none",
+            {200: Answer("They are gone.", DeletedJobs)},
+            _MOVE,
+            body=asks(several.Deleting),
+            curl="""--json '{"jobs": ["01M85F1MKT1XZEV6WT98GJ23JH"]}'""",
+        ),
         presets.list_presets: Operation(
             "List what can be made of a file", {200: Answer("The presets.", PresetList)}
         ),

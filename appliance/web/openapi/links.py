@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TypedDict
 
 from appliance import errors
-from appliance.web import guests, share_links, upload_links
+from appliance.web import guests, several, share_links, upload_links
 from appliance.web.documents import (
     ReceivedFiles,
     ShareLinkDocument,
+    ShareLinks,
     UploadLinkDocument,
     UploadLinkMade,
     UploadLinkPage,
@@ -48,6 +49,13 @@ LINKS = Group(
             _FINDING,
             body=asks(share_links.NewLink)._replace(required=False),
             curl="""--json '{"file": "original", "expiresInS": 86400}'""",
+        ),
+        several.share_jobs: Operation(
+            "Make a link to the original of each of several jobs",
+            {201: Answer("The links, in the order of `jobs`.", ShareLinks, ("Cache-Control",))},
+            _FINDING,
+            body=asks(several.Sharing),
+            curl="""--json '{"jobs": ["01M85F1MKT1XZEV6WT98GJ23JH"], "expiresInS": 86400}'""",
         ),
         share_links.end_links: Operation(
             "End all links to the files of a job", _ENDED, (errors.NotFound,)
