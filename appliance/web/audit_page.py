@@ -25,7 +25,7 @@ from appliance.web.templates import render_panels
 ACTS = 20
 
 _FIELDS = Selection.__struct_fields__
-_DONE = {
+DONE = {
     "job.cancel": "Cancelled a job",
     "job.retry": "Tried a job again",
     "job.delete": "Deleted a job",
@@ -44,8 +44,14 @@ _DONE = {
     "webhook.rotate": "Made a webhook's secret anew",
     "webhook.test": "Tested a webhook",
     "webhook.replay": "Sent a webhook's message again",
+    "upload_link.create": "Made an upload link",
+    "upload_link.revoke": "Ended an upload link",
+    "links.end": "Ended the links to a job",
+    "person.block": "Blocked a person",
+    "person.unblock": "Let a person in again",
     "refused": "Was refused",
 }
+"""Every act there is, in words."""
 
 
 async def show_audit(request: web.Request) -> web.StreamResponse:
@@ -60,7 +66,7 @@ async def show_audit(request: web.Request) -> web.StreamResponse:
         "acts": [act_row(act, names) for act in acts],
         "cursor": cursor,
         "selected": wanted,
-        "kinds": _DONE,
+        "kinds": DONE,
         "next_cursor": acts[-1].id if len(found) > ACTS else None,
     }
     return render_panels(request, "audit", context)
@@ -80,7 +86,7 @@ def act_row(act: Act, names: Mapping[str, str]) -> dict[str, Any]:
         "at": act.at,
         "who": words.actor(act.actor, names),
         "actor": act.actor,
-        "what": _DONE.get(act.action, act.action),
+        "what": DONE.get(act.action, act.action),
         "subject": _subject(act, names),
         "href": _href(act),
         "detail": _detail(act),

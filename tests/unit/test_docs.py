@@ -17,6 +17,7 @@ from appliance.errors import ApplianceError, ConfigurationError, ProcessingError
 from appliance.jobs import LEGAL_MOVES, JobStatus
 from appliance.metrics import Metrics
 from appliance.permissions import OF_ROLE, OF_SCOPE, Permission, Role, Scope
+from appliance.web.audit_page import DONE
 from appliance.web.representation import job_document
 from appliance.web.routes import ROUTES
 from tests.records import a_job
@@ -51,6 +52,23 @@ def rows(text: str, first: str) -> Iterator[list[str]]:
 
 def unquoted(cell: str) -> str:
     return cell.strip("`")
+
+
+# --- the audit log -------------------------------------------------------------------------
+
+
+def test_every_act_is_documented_and_has_its_words() -> None:
+    documented = {
+        unquoted(name)
+        for cells in rows(read("docs/http.md"), "action")
+        for name in cells[0].split(", ")
+    }
+    written = set()
+    for module in (ROOT / "appliance").rglob("*.py"):
+        text = module.read_text(encoding="utf-8")
+        written |= set(re.findall(r'action="([a-z_]+\.[a-z]+)"', text))
+    assert written <= documented
+    assert documented == set(DONE)
 
 
 # --- settings ------------------------------------------------------------------------------
