@@ -24,6 +24,7 @@ from appliance.web.pool_panel import PAUSE_CHOICES, owner_pauses, pool_cells
 from appliance.web.representation import job_summary
 from appliance.web.services import Services, services
 from appliance.web.summary import summarise
+from appliance.web.shared_panels import shared_panels
 from appliance.web.templates import render_panels
 
 DAY_S = 24 * 3600.0
@@ -46,7 +47,8 @@ class Seen(NamedTuple):
     names: dict[str, str]
 
 
-async def show_dashboard(request: web.Request) -> web.StreamResponse:
+@shared_panels
+async def show_dashboard(request: web.Request) -> web.Response:
     """The whole page, or with `?fragment=panels` the part that is refreshed."""
     shared = services(request)
     page, cursor = await page_of_jobs(request)

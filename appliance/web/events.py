@@ -20,6 +20,7 @@ from appliance.database import job_reads
 from appliance.events import ALL_JOBS, JobChanged, job_topic, owner_topic
 from appliance.web import bodies
 from appliance.web.auth import still_signed_in
+from appliance.web.job_news import JOB_NEWS, JobNews
 from appliance.web.representation import encode, job_document
 from appliance.web.services import Services, services, user
 from appliance.web.status import visible_status
@@ -74,7 +75,7 @@ async def _stream(
     await send(b"retry: 2000\n\n")
     async with shared.coordination.subscribe(topic) as changes:
         if job_id is not None:
-            if await _tell(send, shared, [job_id], reader):
+            if await _tell(send, request.app[JOB_NEWS], [job_id], reader):
                 return response
         elif last_id.isdecimal():
             await _catch_up(send, shared, int(last_id[:18]), scope, reader)
@@ -87,7 +88,7 @@ async def _stream(
                 return response
             if not changed:
                 await send(b":\n\n")
-            elif await _tell(send, shared, changed, reader) and job_id is not None:
+            elif await _tell(send, request.app[JOB_NEWS], changed, reader) and job_id is not None:
                 return response
     return response
 
@@ -128,20 +129,18 @@ async def _catch_up(
             await send(_event(history_id, encode(job_document(job, reader))))
 
 
-async def _tell(send: Send, shared: Services, job_ids: list[str], reader: str) -> bool:
+async def _tell(send: Send, news: JobNews, job_ids: list[str], reader: str) -> bool:
     """Send each job as it is now; returns whether the last of them is in a final state.
 
     Read from the database: a cached status may be of before the change, and no second event
     would put that right.
     """
-    final = False
-    history_id = await shared.database.read(job_reads.last_history_id())
-    for job_id in job_ids:
-        job = await shared.database.read(job_reads.get(job_id))
-        if job is not None:
-            await send(_event(history_id, encode(job_document(job, reader))))
-            final = job.status.is_final
-    return final
+    found = await news.of(job_ids)
+    jobs = [job for job_id in job_ids if (job := found.jobs.get(job_id)) is not None]
+    if jobs:
+        events = [_event(found.history_id, found.body(job, reader)) for job in jobs]
+        await send(b"".join(events))
+    return bool(jobs) and jobs[-1].status.is_final
 
 
 def _event(history_id: int, body: bytes) -> bytes:

@@ -17,6 +17,7 @@ from appliance.web.charts import MINUTES_AND_MORE, Chart, chart
 from appliance.web.documents import FiguresDocument, SlotDocument
 from appliance.web.representation import json_response
 from appliance.web.services import services
+from appliance.web.shared_panels import shared_panels
 from appliance.web.templates import render_panels
 
 
@@ -46,7 +47,8 @@ VIEWS = {
 }
 
 
-async def show_metrics(request: web.Request) -> web.StreamResponse:
+@shared_panels
+async def show_metrics(request: web.Request) -> web.Response:
     """The page, or with `?fragment=panels` the part that is refreshed."""
     wanted, job_type, found = await _asked(request)
     view = VIEWS[wanted]

@@ -47,7 +47,7 @@ def render(request: web.Request, template: str, context: Mapping[str, Any]) -> s
         user=found,
         may=frozenset() if found is None else found.permissions,
         version=appliance.__version__,
-        here=str(request.rel_url.without_query_params("fragment")),
+        here=str(request.rel_url.without_query_params("fragment", "fresh")),
         back=came_from(request),
         now=time.time(),
         once=new_id(),

@@ -15,6 +15,7 @@ from appliance.database.workers import Lease, PoolState, ProcessorState, Scaling
 from appliance.web import words
 from appliance.web.pool_panel import PAUSE_CHOICES, owner_pauses, pool_cells
 from appliance.web.services import services
+from appliance.web.shared_panels import shared_panels
 from appliance.web.templates import render_panels
 
 SCALINGS = 50
@@ -34,7 +35,8 @@ class Seen(NamedTuple):
     names: dict[str, str]
 
 
-async def show_workers(request: web.Request) -> web.StreamResponse:
+@shared_panels
+async def show_workers(request: web.Request) -> web.Response:
     """GET /dashboard/workers"""
     shared = services(request)
     now = shared.clock.now()

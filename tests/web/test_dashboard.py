@@ -13,7 +13,7 @@ from tests.web.wire import claim, failed, services_of, upload
 
 
 async def sentence_of(served: Served) -> str:
-    words = (await page(served, "/dashboard?fragment=panels")).words()
+    words = (await page(served, "/dashboard?fragment=panels&fresh=1")).words()
     return words.partition(" System health")[0]
 
 
