@@ -79,7 +79,9 @@ async def run() -> str:
             await stack.enter_async_context(Contestant(module))
             for module in ("load", "viewers", "viewers")
         ]
-        ours = await stack.enter_async_context(Appliance(database=database, max_connections_per_client="0", **NO_WORKERS))
+        ours = await stack.enter_async_context(
+            Appliance(database=database, max_connections_per_client="0", **NO_WORKERS)
+        )
         stage = Stage(ours, load, looking, touring)
         await stage.tour(list(pages.values()), 1.0)  # warm: templates, statements
         await stage.uploads(1.0)

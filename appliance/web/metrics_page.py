@@ -104,6 +104,7 @@ def _document(slot: Slot) -> SlotDocument:
         "receivedBytes": slot.received_bytes,
         "completed": slot.completed,
         "failed": slot.failed,
+        "successRate": slot.success,
         "averageS": slot.average_s,
         "p95S": slot.p95_s,
         "queued": slot.queued,
@@ -140,6 +141,12 @@ def _charts(found: History, view: View) -> list[Chart]:
             [("Completed", points(lambda slot: slot.completed / slot.minutes)),
              ("Failed", points(lambda slot: slot.failed / slot.minutes))],
             label=number, times=times,
+        ),
+        chart(
+            "rate", "Success and failure rate",
+            [("Succeeded", points(lambda slot: slot.success)),
+             ("Failed", points(lambda slot: slot.failure))],
+            label=words.percent, times=times, at_least=1.0,
         ),
         chart(
             "queue", "Queue length", [("Queued", points(lambda slot: slot.queued))],

@@ -32,6 +32,7 @@ _environment.filters.update(
     rfc3339=rfc3339,
     duration=words.duration,
     figure=words.figure,
+    percent=words.percent,
     plain=words.plain,
     sentence=words.sentence,
     counted=words.count,
