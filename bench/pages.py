@@ -1,8 +1,9 @@
 """Pages: a million jobs in the table, 200 open dashboards, and uploads at the same time.
 
 Three questions: is every page there within 100 ms, what does one who looks cost, and does whoever
-uploads notice. The uploads are 100 KiB each, 16 at once, as fast as they go; rounds without
-viewers, with open dashboards and with open event streams are interleaved.
+uploads notice. The uploads are 100 KiB each, 16 at once, as fast as they go. Rounds are
+interleaved: without viewers; with open dashboards; with open upload pages, whose event streams
+tell of their owner's jobs; and, for comparison, with streams of every job, as no page has them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from bench.contestants import Contestant
 from bench.crowd import OWNERS, Crowd
 from bench.rounds import ROUNDS, ratios, spread, table
@@ -25,14 +28,15 @@ from bench.upload import NO_WORKERS, SMALL_BYTES, put_head
 
 VIEWERS = 200
 AT_ONCE = 16
-ROUND_S = 4.0
+ROUND_S = 3.0
 QUIET_S = 8.0
 TOUR_S = 20.0
 GOAL_MS = 100
 GOAL_RATIO = 0.9
 PANELS = "/dashboard?fragment=panels"
 
-NOBODY, DASHBOARDS, STREAMS = "nobody looks", "200 open dashboards", "200 event streams"
+NOBODY, DASHBOARDS = "nobody looks", "200 open dashboards"
+PAGES, STREAMS = "200 open upload pages", "200 streams of every job"
 
 
 @dataclass
@@ -47,6 +51,8 @@ class Stage:
     def __init__(self, ours: Appliance, load: Contestant, looking: Contestant, touring: Contestant):
         self.ours, self._load, self._looking, self._touring = ours, load, looking, touring
         self._own = {"port": ours.port, "key": ours.key}
+        self.somebody = ""
+        """The key of somebody else than the one who uploads as fast as it goes."""
 
     async def uploads(self, seconds: float) -> dict[str, Any]:
         return await self._load.round(
@@ -63,9 +69,13 @@ class Stage:
         if who == NOBODY:
             await asyncio.sleep(seconds)
             return {}
-        watch = {"doing": "watch", "path": PANELS, "every_s": 2.0}
-        doing = watch if who == DASHBOARDS else {"doing": "listen"}
-        return await self._looking.round(**self._own, **doing, count=VIEWERS, seconds=seconds)
+        doing = {
+            DASHBOARDS: {"doing": "watch", "path": PANELS, "every_s": 2.0},
+            PAGES: {"doing": "listen", "path": "/events?mine=1", "key": self.somebody},
+            STREAMS: {"doing": "listen", "path": "/events"},
+        }[who]
+        order = {**self._own, **doing, "count": VIEWERS, "seconds": seconds}
+        return await self._looking.round(**order)
 
     async def tour(self, paths: list[str], seconds: float) -> dict[str, Any]:
         return await self._touring.round(**self._own, doing="tour", paths=paths, seconds=seconds)
@@ -83,12 +93,23 @@ async def run() -> str:
             Appliance(database=database, max_connections_per_client="0", **NO_WORKERS)
         )
         stage = Stage(ours, load, looking, touring)
+        stage.somebody = await _key_of_somebody(ours)
         await stage.tour(list(pages.values()), 1.0)  # warm: templates, statements
         await stage.uploads(1.0)
         lines = await _harm(stage)
         lines += ["", *await _cost(stage)]
         lines += ["", *await _times(stage, pages)]
     return "\n".join(lines)
+
+
+async def _key_of_somebody(ours: Appliance) -> str:
+    wanted = {"name": "somebody", "role": "user"}
+    async with (
+        aiohttp.ClientSession(ours.url, headers=ours.headers) as session,
+        session.post("/keys", json=wanted, raise_for_status=True) as response,
+    ):
+        key: str = (await response.json())["key"]
+        return key
 
 
 def _pages(database: Path) -> dict[str, str]:
@@ -124,7 +145,7 @@ def _pages(database: Path) -> dict[str, str]:
 
 async def _harm(stage: Stage) -> list[str]:
     """Uploads with and without viewers."""
-    found = {who: Rounds() for who in (NOBODY, DASHBOARDS, STREAMS)}
+    found = {who: Rounds() for who in (NOBODY, DASHBOARDS, PAGES, STREAMS)}
     for _ in range(ROUNDS):
         for who, rounds in found.items():
             uploads, _ = await asyncio.gather(
@@ -154,7 +175,7 @@ async def _cost(stage: Stage) -> list[str]:
     """What viewers take of the server's processor; a little is uploaded, so that things change."""
     rows = [("the server's processor", "of a core", "each viewer", "told", "each time", "KB each")]
     idle = 0.0
-    for who in (NOBODY, DASHBOARDS, STREAMS):
+    for who in (NOBODY, DASHBOARDS, PAGES, STREAMS):
         before, began = stage.ours.cpu_s(), time.perf_counter()
         seen, _ = await asyncio.gather(stage.viewers(who, QUIET_S), _now_and_then(stage, QUIET_S))
         used = (stage.ours.cpu_s() - before) / (time.perf_counter() - began)
@@ -177,12 +198,14 @@ async def _cost(stage: Stage) -> list[str]:
 
 
 async def _now_and_then(stage: Stage, seconds: float) -> None:
-    """Four uploads a second."""
+    """Four uploads a second, of somebody."""
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         await stage._load.round(
             port=stage.ours.port,
-            head=put_head(stage.ours, "now-{n}.txt", SMALL_BYTES),
+            head=put_head(stage.ours, "now-{n}.txt", SMALL_BYTES).replace(
+                stage.ours.key, stage.somebody
+            ),
             status=202,
             body="words ",
             body_bytes=SMALL_BYTES,

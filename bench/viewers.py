@@ -92,9 +92,9 @@ class Viewers:
                 await asyncio.sleep(every_s)
 
     async def _listen(self, number: int) -> None:
-        """An open event stream, of every job."""
+        """An open event stream."""
         async with _Browser(self._order) as browser:
-            browser.ask("/events")
+            browser.ask(self._order["path"])
             while (left_s := self._until - time.perf_counter()) > 0:
                 try:
                     data = await asyncio.wait_for(browser.reader.read(65536), left_s)

@@ -31,8 +31,11 @@ HEARTBEAT_S = 15.0
 COALESCE_S = 0.1
 """Changes of one job within this time are told as one."""
 
-CATCH_UP = 500
-"""Moves that are looked up in one go for a client that comes back."""
+MOST = 500
+"""Jobs that are told of in one go; the others wait for the next."""
+
+PIECE_BYTES = 64 * 1024
+"""Events are written together up to about this much, and no more is made before it is taken."""
 
 Send = Callable[[bytes], Awaitable[None]]
 
@@ -94,7 +97,8 @@ async def _stream(
 
 
 async def _batches(changes: Subscription, stopping: asyncio.Event) -> AsyncIterator[list[str]]:
-    """Ids of the jobs that changed, coalesced; an empty list now and then when none did."""
+    """Ids of the jobs that changed, coalesced, MOST at a time; an empty list now and then when
+    none did."""
     quiet_s = 0.0
     while not stopping.is_set():
         message = await changes.next(1.0)
@@ -107,7 +111,7 @@ async def _batches(changes: Subscription, stopping: asyncio.Event) -> AsyncItera
         quiet_s = 0.0
         await asyncio.sleep(COALESCE_S)
         changed = {_job_id(message): None}
-        while (message := await changes.next(0)) is not None:
+        while len(changed) < MOST and (message := await changes.next(0)) is not None:
             changed[_job_id(message)] = None
         yield list(changed)
 
@@ -123,7 +127,7 @@ async def _catch_up(
     go_on: int | None = after
     while go_on is not None:
         missed, go_on = await shared.database.read(
-            job_reads.changed_since(go_on, owner=scope, limit=CATCH_UP)
+            job_reads.changed_since(go_on, owner=scope, limit=MOST)
         )
         for history_id, job in missed:
             await send(_event(history_id, encode(job_document(job, reader))))
@@ -137,9 +141,12 @@ async def _tell(send: Send, news: JobNews, job_ids: list[str], reader: str) -> b
     """
     found = await news.of(job_ids)
     jobs = [job for job_id in job_ids if (job := found.jobs.get(job_id)) is not None]
-    if jobs:
-        events = [_event(found.history_id, found.body(job, reader)) for job in jobs]
-        await send(b"".join(events))
+    piece = bytearray()
+    for job in jobs:
+        piece += _event(found.history_id, found.body(job, reader))
+        if len(piece) >= PIECE_BYTES or job is jobs[-1]:
+            await send(bytes(piece))
+            piece.clear()
     return bool(jobs) and jobs[-1].status.is_final
 
 
