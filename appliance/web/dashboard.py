@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from appliance.database import figures, history, keys, pauses, resumables, stored_files, workers
-from appliance.database.figures import QueueFigures, RunningJob
+from appliance.database.figures import QueueFigures, RunningJob, Stored
 from appliance.database.history import History
 from appliance.database.pauses import Pause
 from appliance.database.protocol import Transaction
 from appliance.database.resumables import Unfinished
 from appliance.database.workers import PoolState, Worker
 from appliance.errors import ProcessingError, codes_below
-from appliance.jobs import Job
+from appliance.jobs import Job, JobType
 from appliance.web import health_tiles, words
 from appliance.web.documents import Part
 from appliance.web.health import check_parts
@@ -44,6 +44,7 @@ class Seen(NamedTuple):
     running: list[RunningJob]
     paused: list[Pause]
     missing: int
+    stored: dict[JobType, Stored]
     unfinished: Unfinished
     names: dict[str, str]
 
@@ -63,6 +64,7 @@ async def show_dashboard(request: web.Request) -> web.Response:
             parts, seen.pools, seen.servers, seen.queue, seen.paused, seen.missing, seen.names
         ),
         "health": await _health(shared, parts, seen),
+        "stored": seen.stored,
         "metrics": metric_tiles(seen.history, seen.queue, seen.pools, now=now),
         "pools": pool_cells(seen.pools, seen.queue, seen.running, seen.paused, seen.names),
         "owner_pauses": owner_pauses(seen.paused, seen.names),
@@ -87,6 +89,7 @@ def _seen(owners: set[str], *, now: float) -> Transaction[Seen]:
         running=(yield from figures.running()),
         paused=paused,
         missing=(yield from stored_files.count_missing()),
+        stored=(yield from figures.stored()),
         unfinished=(yield from resumables.unfinished(since=now - DAY_S)),
         names=(yield from keys.names(people)),
     )
