@@ -28,9 +28,9 @@ from bench.upload import NO_WORKERS, SMALL_BYTES, put_head
 
 VIEWERS = 200
 AT_ONCE = 16
-ROUND_S = 3.0
+ROUND_S = 2.5
 QUIET_S = 8.0
-TOUR_S = 20.0
+TOUR_S = 15.0
 GOAL_MS = 100
 GOAL_RATIO = 0.9
 PANELS = "/dashboard?fragment=panels"
@@ -55,15 +55,20 @@ class Stage:
         """The key of somebody else than the one who uploads as fast as it goes."""
 
     async def uploads(self, seconds: float) -> dict[str, Any]:
-        return await self._load.round(
-            port=self.ours.port,
-            head=put_head(self.ours, "a-{n}.txt", SMALL_BYTES),
-            status=202,
-            body="words ",
-            body_bytes=SMALL_BYTES,
-            at_once=AT_ONCE,
-            seconds=seconds,
-        )
+        """As fast as they go."""
+        return await self._upload(self.ours.key, at_once=AT_ONCE, seconds=seconds)
+
+    async def now_and_then(self, seconds: float) -> None:
+        """Four in a second, of somebody."""
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            await self._upload(self.somebody, at_once=1, count=1)
+            await asyncio.sleep(0.25)
+
+    async def _upload(self, key: str, **terms: Any) -> dict[str, Any]:
+        head = put_head(self.ours, "a-{n}.txt", SMALL_BYTES).replace(self.ours.key, key)
+        words = {"body": "words ", "body_bytes": SMALL_BYTES}
+        return await self._load.round(port=self.ours.port, head=head, status=202, **words, **terms)
 
     async def viewers(self, who: str, seconds: float) -> dict[str, Any]:
         if who == NOBODY:
@@ -126,7 +131,7 @@ def _pages(database: Path) -> dict[str, str]:
         "dashboard, its panels": PANELS,
         "dashboard, FAILED": "/dashboard?status=FAILED",
         "search, an id": f"/dashboard?q={job}",
-        "search, part of many names": "/dashboard?q=photo-12",
+        "search, part of many old names": "/dashboard?q=photo-12",
         "search, part of no name": "/dashboard?q=nothing",
         "search, an owner": f"/dashboard?q={OWNERS[3]}",
         "search, of the last hour": "/dashboard?since=1h&type=PDF",
@@ -177,7 +182,7 @@ async def _cost(stage: Stage) -> list[str]:
     idle = 0.0
     for who in (NOBODY, DASHBOARDS, PAGES, STREAMS):
         before, began = stage.ours.cpu_s(), time.perf_counter()
-        seen, _ = await asyncio.gather(stage.viewers(who, QUIET_S), _now_and_then(stage, QUIET_S))
+        seen, _ = await asyncio.gather(stage.viewers(who, QUIET_S), stage.now_and_then(QUIET_S))
         used = (stage.ours.cpu_s() - before) / (time.perf_counter() - began)
         if who == NOBODY:
             idle = used
@@ -195,24 +200,6 @@ async def _cost(stage: Stage) -> list[str]:
             )
         )
     return table(rows)
-
-
-async def _now_and_then(stage: Stage, seconds: float) -> None:
-    """Four uploads a second, of somebody."""
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        await stage._load.round(
-            port=stage.ours.port,
-            head=put_head(stage.ours, "now-{n}.txt", SMALL_BYTES).replace(
-                stage.ours.key, stage.somebody
-            ),
-            status=202,
-            body="words ",
-            body_bytes=SMALL_BYTES,
-            at_once=1,
-            count=1,
-        )
-        await asyncio.sleep(0.25)
 
 
 async def _times(stage: Stage, pages: Mapping[str, str]) -> list[str]:

@@ -36,7 +36,11 @@ class Appliance:
             **{f"APPLIANCE_{name.upper()}": value for name, value in self._settings.items()},
         }
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "appliance", "serve", env=environ, stdout=asyncio.subprocess.PIPE
+            *(sys.executable, "-m", "appliance", "serve"),
+            env=environ,
+            stdout=asyncio.subprocess.PIPE,
+            # It would tell of every file that the database names and that is not there.
+            stderr=asyncio.subprocess.DEVNULL if self._database else None,
         )
         assert self.process.stdout is not None
         async for line in self.process.stdout:
