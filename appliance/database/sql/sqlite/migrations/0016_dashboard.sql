@@ -54,3 +54,6 @@ CREATE TRIGGER result_dropped AFTER DELETE ON files BEGIN
     UPDATE stored SET files = files - 1, bytes = bytes - OLD.size_bytes
     WHERE kind = 'result' AND type = (SELECT type FROM jobs WHERE id = OLD.job_id);
 END;
+
+-- Further jobs on an upload that had one, for the search by names: their ids are not the upload's.
+CREATE INDEX jobs_again ON jobs (id, upload_id) WHERE id <> upload_id;
