@@ -74,7 +74,7 @@ LIMIT :most;
 -- Uploads that may have a job behind the id `after`, beside the latest ones from `number` on: those
 -- that were begun late and complete early, and those of which another job was made.
 -- name: uploads_beside
-SELECT upload_id FROM upload_numbers WHERE upload_id > :after AND number < :number
+SELECT upload_id FROM upload_numbers WHERE upload_id > :after AND +number < :number
 UNION
 SELECT upload_id FROM jobs WHERE id > :after AND id <> upload_id
 LIMIT :most;
