@@ -93,8 +93,12 @@ def begun_at(number: int) -> str:
 )
 @given(
     arrivals=st.permutations(range(20)),
-    names=st.lists(st.sampled_from(["photo.jpg", "photo 2.jpg", "other.txt"]), min_size=20, max_size=20),
-    again=st.lists(st.tuples(st.integers(0, 19), st.integers(20, 40)), min_size=1, max_size=4, unique=True),
+    names=st.lists(
+        st.sampled_from(["photo.jpg", "photo 2.jpg", "other.txt"]), min_size=20, max_size=20
+    ),
+    again=st.lists(
+        st.tuples(st.integers(0, 19), st.integers(20, 40)), min_size=1, max_size=4, unique=True
+    ),
     limit=st.integers(1, 4),
 )
 async def test_the_way_to_a_page_does_not_change_it(
