@@ -14,15 +14,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import structlog
 
+import appliance
 from appliance import data_dir, outgoing
 from appliance.admin_key import ensure_admin_key
 from appliance.clock import Clock, SystemClock
 from appliance.config import Config, PoolSize
 from appliance.database import workers
+from appliance.database.workers import About, Kind
 from appliance.errors import ConfigurationError
 from appliance.ids import new_id
 from appliance.intake.receiver import Receiver
@@ -31,6 +34,7 @@ from appliance.jobs import JobType
 from appliance.last_uses import LastUses
 from appliance.maintenance.certificates import Certificates
 from appliance.maintenance.deliverer import Deliverer
+from appliance.maintenance.heartbeat import Heartbeat
 from appliance.maintenance.inspector import Inspector
 from appliance.maintenance.pruner import Pruner
 from appliance.maintenance.recorder import Recorder
@@ -83,6 +87,14 @@ DELIVERY_DRAIN_S = 2.0
 MAX_RESULT_BYTES = 8 * 1024**3
 
 
+class Process(NamedTuple):
+    """One life of this process, as the others know it."""
+
+    id: str
+    node: str
+    about: About
+
+
 @dataclass(frozen=True)
 class Appliance:
     """A running appliance; made by `start`."""
@@ -113,19 +125,23 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     presets = await asyncio.to_thread(_load_presets, config)
     parts = await open_parts(stack, config)
     node = data_dir.node_id(config.data_dir)
-    worker_id = f"{node}:{new_id()}" if with_workers else None
-    rescuer = _rescuer(parts, config, worker_id)
+    process = Process(f"{node}:{new_id()}", node, about_this_process(with_workers=with_workers))
+    rescuer = _rescuer(parts, config, process)
+    await _take_back(parts, rescuer, process)
     crew = None
-    if worker_id is not None:
-        await _take_back(parts, rescuer, worker_id, node)
-        crew = await _start_crew(stack, parts, config, presets, worker_id, node)
+    others: list[Service] = []
+    if with_workers:
+        crew = await _start_crew(stack, parts, config, presets, process)
+    else:
+        others.append(_heartbeat(stack, parts, config, process))
     if parts.uploads is not None:
         await parts.uploads.recover()
     url = config.url
     port: int = listening.getsockname()[1]
     if not (config.port or config.public_url):
         url = f"{config.scheme}://{config.host}:{port}"
-    others: list[Service] = [_teller(parts, messenger, crew, url)] if messenger else []
+    if messenger:
+        others.append(_teller(parts, messenger, crew, url))
     certificates = None
     if tls is not None:
         certificates = Certificates(tls, parts.clock)
@@ -215,7 +231,26 @@ def _teller(parts: Parts, messenger: Messenger, crew: Crew | None, url: str) -> 
     )
 
 
-def _rescuer(parts: Parts, config: Config, worker_id: str | None) -> Rescuer:
+def about_this_process(*, with_workers: bool) -> About:
+    """What the pages show of it; every process that `start` makes serves HTTP."""
+    kind = Kind.BOTH if with_workers else Kind.API
+    return About(kind, socket.gethostname(), os.getpid(), appliance.__version__)
+
+
+def _heartbeat(stack: AsyncExitStack, parts: Parts, config: Config, process: Process) -> Heartbeat:
+    heartbeat = Heartbeat(
+        process.id,
+        node=process.node,
+        about=process.about,
+        database=parts.database,
+        clock=parts.clock,
+        interval_s=config.heartbeat_timeout_s / workers.BEATS_PER_TIMEOUT,
+    )
+    stack.push_async_callback(heartbeat.leave)
+    return heartbeat
+
+
+def _rescuer(parts: Parts, config: Config, process: Process) -> Rescuer:
     return Rescuer(
         database=parts.database,
         queue=parts.queue,
@@ -224,14 +259,15 @@ def _rescuer(parts: Parts, config: Config, worker_id: str | None) -> Rescuer:
         clock=parts.clock,
         heartbeat_timeout_s=config.heartbeat_timeout_s,
         stale_after_s=config.stale_after_s,
-        own_worker=worker_id,
+        own_worker=process.id,
     )
 
 
-async def _take_back(parts: Parts, rescuer: Rescuer, worker_id: str, node: str) -> None:
+async def _take_back(parts: Parts, rescuer: Rescuer, process: Process) -> None:
     """Begin this life, and make PENDING again what this node's previous ones held."""
+    now = parts.clock.now()
     ended = await parts.database.write(
-        workers.register(worker_id, node=node, now=parts.clock.now())
+        workers.register(process.id, node=process.node, about=process.about, now=now)
     )
     counts = await rescuer.recover(ended)
     if counts["rescued"]:
@@ -243,8 +279,7 @@ async def _start_crew(
     parts: Parts,
     config: Config,
     presets: Presets,
-    worker_id: str,
-    node: str,
+    process: Process,
 ) -> Crew:
     """Warm the nurseries, have them look through the presets, and take jobs.
 
@@ -277,7 +312,7 @@ async def _start_crew(
                 job_type,
                 smallest=size.smallest,
                 largest=size.largest,
-                worker_id=worker_id,
+                worker_id=process.id,
                 nursery=nurseries[job_type],
                 plugins=plugins,
                 attempts=attempts,
@@ -290,8 +325,9 @@ async def _start_crew(
             for job_type, size in pool_sizes(config).items()
             if job_type in nurseries
         ],
-        worker_id=worker_id,
-        node=node,
+        worker_id=process.id,
+        node=process.node,
+        about=process.about,
         database=parts.database,
         announcer=parts.announcer,
         clock=parts.clock,

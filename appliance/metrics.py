@@ -89,6 +89,12 @@ class Metrics:
             ["layer"],
             registry=registry,
         )
+        self.servers = Gauge(
+            "appliance_servers",
+            "Processes that are known, by whether they live or are gone without a word.",
+            ["state"],
+            registry=registry,
+        )
         self.missing_files = Gauge(
             "appliance_missing_files",
             "Originals that are not where they should be.",

@@ -14,13 +14,14 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import documents, encryption, growth, images, isolation, queue, upload, videos
+from bench import documents, encryption, growth, images, isolation, pages, queue, upload, videos
 
 BENCHES = {
     "upload": upload.run,
     "queue": queue.run,
     "growth": growth.run,
     "encryption": encryption.run,
+    "pages": pages.run,
     "isolation": isolation.run,
     "images": images.run,
     "documents": documents.run,

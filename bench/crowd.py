@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import itertools
 import random
+import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -131,6 +133,19 @@ class Crowd:
         crowd._copy(f"finished_at IS NOT NULL AND owner <> '{SELDOM}'", range(COPIES - 1, 0, -1))
         crowd._copy(f"owner <> '{SELDOM}'", range(1))
         return crowd
+
+    @classmethod
+    async def kept(cls, folder: Path) -> Path:
+        """The large database in `folder`, made where it is not there yet: a minute or two. It is
+        of the schema that it was made with, and of that hour."""
+        path = folder / "large.db"
+        if not path.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)  # noqa: ASYNC240 - nothing else goes on here
+            await make_small(folder / "small.db", now=time.time())
+            (await cls.make(folder / "small.db", folder / "making.db")).close()
+            (folder / "making.db").rename(path)
+        return path
 
     def add_backlog(self) -> None:
         """What waits, as many times."""

@@ -98,7 +98,7 @@ async def _dashboard(side: Side) -> float:
     await side.database.read(history.read(history.TWO_HOURS, now=side.now))
     await side.database.read(workers.pools())
     await side.database.read(figures.running())
-    await side.database.size_bytes()
+    await side.database.condition()
     return time.perf_counter() - began
 
 

@@ -15,13 +15,17 @@ from typing import Self
 
 
 class Appliance:
-    def __init__(self, **settings: str) -> None:
+    def __init__(self, *, database: Path | None = None, **settings: str) -> None:
+        """`database`: a file to begin with; a copy of it is used."""
+        self._database = database
         self._settings = settings
         self.url = ""
         self.key = ""
 
     async def __aenter__(self) -> Self:
         self.data_dir = Path(tempfile.mkdtemp(prefix="bench-", dir=Path.cwd() / "data"))
+        if self._database is not None:
+            shutil.copyfile(self._database, self.data_dir / "appliance.db")
         environ = {
             "PATH": os.environ["PATH"],
             "APPLIANCE_DATA_DIR": str(self.data_dir),
@@ -32,7 +36,11 @@ class Appliance:
             **{f"APPLIANCE_{name.upper()}": value for name, value in self._settings.items()},
         }
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "appliance", "serve", env=environ, stdout=asyncio.subprocess.PIPE
+            *(sys.executable, "-m", "appliance", "serve"),
+            env=environ,
+            stdout=asyncio.subprocess.PIPE,
+            # It would tell of every file that the database names and that is not there.
+            stderr=asyncio.subprocess.DEVNULL if self._database else None,
         )
         assert self.process.stdout is not None
         async for line in self.process.stdout:
@@ -55,6 +63,11 @@ class Appliance:
     @property
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}"}
+
+    def cpu_s(self) -> float:
+        """Of the server's own process, all its threads, since its start."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory_mb(self) -> float:
         """Of all processes, shared pages counted once (PSS)."""

@@ -38,7 +38,7 @@ async function act(form, submitter) {
   announce(`${word}: done`);
   submitter?.closest("details")?.removeAttribute("open");
   if (submitter) submitter.ariaBusy = null;
-  await refresh();
+  await refresh({ fresh: true });
   // What was pressed may be gone: the reading goes on where the panels begin.
   if (document.activeElement === document.body) document.getElementById("main").focus({ preventScroll: true });
 }

@@ -1,5 +1,6 @@
 // Keeps the panels of a page fresh while somebody looks at it. The server makes them, at the
-// address of the page with ?fragment=panels; morph.js takes over what differs.
+// address of the page with ?fragment=panels; morph.js takes over what differs. What is shown already
+// is not sent again (304). While nobody looks (another tab, a locked phone), nothing is asked for.
 
 import { announce } from "./announce.js";
 import { morphChildren } from "./morph.js";
@@ -14,6 +15,7 @@ let failures = 0;
 let freshAt = new Date();
 let timer = 0;
 let asked = null;
+let shown = ""; // the ETag of what is shown; it is that of the content, whatever the address
 
 function tell(text, href, word) {
   if (connection.textContent === text + (word ? ` ${word}` : "")) return;
@@ -25,16 +27,22 @@ function tell(text, href, word) {
   connection.append(" ", link);
 }
 
-/** Fetch the panels now, and from then on again and again. */
-export async function refresh() {
+/**
+ * Fetch the panels now, and from then on again and again. `fresh`: something was just changed here,
+ * so that what the server made for others a moment ago will not do.
+ */
+export async function refresh({ fresh = false } = {}) {
   clearTimeout(timer);
   asked?.abort();
   if (document.hidden) return;
   asked = new AbortController();
   const query = new URLSearchParams(location.search);
   query.set("fragment", "panels");
+  if (fresh) query.set("fresh", "1");
+  const headers = { Accept: "text/html" };
+  if (shown) headers["If-None-Match"] = shown;
   try {
-    const answer = await fetch(`${location.pathname}?${query}`, { signal: asked.signal, headers: { Accept: "text/html" } });
+    const answer = await fetch(`${location.pathname}?${query}`, { signal: asked.signal, headers });
     if (answer.status === 401 || answer.redirected) {
       tell("Your session has ended.", `/signin?next=${encodeURIComponent(location.pathname + location.search)}`, "Sign in again");
       return;
@@ -43,8 +51,9 @@ export async function refresh() {
       tell("This is not there any more; it was deleted.");
       return;
     }
-    if (!answer.ok) throw new Error(`status ${answer.status}`);
-    show(new DOMParser().parseFromString(await answer.text(), "text/html").body);
+    if (!answer.ok && answer.status !== 304) throw new Error(`status ${answer.status}`);
+    if (answer.ok) show(new DOMParser().parseFromString(await answer.text(), "text/html").body);
+    shown = answer.headers.get("ETag") ?? "";
     failures = 0;
     freshAt = new Date();
     tell("");
@@ -65,5 +74,5 @@ function show(fresh) {
   panels.dispatchEvent(new Event("refreshed"));
 }
 
-document.addEventListener("visibilitychange", refresh);
+document.addEventListener("visibilitychange", () => refresh());
 timer = setTimeout(refresh, everyMs);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -27,6 +28,20 @@ class QueueFigures:
         return sum(self.by_type(status).values())
 
 
+class Kept(NamedTuple):
+    """Files in the store."""
+
+    files: int
+    size_bytes: int
+
+
+class Stored(NamedTuple):
+    """What there is of one type of jobs."""
+
+    originals: Kept
+    results: Kept
+
+
 class RunningJob(msgspec.Struct, frozen=True):
     id: str
     type: JobType
@@ -48,6 +63,13 @@ def queue() -> Transaction[QueueFigures]:
                 oldest_at[job_type] = rows[0]["created_at"]
     dead = yield from dead_letters.count_all()
     return QueueFigures(jobs=jobs, oldest_at=oldest_at, dead_letters=dead)
+
+
+def stored() -> Transaction[dict[JobType, Stored]]:
+    """Of every type."""
+    rows = yield Statement("stored")
+    found = {(row["type"], row["kind"]): Kept(row["files"], row["bytes"]) for row in rows}
+    return {one: Stored(found[one, "original"], found[one, "result"]) for one in JobType}
 
 
 def running(*, limit: int = 500) -> Transaction[list[RunningJob]]:

@@ -71,6 +71,10 @@ class Slot(msgspec.Struct, frozen=True):
         ended = self.completed + self.failed
         return self.completed / ended if ended else None
 
+    @property
+    def failure(self) -> float | None:
+        return None if self.success is None else 1 - self.success
+
 
 History = list[Slot | None]
 """Oldest first, as many as the span has."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from appliance.database.protocol import Statement, Transaction
+from appliance.database.protocol import Rows, Statement, Transaction
 from appliance.database.records import as_json, record, with_files
 from appliance.ids import first_id_at
 from appliance.jobs import Attempt, HistoryEntry, Job, JobStatus, JobType
@@ -19,6 +19,9 @@ SHORTEST_INDEXED = 3
 """The index of names knows parts of three characters; for shorter ones jobs are walked through."""
 
 MOST_BY_NAME = 2000
+
+LATEST = 400
+"""Of a part of a name that is more frequent: among so many uploads a page is looked for first."""
 
 
 def get(job_id: str) -> Transaction[Job | None]:
@@ -87,12 +90,10 @@ def page(
         "before": min(ends),
         "limit": limit,
     }
-    uploads = None if wanted.name is None else (yield from _few_uploads_named(wanted.name))
-    if uploads is not None:
-        statement = Statement("jobs_page_of_uploads", {**parameters, "uploads": as_json(uploads)})
-    else:
-        statement = Statement(_way_to(wanted), parameters)
-    return (yield from with_files((yield statement)))
+    rows = None if wanted.name is None else (yield from _page_by_name(wanted.name, parameters))
+    if rows is None:
+        rows = yield Statement(_way_to(wanted), parameters)
+    return (yield from with_files(rows))
 
 
 def _way_to(wanted: JobFilter) -> str:
@@ -106,13 +107,35 @@ def _way_to(wanted: JobFilter) -> str:
     return "jobs_page"
 
 
-def _few_uploads_named(name: str) -> Transaction[list[str] | None]:
-    """The uploads with `name` in their names, by the index; None where it does not help: the part
-    is too short for it, or so frequent that a walk finds a page of them sooner."""
+def _page_by_name(name: str, parameters: Mapping[str, Any]) -> Transaction[Rows | None]:
+    """The page, by the index of names; None where that does not help: the part is too short for
+    it, or so frequent that a walk finds a page sooner."""
     if len(name) < SHORTEST_INDEXED:
         return None
-    rows = yield Statement("uploads_named", {"q": name, "most": MOST_BY_NAME + 1})
-    return [row["upload_id"] for row in rows] if len(rows) <= MOST_BY_NAME else None
+    named = yield Statement("uploads_named", {"q": name, "most": MOST_BY_NAME + 1})
+    if len(named) <= MOST_BY_NAME:
+        return (yield _page_of({row["upload_id"] for row in named}, parameters))
+    return (yield from _page_of_latest(named[:LATEST], parameters))
+
+
+def _page_of_latest(latest: Rows, parameters: Mapping[str, Any]) -> Transaction[Rows | None]:
+    """The page, where jobs of the uploads that came last fill it, and of those few that may have
+    a job among them; else None. A walk would go through all newer jobs of other names."""
+    uploads = {row["upload_id"] for row in latest}
+    found = yield _page_of(uploads, parameters)
+    if len(found) < parameters["limit"]:
+        return None
+    beside = {"after": found[-1]["id"], "number": latest[-1]["number"], "most": LATEST + 1}
+    others = yield Statement("uploads_beside", beside)
+    if len(others) > LATEST:
+        return None
+    if others:
+        found = yield _page_of(uploads | {row["upload_id"] for row in others}, parameters)
+    return found
+
+
+def _page_of(uploads: Iterable[str], parameters: Mapping[str, Any]) -> Statement:
+    return Statement("jobs_page_of_uploads", {**parameters, "uploads": as_json(list(uploads))})
 
 
 def attempts(job_id: str) -> Transaction[list[Attempt]]:

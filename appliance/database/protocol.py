@@ -35,6 +35,17 @@ Rows = Sequence[Row]
 Transaction = Generator[Statement, Rows, T]
 
 
+class Condition(NamedTuple):
+    """How a database is, for people."""
+
+    size_bytes: int
+    """Space that it takes, its log included."""
+    log_bytes: int | None
+    """Of that, what was written and is not in its place yet; None where there is no such thing."""
+    checked_at: float | None
+    """When it was last looked through for damage by this process; None: not yet."""
+
+
 class Database(Protocol):
     async def write(self, transaction: Transaction[T]) -> T:
         """Run `transaction`; it is durable when this returns.
@@ -48,7 +59,7 @@ class Database(Protocol):
         """Run a transaction that only reads, on one consistent snapshot."""
         ...
 
-    async def check(self) -> Sequence[str]:
+    async def check(self, *, now: float) -> Sequence[str]:
         """Look through the whole database for damage; what was found, in the database's words.
 
         Takes as long as reading it does, and holds nobody up meanwhile.
@@ -60,8 +71,6 @@ class Database(Protocol):
         """What the last `check` found."""
         ...
 
-    async def size_bytes(self) -> int:
-        """Space that the database takes."""
-        ...
+    async def condition(self) -> Condition: ...
 
     async def close(self) -> None: ...

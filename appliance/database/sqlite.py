@@ -24,7 +24,7 @@ import aiosql
 import aiosqlite
 import structlog
 
-from appliance.database.protocol import Rows, Transaction
+from appliance.database.protocol import Condition, Rows, Transaction
 from appliance.errors import (
     ApplianceError,
     DatabaseCorrupt,
@@ -98,6 +98,7 @@ class SqliteDatabase:
         self._arrived = asyncio.Event()
         self._closing = False
         self.faults: Sequence[str] = ()
+        self._checked_at: float | None = None
         self._committer = asyncio.create_task(self._commit_batches(), name="sqlite-committer")
 
     @classmethod
@@ -139,7 +140,7 @@ class SqliteDatabase:
         finally:
             self._free_readers.put_nowait(reader)
 
-    async def check(self) -> Sequence[str]:
+    async def check(self, *, now: float) -> Sequence[str]:
         connection = await _connect(self._path, query_only=True)
         try:
             self.faults = await connection.run(_faults)
@@ -147,16 +148,13 @@ class SqliteDatabase:
             self.faults = [str(error)]
         finally:
             await connection.close()
+        self._checked_at = now
         return self.faults
 
-    async def size_bytes(self) -> int:
-        return await asyncio.to_thread(
-            lambda: sum(
-                part.stat().st_size
-                for suffix in ("", "-wal")
-                if (part := self._path.with_name(self._path.name + suffix)).exists()
-            )
-        )
+    async def condition(self) -> Condition:
+        log = self._path.with_name(self._path.name + "-wal")
+        size, log_size = await asyncio.to_thread(lambda: (_size(self._path), _size(log)))
+        return Condition(size + log_size, log_size, self._checked_at)
 
     async def close(self) -> None:
         self._closing = True
@@ -247,6 +245,10 @@ class SqliteDatabase:
             return value
         finally:
             transaction.close()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 class _Returned(NamedTuple):

@@ -1,4 +1,5 @@
-"""The transactions of the processes that claim jobs: their heartbeats and their leases.
+"""The transactions of the appliance's processes: their heartbeats, and the leases of those that
+claim jobs.
 
 Beats are counters. Whoever judges whether a worker is alive watches, on his own monotonic
 clock, whether its counter still grows; no two machines' clocks are ever compared.
@@ -7,6 +8,7 @@ clock, whether its counter still grows; no two machines' clocks are ever compare
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 
 import msgspec
 
@@ -56,15 +58,48 @@ class PoolState(msgspec.Struct, frozen=True):
     """The pool's own, and all plug-ins of its process."""
 
 
+class Kind(StrEnum):
+    """What a process does."""
+
+    API = "api"
+    WORKER = "worker"
+    BOTH = "both"
+
+    @property
+    def serves(self) -> bool:
+        """Whether it answers over HTTP."""
+        return self is not Kind.WORKER
+
+
+class About(msgspec.Struct, frozen=True):
+    """What a process tells of itself, for people who look for it."""
+
+    kind: Kind = Kind.BOTH
+    host: str = ""
+    pid: int = 0
+    version: str = ""
+
+
 class Worker(msgspec.Struct, frozen=True):
-    """One life of one process that claims jobs."""
+    """One life of one process: it serves HTTP, claims jobs, or both."""
 
     id: str
     node: str
+    kind: Kind
+    host: str
+    pid: int
+    version: str
     started_at: float
     beat: int
     beat_at: float
+    gone_at: float | None = None
+    """When it was found that it beats no more; None while it lives."""
     pools: tuple[PoolState, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What people know it by."""
+        return self.host or self.node
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -85,15 +120,24 @@ class Scaling(msgspec.Struct, frozen=True):
     reason: str
 
 
+BEATS_PER_TIMEOUT = 6
+"""Heartbeats within the time after which a silent process is given up."""
+
 KEPT_SCALINGS = 50
 """Of each type."""
 
 _pools = msgspec.json.Decoder(tuple[PoolState, ...])
 
 
-def register(worker_id: str, *, node: str, now: float) -> Transaction[list[Worker]]:
+NOTHING_TOLD = About()
+
+
+def register(
+    worker_id: str, *, node: str, now: float, about: About = NOTHING_TOLD
+) -> Transaction[list[Worker]]:
     """Begin a life; returns this node's earlier ones, which have ended."""
-    yield Statement("insert_worker", {"id": worker_id, "node": node, "now": now})
+    told = msgspec.structs.asdict(about)
+    yield Statement("insert_worker", {"id": worker_id, "node": node, "now": now, **told})
     rows = yield Statement("previous_lives", {"node": node, "id": worker_id})
     return [_worker(row) for row in rows]
 
@@ -109,6 +153,19 @@ def forget(ended: Sequence[Worker]) -> Transaction[None]:
     yield Statement("delete_idle_workers", {"judged": as_json(judged)})
 
 
+def mark_gone(gone: Sequence[Worker], *, now: float) -> Transaction[int]:
+    """Those lives have ended without a word, unless one has beaten since it was read. They are
+    kept for a while, for people to see. Returns how many were not known to be gone."""
+    judged = {worker.id: worker.beat for worker in gone}
+    rows = yield Statement("mark_gone", {"judged": as_json(judged), "now": now})
+    return len(rows)
+
+
+def forget_gone(*, before: float) -> Transaction[None]:
+    """Drop those that were gone before that time and hold no lease any more."""
+    yield Statement("delete_gone", {"before": before})
+
+
 def beat(
     worker_id: str,
     *,
@@ -116,14 +173,14 @@ def beat(
     running: Mapping[str, int],
     now: float,
     pools: Sequence[PoolState] = (),
+    about: About = NOTHING_TOLD,
 ) -> Transaction[set[str]]:
     """Renew the worker and the leases of `running` ({job id: attempt number}).
 
     Returns the ids of the jobs whose lease still stands; work on the others must stop.
     """
-    yield Statement(
-        "beat_worker", {"id": worker_id, "node": node, "now": now, "pools": as_json(pools)}
-    )
+    told = msgspec.structs.asdict(about) | {"pools": as_json(pools)}
+    yield Statement("beat_worker", {"id": worker_id, "node": node, "now": now, **told})
     if not running:
         return set()
     rows = yield Statement("beat_jobs", {"running": as_json(running)})
@@ -142,9 +199,9 @@ def probe() -> Transaction[None]:
 
 
 def pools() -> Transaction[list[PoolState]]:
-    """The pools of all processes, one state for each type: numbers added up, the latest decision,
-    the oldest outage. A type that no process works on is not there."""
-    rows = yield Statement("workers")
+    """The pools of all processes that live, one state for each type: numbers added up, the latest
+    decision, the oldest outage. A type that no process works on is not there."""
+    rows = yield Statement("pools")
     found: dict[JobType, PoolState] = {}
     for row in rows:
         for state in _pools.decode(row["pools"]):
@@ -195,17 +252,25 @@ def processors(pools: Sequence[PoolState]) -> list[ProcessorState]:
     return list({one.name: one for pool in pools for one in pool.processors}.values())
 
 
+def servers() -> Transaction[list[Worker]]:
+    """Every process that lives, and those that are gone since lately; in the order of their
+    starts."""
+    rows = yield Statement("workers")
+    return [_worker(row) for row in rows]
+
+
 def census() -> Transaction[tuple[list[Worker], list[Lease]]]:
     """Every worker and every lease that is held, on one snapshot."""
-    worker_rows = yield Statement("workers")
+    everybody = yield from servers()
     lease_rows = yield Statement("leases")
     leases = [
         Lease(job_id=row["id"], attempt=row["attempt"], worker=row["worker"], beat=row["beat"])
         for row in lease_rows
     ]
-    return [_worker(row) for row in worker_rows], leases
+    return everybody, leases
 
 
 def _worker(row: Row) -> Worker:
-    fields = {field: row[field] for field in Worker.__struct_fields__ if field != "pools"}
-    return Worker(**fields, pools=_pools.decode(row["pools"]))
+    plain = set(Worker.__struct_fields__) - {"kind", "pools"}
+    fields = {field: row[field] for field in plain}
+    return Worker(**fields, kind=Kind(row["kind"]), pools=_pools.decode(row["pools"]))

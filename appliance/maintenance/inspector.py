@@ -47,7 +47,7 @@ class Inspector:
         if now - self._database_checked_at < CHECK_DATABASE_S:
             return 0
         self._database_checked_at = now
-        faults = await self._database.check()
+        faults = await self._database.check(now=self._clock.now())
         for fault in faults:
             log.error("database_fault", fault=fault)
         return len(faults)

@@ -29,6 +29,9 @@ log = structlog.get_logger()
 
 MAX_LOST = 10
 
+SHOW_GONE_S = 15 * 60.0
+"""How long people see that a process is gone; then it was meant to be."""
+
 
 class Rescuer:
     name = "rescuer"
@@ -45,7 +48,7 @@ class Rescuer:
         stale_after_s: float,
         own_worker: str | None = None,
     ) -> None:
-        """`own_worker` is the id of this process, where it has workers."""
+        """`own_worker` is the id of this process."""
         self._own = own_worker
         self.interval_s = min(10.0, heartbeat_timeout_s / 6)
         self._database = database
@@ -63,12 +66,7 @@ class Rescuer:
         if self._is_database_stalled(everybody):
             self._seen.clear()  # nobody could beat: that anybody did not means nothing
             return {}
-        gone = [
-            worker
-            for worker in everybody
-            if worker.id != self._own
-            and self._silent_s(worker.id, worker.beat) > self._heartbeat_timeout_s
-        ]
+        gone = [worker for worker in everybody if self._is_gone(worker)]
         alive = {worker.id for worker in everybody} - {worker.id for worker in gone}
         lost = [
             lease
@@ -80,13 +78,37 @@ class Rescuer:
             {worker.id for worker in everybody}
             | {f"{lease.job_id}-{lease.attempt}" for lease in leases}
         )
-        return await self._rescue(lost, gone)
+        counts = {"rescued": await self._rescue(lost), "workers_gone": await self._mark_gone(gone)}
+        await self._forget(gone)
+        return counts
 
     async def recover(self, ended_lives: Sequence[Worker]) -> Mapping[str, int]:
         """At a start: take back at once what this node's previous lives held."""
         ended = {worker.id for worker in ended_lives}
         _, leases = await self._database.read(workers.census())
-        return await self._rescue([one for one in leases if one.worker in ended], ended_lives)
+        rescued = await self._rescue([one for one in leases if one.worker in ended])
+        if ended_lives:
+            await self._database.write(workers.forget(ended_lives))
+        return {"rescued": rescued, "workers_gone": len(ended_lives)}
+
+    def _is_gone(self, worker: Worker) -> bool:
+        if worker.id == self._own:
+            return False
+        silent_s = self._silent_s(worker.id, worker.beat)
+        return worker.gone_at is not None or silent_s > self._heartbeat_timeout_s
+
+    async def _mark_gone(self, gone: Sequence[Worker]) -> int:
+        found = [worker for worker in gone if worker.gone_at is None]
+        if not found:
+            return 0
+        for worker in found:
+            log.warning("process_gone", worker=worker.id, host=worker.host, pid=worker.pid)
+        return await self._database.write(workers.mark_gone(found, now=self._clock.now()))
+
+    async def _forget(self, gone: Sequence[Worker]) -> None:
+        before = self._clock.now() - SHOW_GONE_S
+        if any(worker.gone_at is not None and worker.gone_at < before for worker in gone):
+            await self._database.write(workers.forget_gone(before=before))
 
     def _is_database_stalled(self, everybody: Sequence[Worker]) -> bool:
         """This process lives, so when its own beats do not arrive, it is the database."""
@@ -95,7 +117,7 @@ class Rescuer:
             self._silent_s(worker.id, worker.beat) > self._heartbeat_timeout_s / 2 for worker in own
         )
 
-    async def _rescue(self, lost: Sequence[Lease], gone: Sequence[Worker]) -> Mapping[str, int]:
+    async def _rescue(self, lost: Sequence[Lease]) -> int:
         rescued = 0
         for lease in lost:
             job = await self._take_back(lease)
@@ -110,11 +132,7 @@ class Rescuer:
             await self._announcer.job_changed(job)
             if not job.status.is_final:
                 await self._queue.enqueue(job.id, job.type, priority=job.priority)
-        if gone:
-            await self._database.write(workers.forget(gone))
-            for worker in gone:  # should it beat again, it is judged anew
-                self._seen.pop(worker.id, None)
-        return {"rescued": rescued, "workers_gone": len(gone)}
+        return rescued
 
     async def _take_back(self, lease: Lease) -> Job | None:
         now = self._clock.now()

@@ -19,10 +19,12 @@ from appliance.web.auth import auth_middleware
 from appliance.web.contract import CONTRACT
 from appliance.web.framing import LAST, framing_middleware
 from appliance.web.in_flight import IN_FLIGHT, InFlight
+from appliance.web.job_news import JOB_NEWS, JobNews
 from appliance.web.openapi.document import of_this_version
 from appliance.web.problems import CLIENT_GONE, PROBLEM_CODE, logged_path, problem_middleware
 from appliance.web.routes import ROUTES
 from appliance.web.services import NEEDED, SERVICES, USER, Services, services
+from appliance.web.shared_panels import SHARED_PANELS, SharedPanels
 
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -49,6 +51,8 @@ def create_app(shared: Services) -> web.Application:
     app[SERVICES] = shared
     app[CONTRACT] = of_this_version()
     app[IN_FLIGHT] = InFlight()
+    app[JOB_NEWS] = JobNews(shared.database)
+    app[SHARED_PANELS] = SharedPanels()
     app[NEEDED] = {route.handler: route.permission for route in ROUTES}
     app.on_response_prepare.append(_add_security_headers)
     for route in ROUTES:

@@ -20,6 +20,7 @@ from appliance.web import queries, words
 from appliance.web.audit import selection_of
 from appliance.web.failures import selection
 from appliance.web.services import services
+from appliance.web.shared_panels import shared_panels
 from appliance.web.templates import render_panels
 
 ACTS = 20
@@ -54,7 +55,8 @@ DONE = {
 """Every act there is, in words."""
 
 
-async def show_audit(request: web.Request) -> web.StreamResponse:
+@shared_panels
+async def show_audit(request: web.Request) -> web.Response:
     """GET /dashboard/audit?cursor=: the latest acts first."""
     selection, cursor = selection_of(request), queries.number_cursor(request)
     found, names = await services(request).database.read(

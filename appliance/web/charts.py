@@ -57,11 +57,12 @@ def chart(
     times: Sequence[str],
     whole: bool = False,
     steps: Sequence[float] = (),
+    at_least: float = 0.0,
 ) -> Chart:
     """`label` writes a figure with its unit; `times` are labels at equal distances, oldest first.
-    `whole` and `steps` are those of `ticks`."""
+    `whole` and `steps` are those of `ticks`; the scale reaches to `at_least` or beyond."""
     known = [p for _, points in series for p in points if p is not None]
-    scale = ticks(max(known, default=0.0), whole=whole, steps=steps)
+    scale = ticks(max([at_least, *known]), whole=whole, steps=steps)
     top = scale[-1]
     return Chart(
         key=key,

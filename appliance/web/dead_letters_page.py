@@ -14,6 +14,7 @@ from appliance.database.protocol import Transaction
 from appliance.web import filters, queries, redrive_panel, words
 from appliance.web.failures import failure, selection
 from appliance.web.services import services
+from appliance.web.shared_panels import shared_panels
 from appliance.web.templates import render_panels
 
 GROUPS = 50
@@ -35,7 +36,8 @@ class Letters(NamedTuple):
     names: dict[str, str]
 
 
-async def show_dead_letters(request: web.Request) -> web.StreamResponse:
+@shared_panels
+async def show_dead_letters(request: web.Request) -> web.Response:
     """GET /dashboard/dead-letters?fingerprint=&owner=&type=&code=&since=&until=&cursor="""
     wanted, cursor = filters.from_query(request.query), queries.id_cursor(request)
     shared = services(request)

@@ -431,6 +431,7 @@ class SlotDocument(TypedDict):
     receivedBytes: Annotated[int, Meta(ge=0)]
     completed: Annotated[int, Meta(ge=0)]
     failed: Annotated[int, Meta(ge=0)]
+    successRate: Annotated[float, Meta(ge=0, le=1)] | None
     averageS: float | None
     p95S: float | None
     queued: float | None

@@ -20,6 +20,7 @@ from appliance.database import job_reads
 from appliance.events import ALL_JOBS, JobChanged, job_topic, owner_topic
 from appliance.web import bodies
 from appliance.web.auth import still_signed_in
+from appliance.web.job_news import JOB_NEWS, JobNews
 from appliance.web.representation import encode, job_document
 from appliance.web.services import Services, services, user
 from appliance.web.status import visible_status
@@ -30,8 +31,11 @@ HEARTBEAT_S = 15.0
 COALESCE_S = 0.1
 """Changes of one job within this time are told as one."""
 
-CATCH_UP = 500
-"""Moves that are looked up in one go for a client that comes back."""
+MOST = 500
+"""Jobs that are told of in one go; the others wait for the next."""
+
+PIECE_BYTES = 64 * 1024
+"""Events are written together up to about this much, and no more is made before it is taken."""
 
 Send = Callable[[bytes], Awaitable[None]]
 
@@ -74,7 +78,7 @@ async def _stream(
     await send(b"retry: 2000\n\n")
     async with shared.coordination.subscribe(topic) as changes:
         if job_id is not None:
-            if await _tell(send, shared, [job_id], reader):
+            if await _tell(send, request.app[JOB_NEWS], [job_id], reader):
                 return response
         elif last_id.isdecimal():
             await _catch_up(send, shared, int(last_id[:18]), scope, reader)
@@ -87,13 +91,14 @@ async def _stream(
                 return response
             if not changed:
                 await send(b":\n\n")
-            elif await _tell(send, shared, changed, reader) and job_id is not None:
+            elif await _tell(send, request.app[JOB_NEWS], changed, reader) and job_id is not None:
                 return response
     return response
 
 
 async def _batches(changes: Subscription, stopping: asyncio.Event) -> AsyncIterator[list[str]]:
-    """Ids of the jobs that changed, coalesced; an empty list now and then when none did."""
+    """Ids of the jobs that changed, coalesced, MOST at a time; an empty list now and then when
+    none did."""
     quiet_s = 0.0
     while not stopping.is_set():
         message = await changes.next(1.0)
@@ -106,7 +111,7 @@ async def _batches(changes: Subscription, stopping: asyncio.Event) -> AsyncItera
         quiet_s = 0.0
         await asyncio.sleep(COALESCE_S)
         changed = {_job_id(message): None}
-        while (message := await changes.next(0)) is not None:
+        while len(changed) < MOST and (message := await changes.next(0)) is not None:
             changed[_job_id(message)] = None
         yield list(changed)
 
@@ -122,26 +127,27 @@ async def _catch_up(
     go_on: int | None = after
     while go_on is not None:
         missed, go_on = await shared.database.read(
-            job_reads.changed_since(go_on, owner=scope, limit=CATCH_UP)
+            job_reads.changed_since(go_on, owner=scope, limit=MOST)
         )
         for history_id, job in missed:
             await send(_event(history_id, encode(job_document(job, reader))))
 
 
-async def _tell(send: Send, shared: Services, job_ids: list[str], reader: str) -> bool:
+async def _tell(send: Send, news: JobNews, job_ids: list[str], reader: str) -> bool:
     """Send each job as it is now; returns whether the last of them is in a final state.
 
     Read from the database: a cached status may be of before the change, and no second event
     would put that right.
     """
-    final = False
-    history_id = await shared.database.read(job_reads.last_history_id())
-    for job_id in job_ids:
-        job = await shared.database.read(job_reads.get(job_id))
-        if job is not None:
-            await send(_event(history_id, encode(job_document(job, reader))))
-            final = job.status.is_final
-    return final
+    found = await news.of(job_ids)
+    jobs = [job for job_id in job_ids if (job := found.jobs.get(job_id)) is not None]
+    piece = bytearray()
+    for job in jobs:
+        piece += _event(found.history_id, found.body(job, reader))
+        if len(piece) >= PIECE_BYTES or job is jobs[-1]:
+            await send(bytes(piece))
+            piece.clear()
+    return bool(jobs) and jobs[-1].status.is_final
 
 
 def _event(history_id: int, body: bytes) -> bytes:

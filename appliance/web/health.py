@@ -119,6 +119,10 @@ async def get_metrics(request: web.Request) -> web.StreamResponse:
     pools = await shared.database.read(workers.pools())
     for layer, why in workers.layers(workers.processors(pools)).items():
         metrics.sandbox_layer.labels(layer).set(not why)
+    servers = await shared.database.read(workers.servers())
+    gone = sum(server.gone_at is not None for server in servers)
+    metrics.servers.labels("live").set(len(servers) - gone)
+    metrics.servers.labels("gone").set(gone)
     for pool in pools:
         metrics.active_workers.labels(pool.type).set(active[pool.type])
         metrics.worker_target.labels(pool.type).set(pool.target)

@@ -87,7 +87,7 @@ def next_page(request: web.Request, cursor: str | None) -> str | None:
     """The address of the page that follows, with the same filters; None after the last."""
     if cursor is None:
         return None
-    address = request.rel_url.without_query_params("fragment").update_query(cursor=cursor)
+    address = request.rel_url.without_query_params("fragment", "fresh").update_query(cursor=cursor)
     return str(address)
 
 

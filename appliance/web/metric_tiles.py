@@ -90,7 +90,7 @@ def _success(slot: Slot) -> float | None:
 
 
 def _failure(slot: Slot) -> float | None:
-    return None if slot.success is None else 100 * (1 - slot.success)
+    return None if slot.failure is None else 100 * slot.failure
 
 
 def _rate(hour: Slot | None, figure: Figure) -> str | None:

@@ -17,6 +17,7 @@ from appliance.web.charts import MINUTES_AND_MORE, Chart, chart
 from appliance.web.documents import FiguresDocument, SlotDocument
 from appliance.web.representation import json_response
 from appliance.web.services import services
+from appliance.web.shared_panels import shared_panels
 from appliance.web.templates import render_panels
 
 
@@ -46,7 +47,8 @@ VIEWS = {
 }
 
 
-async def show_metrics(request: web.Request) -> web.StreamResponse:
+@shared_panels
+async def show_metrics(request: web.Request) -> web.Response:
     """The page, or with `?fragment=panels` the part that is refreshed."""
     wanted, job_type, found = await _asked(request)
     view = VIEWS[wanted]
@@ -102,6 +104,7 @@ def _document(slot: Slot) -> SlotDocument:
         "receivedBytes": slot.received_bytes,
         "completed": slot.completed,
         "failed": slot.failed,
+        "successRate": slot.success,
         "averageS": slot.average_s,
         "p95S": slot.p95_s,
         "queued": slot.queued,
@@ -138,6 +141,12 @@ def _charts(found: History, view: View) -> list[Chart]:
             [("Completed", points(lambda slot: slot.completed / slot.minutes)),
              ("Failed", points(lambda slot: slot.failed / slot.minutes))],
             label=number, times=times,
+        ),
+        chart(
+            "rate", "Success and failure rate",
+            [("Succeeded", points(lambda slot: slot.success)),
+             ("Failed", points(lambda slot: slot.failure))],
+            label=words.percent, times=times, at_least=1.0,
         ),
         chart(
             "queue", "Queue length", [("Queued", points(lambda slot: slot.queued))],

@@ -7,7 +7,7 @@ from typing import Any
 
 from appliance.database.figures import QueueFigures
 from appliance.database.pauses import Pause
-from appliance.database.workers import PoolState
+from appliance.database.workers import PoolState, Worker
 from appliance.web import words
 from appliance.web.pool_panel import pause_words, trouble
 
@@ -18,6 +18,7 @@ LONGEST = 4
 def summarise(
     parts: Mapping[str, Mapping[str, Any]],
     pools: Iterable[PoolState],
+    servers: Iterable[Worker],
     queue: QueueFigures,
     paused: Iterable[Pause],
     missing: int,
@@ -30,6 +31,7 @@ def summarise(
         for name, part in parts.items()
         if name != "workers" and not part["ok"]
     ]
+    clauses += _gone(servers)
     clauses += _held_up(pools)
     if missing:
         text = "1 stored file is" if missing == 1 else f"{missing:,} stored files are"
@@ -50,6 +52,22 @@ def summarise(
         )
     clauses += _paused(paused, names)
     return {"ok": not clauses, "clauses": clauses[:LONGEST], "more": len(clauses[LONGEST:])}
+
+
+def _gone(servers: Iterable[Worker]) -> list[dict[str, Any]]:
+    gone = [server for server in servers if server.gone_at is not None]
+    if not gone:
+        return []
+    named = ", ".join(f"{server.name} (process {server.pid})" for server in gone)
+    text = "1 server is" if len(gone) == 1 else f"{len(gone)} servers are"
+    return [
+        {
+            "text": f"{text} gone",
+            "href": "/dashboard/workers#servers",
+            "reason": f"No heartbeat of {words.plain(named)}. Its jobs are taken back.",
+            "since": min(server.beat_at for server in gone),
+        }
+    ]
 
 
 def _held_up(pools: Iterable[PoolState]) -> list[dict[str, Any]]:

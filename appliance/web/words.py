@@ -123,3 +123,9 @@ def figure(number: float) -> str:
     if number >= 10 or number == int(number):
         return f"{number:,.0f}"
     return f"{number:.1f}" if number >= 1 else f"{number:.2g}"
+
+
+def percent(part: float) -> str:
+    """0.985 → `98.5%`. With a decimal where there is one: 99.9 % is not all."""
+    shown = f"{100 * part:.1f}"
+    return f"{shown.removesuffix('.0')}%"

@@ -11,14 +11,22 @@ from appliance.database import figures, keys, pauses, workers
 from appliance.database.figures import QueueFigures, RunningJob
 from appliance.database.pauses import Pause
 from appliance.database.protocol import Transaction
-from appliance.database.workers import Lease, PoolState, ProcessorState, Scaling, Worker
+from appliance.database.workers import Kind, Lease, PoolState, ProcessorState, Scaling, Worker
 from appliance.web import words
 from appliance.web.pool_panel import PAUSE_CHOICES, owner_pauses, pool_cells
 from appliance.web.services import services
+from appliance.web.shared_panels import shared_panels
 from appliance.web.templates import render_panels
 
 SCALINGS = 50
 """Of all types together, as many are shown."""
+
+
+DOES = {
+    Kind.API: "serves HTTP",
+    Kind.WORKER: "works on jobs",
+    Kind.BOTH: "serves HTTP and works on jobs",
+}
 
 
 class Seen(NamedTuple):
@@ -34,7 +42,8 @@ class Seen(NamedTuple):
     names: dict[str, str]
 
 
-async def show_workers(request: web.Request) -> web.StreamResponse:
+@shared_panels
+async def show_workers(request: web.Request) -> web.Response:
     """GET /dashboard/workers"""
     shared = services(request)
     now = shared.clock.now()
@@ -53,7 +62,11 @@ async def show_workers(request: web.Request) -> web.StreamResponse:
         "servers": [
             {
                 "id": life.id,
-                "node": life.node,
+                "name": words.plain(life.name),
+                "pid": life.pid,
+                "does": DOES[life.kind],
+                "version": words.plain(life.version),
+                "gone": life.gone_at is not None,
                 "started_at": life.started_at,
                 "beat_at": life.beat_at,
                 "jobs": held[life.id],

@@ -15,7 +15,7 @@ import structlog
 from appliance.clock import Clock
 from appliance.database import figures, jobs, workers
 from appliance.database.protocol import Database
-from appliance.database.workers import PoolState
+from appliance.database.workers import NOTHING_TOLD, About, PoolState
 from appliance.errors import ApplianceError
 from appliance.jobs import JobStatus, JobType
 from appliance.notify.announcer import Announcer
@@ -30,8 +30,6 @@ log = structlog.get_logger()
 TELL_PROGRESS_S = 0.5
 LOOK_AT_LEASES_S = 0.25
 LOOK_AROUND_S = 1.0
-BEATS_PER_TIMEOUT = 6
-"""Heartbeats within the time after which a silent worker is given up."""
 
 
 class Crew:
@@ -41,6 +39,7 @@ class Crew:
         *,
         worker_id: str,
         node: str,
+        about: About = NOTHING_TOLD,
         database: Database,
         announcer: Announcer,
         clock: Clock,
@@ -55,10 +54,11 @@ class Crew:
         self._told_pools: list[PoolState] = []
         self._worker_id = worker_id
         self._node = node
+        self._about = about
         self._database = database
         self._announcer = announcer
         self._clock = clock
-        self._beat_s = heartbeat_timeout_s / BEATS_PER_TIMEOUT
+        self._beat_s = heartbeat_timeout_s / workers.BEATS_PER_TIMEOUT
         self._loops: list[asyncio.Task[None]] = []
 
     async def warm(self) -> None:
@@ -120,6 +120,7 @@ class Crew:
             workers.beat(
                 self._worker_id,
                 node=self._node,
+                about=self._about,
                 running={job_id: run.claim.attempt for job_id, run in running.items()},
                 pools=states,
                 now=self._clock.now(),

@@ -18,6 +18,12 @@ class Line:
         """Bytes of the client's, on one connection; None: it carries everything. A connection that
         is stuck stays so, and neither side hears of it: so it is when a network goes away."""
         self._target = urlsplit(target)
+        self.carrying: set[asyncio.Task[None]] = set()
+
+    def cut(self) -> None:
+        """Every connection ends, and both sides hear of it; new ones are carried."""
+        for task in self.carrying:
+            task.cancel()
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection(self._target.hostname, self._target.port)
@@ -50,12 +56,11 @@ class Line:
 @contextlib.asynccontextmanager
 async def line(target: str) -> AsyncIterator[Line]:
     one = Line(target)
-    tasks: set[asyncio.Task[None]] = set()
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(one.carry(reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        one.carrying.add(task)
+        task.add_done_callback(one.carrying.discard)
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0, limit=PIECE)
     host, port = server.sockets[0].getsockname()
@@ -64,6 +69,5 @@ async def line(target: str) -> AsyncIterator[Line]:
         yield one
     finally:
         server.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        one.cut()
+        await asyncio.gather(*one.carrying, return_exceptions=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from appliance.database import job_reads, jobs, stored_files
 from appliance.database.job_reads import JobFilter
 from appliance.database.protocol import Database
 from appliance.ids import first_id_at, new_id, time_of
-from appliance.jobs import JobError, JobStatus, JobType
+from appliance.jobs import Job, JobError, JobStatus, JobType
 from tests.records import a_job
 
 NAMES = (
@@ -78,6 +81,59 @@ async def test_pages_of_a_search_follow_each_other(
             seen += [job.id for job in page]
         assert seen == sorted(seen, reverse=True)
         assert len(set(seen)) == 9
+
+
+def begun_at(number: int) -> str:
+    """An id of a time of its own, far from the others."""
+    return first_id_at(1_000_000.0 + number)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    arrivals=st.permutations(range(20)),
+    names=st.lists(
+        st.sampled_from(["photo.jpg", "photo 2.jpg", "other.txt"]), min_size=20, max_size=20
+    ),
+    again=st.lists(
+        st.tuples(st.integers(0, 19), st.integers(20, 40)), min_size=1, max_size=4, unique=True
+    ),
+    limit=st.integers(1, 4),
+)
+async def test_the_way_to_a_page_does_not_change_it(
+    database: Database,
+    arrivals: list[int],
+    names: list[str],
+    again: list[tuple[int, int]],
+    limit: int,
+) -> None:
+    """Uploads that come in another order than they were begun in, and further jobs on old ones."""
+    await everything_deleted(database)
+    made_of = [a_job(id=begun_at(number), filename=names[number]) for number in arrivals]
+    await database.write(jobs.create(made_of))
+    for which, number in again:
+        terms: dict[str, Any] = {"preset": "default", "priority": 5, "max_retries": 3}
+        again_at = f"{begun_at(number)[:-2]}{which:02d}"
+        made = jobs.create_again(again_at, of=begun_at(which), now=1.0, actor="me", **terms)
+        assert await database.write(made) is not None
+    pages = []
+    for most, latest in ((0, 0), (0, 3), (0, 8), (2000, 0)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(job_reads, "MOST_BY_NAME", most)
+            patch.setattr(job_reads, "LATEST", latest)
+            page = await database.read(job_reads.page(JobFilter(name="photo"), limit=limit))
+            pages.append([job.id for job in page])
+    assert pages[1:] == pages[:1] * 3
+
+
+async def everything_deleted(database: Database) -> None:
+    async def delete(job: Job) -> None:
+        await database.write(jobs.cancel(job.id, now=2.0, actor="me"))
+        assert await database.write(stored_files.delete(job.id))
+
+    left = await database.read(job_reads.page(limit=1000))
+    await asyncio.gather(*(delete(job) for job in left))  # they share their commits
 
 
 async def test_all_filters_must_hold(database: Database) -> None:

@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from appliance.database import dead_letters, figures, job_reads, jobs, stored_files
 from appliance.database.dead_letters import Filter
 from appliance.database.protocol import Database, Transaction
+from appliance.ids import new_id
 from appliance.jobs import Job, JobStatus, JobType
-from tests.records import FAULT, a_job
+from tests.records import FAULT, a_job, a_result
 
 NOW = 1_000_100.0
 STEPS = ("broken", "page 1", "page 2")
 MOVES = st.tuples(
     st.sampled_from(
         ["create", "claim", "complete", "retry", "fail", "release", "stage", "cancel", "redrive",
-         "discard", "delete"]
+         "discard", "delete", "again"]
     ),
     st.integers(0, 9),
     st.sampled_from(list(JobType)),
@@ -37,7 +38,8 @@ def moved(move: str, job: Job, step: str) -> Transaction[Any]:
         case "claim":
             yield from jobs.claim(job.id, worker="w", now=NOW)
         case "complete":
-            yield from jobs.complete(job.id, **lease, result={}, files=[])
+            files = [a_result(job.id, job.attempt, name) for name in step.split()]
+            yield from jobs.complete(job.id, **lease, result={}, files=files)
         case "retry":
             yield from jobs.retry(job.id, **lease, next_attempt_at=NOW, **fault)
         case "fail":
@@ -54,6 +56,18 @@ def moved(move: str, job: Job, step: str) -> Transaction[Any]:
             yield from dead_letters.discard(Filter(ids=(job.id,)), limit=1)
         case "delete":
             yield from stored_files.delete(job.id)
+        case "again":
+            return (
+                yield from jobs.create_again(
+                    new_id(),
+                    of=job.id,
+                    preset="default",
+                    priority=5,
+                    max_retries=3,
+                    now=NOW,
+                    actor="me",
+                )
+            )
 
 
 @given(moves=st.lists(MOVES, min_size=5, max_size=60))
@@ -71,8 +85,20 @@ async def test_tallies_and_groups_equal_a_count(database: Database, moves: list[
             continue
         found = await database.read(job_reads.get(made[-1 - which % len(made)]))
         if found is not None:
-            await database.write(moved(move, found, step))
+            again = await database.write(moved(move, found, step))
+            made += [again.id] if again else []
     await holds(database)
+
+
+async def what_is_stored_holds(database: Database, left: list[Job]) -> None:
+    """An original is counted once, however many jobs were made of it."""
+    originals = {job.storage_key: job for job in left}.values()
+    stored = await database.read(figures.stored())
+    for job_type, kept in stored.items():
+        sizes = [job.size_bytes for job in originals if job.type is job_type]
+        assert kept.originals == (len(sizes), sum(sizes))
+        results = [file for job in left if job.type is job_type for file in job.files]
+        assert kept.results == (len(results), sum(file.size_bytes for file in results))
 
 
 async def everything(database: Database) -> list[Job]:
@@ -85,6 +111,7 @@ async def holds(database: Database) -> None:
     assert {key: count for key, count in queue.jobs.items() if count} == Counter(
         (job.type, job.status) for job in left
     )
+    await what_is_stored_holds(database, left)
     for status in JobStatus:
         assert queue.total(status) == sum(job.status is status for job in left)
     letters = await database.read(dead_letters.page(Filter(), limit=100_000))

@@ -72,7 +72,7 @@ async def test_a_large_file_is_looked_through_behind_the_start(
     monkeypatch.setattr(sqlite, "CHECK_AT_START_BYTES", 0)
     database = await SqliteDatabase.open(path)
     assert database.faults == ()
-    found = await database.check()
+    found = await database.check(now=0.0)
     assert found
     assert database.faults == found
     with pytest.raises(DatabaseCorrupt):  # whoever meets the page is told the same
@@ -84,7 +84,7 @@ async def test_a_sound_file_has_no_faults(tmp_path: Path) -> None:
     path = tmp_path / "appliance.db"
     await filled(path)
     database = await SqliteDatabase.open(path)
-    assert await database.check() == []
+    assert await database.check(now=0.0) == []
     await database.close()
 
 

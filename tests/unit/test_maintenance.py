@@ -13,13 +13,15 @@ from appliance.coordination.memory import MemoryCoordination
 from appliance.database import history, job_reads, jobs, keys, pauses, stored_files, workers
 from appliance.database.dead_letters import Filter
 from appliance.database.sqlite import SqliteDatabase
+from appliance.database.workers import About, Kind, PoolState
 from appliance.ids import new_id, time_of
-from appliance.jobs import Claim, Job, JobStatus
+from appliance.jobs import Claim, Job, JobStatus, JobType
 from appliance.keys import ApiKey
 from appliance.maintenance import inspector as inspector_module
+from appliance.maintenance.heartbeat import Heartbeat
 from appliance.maintenance.inspector import Inspector
 from appliance.maintenance.pruner import YOUNG_ORIGINAL_S, YOUNG_S, Pruner
-from appliance.maintenance.rescuer import MAX_LOST, Rescuer
+from appliance.maintenance.rescuer import MAX_LOST, SHOW_GONE_S, Rescuer
 from appliance.maintenance.sampler import Sampler
 from appliance.maintenance.stager import Stager
 from appliance.metrics import Metrics
@@ -197,6 +199,54 @@ async def test_one_given_up_by_mistake_is_back_with_its_next_beat(stage: Stage) 
     claim = await stage.claimed("slow")
     assert (await stage.rescuer.run_once())["rescued"] == 0
     assert (await stage.job(claim.job.id)).status is JobStatus.PROCESSING
+
+
+async def test_one_that_is_gone_is_shown_for_a_while_and_counts_for_nothing(stage: Stage) -> None:
+    pool = PoolState(JobType.ANY, 1, 4, 1, True)
+    await stage.database.write(
+        workers.beat("w", node="n", running={}, now=stage.clock.now(), pools=[pool])
+    )
+    await stage.rescuer.run_once()
+    stage.clock.pass_time(61)
+    assert (await stage.rescuer.run_once())["workers_gone"] == 1
+    (gone,) = await stage.database.read(workers.servers())
+    assert gone.gone_at == stage.clock.now()
+    assert await stage.database.read(workers.pools()) == []
+    stage.clock.pass_time(SHOW_GONE_S - 1)
+    assert (await stage.rescuer.run_once())["workers_gone"] == 0  # it was told once
+    assert len(await stage.database.read(workers.servers())) == 1
+    stage.clock.pass_time(2)
+    await stage.rescuer.run_once()
+    assert await stage.database.read(workers.servers()) == []
+
+
+async def test_one_that_was_gone_lives_again_with_its_next_beat(stage: Stage) -> None:
+    await stage.registered("slow")
+    await stage.rescuer.run_once()
+    stage.clock.pass_time(61)
+    await stage.rescuer.run_once()
+    await stage.beat("slow")
+    await stage.rescuer.run_once()
+    (back,) = await stage.database.read(workers.servers())
+    assert back.gone_at is None
+
+
+async def test_a_server_without_workers_beats_too(stage: Stage) -> None:
+    about = About(Kind.API, "kitchen", 7, "1.2")
+    ended = workers.register("own", node="n", about=about, now=stage.clock.now())
+    assert await stage.database.write(ended) == []
+    heartbeat = Heartbeat(
+        "own", node="n", about=about, database=stage.database, clock=stage.clock, interval_s=10
+    )
+    for _ in range(10):
+        await heartbeat.run_once()
+        assert (await stage.rescuer.run_once())["workers_gone"] == 0
+        stage.clock.pass_time(30)
+    (server,) = await stage.database.read(workers.servers())
+    assert (server.kind, server.host, server.pid, server.version) == (Kind.API, "kitchen", 7, "1.2")
+    assert server.beat == 10
+    await heartbeat.leave()
+    assert await stage.database.read(workers.servers()) == []
 
 
 async def test_what_a_previous_life_held_is_recovered_at_once(stage: Stage) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import quote
+
 import pytest
 
 from appliance.database import stored_files, workers
-from appliance.database.workers import Outage, PoolState, ProcessorState
+from appliance.database.workers import About, Kind, Outage, PoolState, ProcessorState
 from appliance.jobs import JobType
 from tests.conftest import Serve, Served
+from tests.web.conftest import Join
 from tests.web.pages import Page, links, page
 from tests.web.wire import claim, failed, services_of, upload
 
 
 async def sentence_of(served: Served) -> str:
-    words = (await page(served, "/dashboard?fragment=panels")).words()
+    words = (await page(served, "/dashboard?fragment=panels&fresh=1")).words()
     return words.partition(" System health")[0]
 
 
@@ -103,6 +107,100 @@ async def test_a_job_s_row_has_the_buttons_that_make_sense(serve: Serve) -> None
     assert {form.fields["next"] for form in shown.acts()} == {"/dashboard?type=any"}
     fragment = await page(served, "/dashboard?fragment=panels&type=any")
     assert {form.fields["next"] for form in fragment.acts()} == {"/dashboard?type=any"}
+
+
+# --- system health -------------------------------------------------------------------------
+
+
+def tile(shown: Page, name: str) -> str:
+    """What a tile tells on hover."""
+    (found,) = [a for a in shown.named("li") if a.get("data-key") == f"tile-{name}"]
+    return found.get("title") or ""
+
+
+def says(shown: Page, text: str) -> bool:
+    """Whether the page says it, whatever is between the words: elements are, too."""
+    return "".join(text.split()) in "".join(shown.text.split())
+
+
+async def test_servers_are_counted_that_live_and_that_are_known(serve: Serve) -> None:
+    served = await serve()
+    shared = services_of(served)
+    now = shared.clock.now()
+    assert says(await page(served, "/dashboard"), "API OK 1/1 version")
+    for name, kind, version in (
+        ("kitchen", Kind.API, "0.0.1"), ("cellar", Kind.BOTH, "0.0.2"), ("attic", Kind.WORKER, "1"),
+    ):  # fmt: skip
+        about = About(kind, name, 7, version)
+        await shared.database.write(
+            workers.beat(name, node=name, about=about, running={}, now=now - 90)
+        )
+    shown = await page(served, "/dashboard")
+    assert says(shown, "API OK 3/3")  # the attic serves nothing
+    assert "kitchen (process 7, version 0.0.1)" in tile(shown, "API")
+    known = await shared.database.read(workers.servers())
+    lost = [one for one in known if one.id == "cellar"]
+    await shared.database.write(workers.mark_gone(lost, now=now))
+    shown = await page(served, "/dashboard")
+    assert says(shown, "API 1 gone 2/3 cellar is gone")
+    assert "cellar (process 7, version 0.0.2, gone)" in tile(shown, "API")
+    sentence = await sentence_of(served)
+    assert sentence.startswith("1 server is gone.")
+    assert "since 1 min ago: No heartbeat of cellar (process 7)." in sentence
+
+
+async def test_the_database_s_size_and_last_check(serve: Serve) -> None:
+    served = await serve()
+    shared = services_of(served)
+    await shared.database.check(now=shared.clock.now() - 7200)
+    shown = "".join((await page(served, "/dashboard")).text.split())
+    size = r"[\d.]+(?:KB|MB|bytes)"
+    assert re.search(f"DatabaseOK{size}log{size},lookedthrough2hago", shown)
+
+
+async def test_what_stands_still_is_told_with_its_reason(serve: Serve) -> None:
+    served = await serve()
+    now = services_of(served).clock.now()
+    assert says(await page(served, "/dashboard"), "Paused Nothing 0 all work goes on")
+    await served.json("PUT", "/pauses/type/VIDEO", json={"reason": "Holiday"})
+    assert says(await page(served, "/dashboard"), "Paused By people 1 Videos: Holiday")
+    full = Outage("storage_full", "The disk is nearly full.", now - 600)
+    await beat(served, PoolState(JobType.PDF, 1, 4, 1, True, outage=full))
+    shown = await page(served, "/dashboard")
+    assert says(shown, "Paused Held up 2 PDFs: The disk is nearly full, and 1 more")
+    assert tile(shown, "Paused") == "PDFs: The disk is nearly full. Videos: Holiday."
+
+
+async def test_workers_are_told_by_type(serve: Serve) -> None:
+    served = await serve()
+    job = await upload(served)
+    await claim(served, job["jobId"])
+    await beat(served, PoolState(JobType.ANY, 1, 4, 2, True), PoolState(JobType.PDF, 1, 2, 1, True))
+    shown = await page(served, "/dashboard")
+    assert says(shown, "Workers OK 1 of 6 1 of 6 at work")
+    assert tile(shown, "Workers") == "PDFs 0 of 2, other files 1 of 4"
+
+
+# --- the list of jobs ----------------------------------------------------------------------
+
+
+async def test_jobs_are_found_by_time_and_by_owner(serve: Serve, join: Join) -> None:
+    served = await serve()
+    ada = await join(served)
+    await upload(served, name="of-ada.txt", by=ada.http)
+    await upload(served, name="mine.txt")
+    shown = await page(served, "/dashboard?since=1h")
+    assert {"of-ada.txt", "mine.txt"} <= set(re.findall(r"[\w-]+\.txt", shown.words()))
+    (link,) = links(shown, f"/dashboard?owner={quote(ada.key.owner, safe='')}")
+    of_ada = await page(served, link)
+    assert set(re.findall(r"[\w-]+\.txt", of_ada.words())) == {"of-ada.txt"}
+    assert "Only jobs of somebody." in of_ada.words()
+    (filters,) = [form for form in of_ada.forms if form.action == "/dashboard"]
+    assert filters.fields["owner"] == ada.key.owner  # kept when something else is chosen
+    assert "since" in filters.fields
+    assert "No job matches." in (await page(served, "/dashboard?until=2020-01-01")).words()
+    chosen = (await page(served, "/dashboard?since=2020-01-01")).named("option")
+    assert {"value": "2020-01-01", "selected": None} in chosen
 
 
 # --- the audit log -------------------------------------------------------------------------

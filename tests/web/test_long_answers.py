@@ -9,7 +9,7 @@ import time
 
 import aiohttp
 
-from appliance.web.events import CATCH_UP
+from appliance.web.events import MOST
 from tests.conftest import Serve
 
 
@@ -45,7 +45,7 @@ async def test_a_range_that_covers_the_whole_file_is_still_a_range(serve: Serve)
 
 async def test_who_comes_back_after_long_is_told_of_every_job(serve: Serve) -> None:
     served = await serve()
-    count = CATCH_UP + 40
+    count = MOST + 40
     form = aiohttp.FormData()
     for number in range(count):
         form.add_field("file", f"{number}", filename=f"{number}.txt")

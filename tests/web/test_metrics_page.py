@@ -73,6 +73,7 @@ async def test_figures_of_an_hour_are_those_of_the_jobs(serve: Serve) -> None:
     slot = await slot_at(served, begun, "range=hour")
     assert (slot["received"], slot["receivedBytes"]) == (23, 23000)
     assert (slot["completed"], slot["failed"]) == (22, 1)
+    assert slot["successRate"] == pytest.approx(22 / 23)
     assert slot["averageS"] == pytest.approx(47 / 22)
     assert slot["p95S"] == pytest.approx(7, rel=BUCKET_RATIO**0.5 - 1 + 1e-6)
     only = await slot_at(served, begun, "range=hour&type=pdf")
@@ -136,7 +137,8 @@ async def test_the_page_has_charts_and_the_same_as_a_table(serve: Serve) -> None
         assert f"Uploads per minute over the last {span}" in shown.words()
         assert "Completed: lowest " in shown.words()
         assert [row for row in shown.named("tr") if row.get("data-key")]
-        assert "1.0 KB102.0 s2.2 s" in shown.words() or "2.0 KB112.0 s2.2 s" in shown.words()
+        words = shown.words()
+        assert "1.0 KB10100%2.0 s2.2 s" in words or "2.0 KB1150%2.0 s2.2 s" in words
         assert f"/dashboard/metrics?range={span}&type=pdf" in links(shown, "/dashboard/metrics")
     assert (
         "No figures in the last hour."

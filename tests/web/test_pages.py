@@ -198,7 +198,7 @@ async def test_a_refusal_to_a_browser_is_a_page(serve: Serve) -> None:
 async def test_the_dashboards_panels_alone(serve: Serve) -> None:
     served = await serve()
     await upload(served, name="seen.txt")
-    shown = await page(served, "/dashboard?fragment=panels")
+    shown = await page(served, "/dashboard?fragment=panels&fresh=1")
     assert not shown.named("html")
     assert "seen.txt" in html.unescape(shown.text)
     assert "seen.txt" not in (await page(served, "/dashboard?fragment=panels&q=other")).text

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
+import appliance
 from appliance.database import workers
-from appliance.database.workers import KEPT_SCALINGS, PoolState, ProcessorState, Scaling
+from appliance.database.workers import (
+    KEPT_SCALINGS,
+    About,
+    Kind,
+    PoolState,
+    ProcessorState,
+    Scaling,
+)
 from appliance.jobs import JobType
 from appliance.permissions import Role
 from tests.conftest import Serve, Served
@@ -24,7 +34,7 @@ async def scaled(served: Served, number: int, job_type: JobType = JobType.IMAGE)
 async def test_with_no_worker_at_all(serve: Serve) -> None:
     words = (await page(await serve(), WORKERS)).words()
     assert words.count("No process takes these.") == 4
-    assert "No server works on jobs." in words
+    assert f"Serves HTTP. Process {os.getpid()}, version {appliance.__version__}." in words
     assert "No pool had to grow yet." in words
 
 
@@ -44,7 +54,7 @@ async def test_who_works_on_what(serve: Serve) -> None:
     words = shown.words()
     assert f"/dashboard/jobs/{job_id}" in links(shown, "/dashboard/jobs/")
     assert "1 of 2 busy, from 1 to 4" in words
-    assert "kitchen 0 jobs under way" in words
+    assert "kitchen Serves HTTP and works on jobs. Process 0. 0 jobs under way" in words
     assert "last heartbeat 2 min ago" in words
     for told in ("any 1.2", "text/plain", "cad", "It could not be imported.", "landlock",
                  "No user namespaces here"):  # fmt: skip
@@ -65,6 +75,23 @@ async def test_the_last_decisions_of_each_pool_are_kept(serve: Serve) -> None:
     words = (await page(served, WORKERS)).words()
     assert f"{KEPT_SCALINGS + 5} → {KEPT_SCALINGS + 6}" in words
     assert "55 queued, more than 10 for each of 55." in words
+
+
+async def test_one_that_is_gone_is_named(serve: Serve) -> None:
+    served = await serve()
+    shared = services_of(served)
+    now = shared.clock.now()
+    about = About(Kind.API, "cellar", 12, "0.0.9")
+    await shared.database.write(
+        workers.beat("w1", node="n", about=about, running={}, now=now - 90, pools=[])
+    )
+    assert "cellar Serves HTTP. Process 12, version 0.0.9." in (await page(served, WORKERS)).words()
+    known = await shared.database.read(workers.servers())
+    lost = [one for one in known if one.id == "w1"]
+    assert await shared.database.write(workers.mark_gone(lost, now=now)) == 1
+    words = (await page(served, f"{WORKERS}?fragment=panels&fresh=1")).words()
+    assert "cellar, gone Serves HTTP." in words
+    assert "last heartbeat 1 min ago" in words
 
 
 async def test_a_viewer_sees_it_and_changes_nothing(serve: Serve, join: Join) -> None:

@@ -3,6 +3,9 @@
 -- name: tallies
 SELECT type, status, jobs FROM tallies;
 
+-- name: stored
+SELECT type, kind, files, bytes FROM stored;
+
 -- name: oldest_waiting
 SELECT created_at FROM jobs INDEXED BY jobs_waiting
 WHERE status = 'PENDING' AND type = :type ORDER BY id LIMIT 1;

@@ -66,9 +66,17 @@ LIMIT :limit;
 -- The latest uploads whose names have `q` in them, by the index of names. Of a name that many have
 -- no more than `most`: then jobs are walked through instead, and a page of them is soon full.
 -- name: uploads_named
-SELECT n.upload_id FROM upload_names s JOIN upload_numbers n ON n.number = s.rowid
+SELECT n.upload_id, n.number FROM upload_names s JOIN upload_numbers n ON n.number = s.rowid
 WHERE s.upload_names MATCH '"' || replace(:q, '"', '""') || '"'
 ORDER BY s.rowid DESC
+LIMIT :most;
+
+-- Uploads that may have a job behind the id `after`, beside the latest ones from `number` on: those
+-- that were begun late and complete early, and those of which another job was made.
+-- name: uploads_beside
+SELECT upload_id FROM upload_numbers WHERE upload_id > :after AND +number < :number
+UNION
+SELECT upload_id FROM jobs WHERE id > :after AND id <> upload_id
 LIMIT :most;
 
 -- name: jobs_page_of_uploads

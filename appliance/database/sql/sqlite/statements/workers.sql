@@ -1,7 +1,8 @@
--- The processes that claim jobs: their lives, their heartbeats, and what the lost ones held.
+-- The processes: their lives, their heartbeats, and what the lost ones held.
 
 -- name: insert_worker!
-INSERT INTO workers (id, node, started_at, beat_at) VALUES (:id, :node, :now, :now);
+INSERT INTO workers (id, node, kind, host, pid, version, started_at, beat_at)
+VALUES (:id, :node, :kind, :host, :pid, :version, :now, :now);
 
 -- name: delete_worker!
 DELETE FROM workers WHERE id = :id;
@@ -14,10 +15,24 @@ WHERE id IN (SELECT key FROM json_each(:judged))
   AND beat = (SELECT value FROM json_each(:judged) WHERE key = workers.id)
   AND NOT EXISTS (SELECT 1 FROM jobs WHERE status = 'PROCESSING' AND worker = workers.id);
 
+-- Lives that have ended without a word, by the beat that was seen, as above.
+-- name: mark_gone
+UPDATE workers SET gone_at = :now
+WHERE gone_at IS NULL
+  AND id IN (SELECT key FROM json_each(:judged))
+  AND beat = (SELECT value FROM json_each(:judged) WHERE key = workers.id)
+RETURNING id;
+
+-- name: delete_gone!
+DELETE FROM workers
+WHERE gone_at < :before
+  AND NOT EXISTS (SELECT 1 FROM jobs WHERE status = 'PROCESSING' AND worker = workers.id);
+
 -- A worker that was given up by mistake is back with its next beat.
 -- name: beat_worker
-INSERT INTO workers (id, node, started_at, beat_at, pools) VALUES (:id, :node, :now, :now, :pools)
-ON CONFLICT (id) DO UPDATE SET beat = beat + 1, beat_at = :now, pools = :pools
+INSERT INTO workers (id, node, kind, host, pid, version, started_at, beat_at, pools)
+VALUES (:id, :node, :kind, :host, :pid, :version, :now, :now, :pools)
+ON CONFLICT (id) DO UPDATE SET beat = beat + 1, beat_at = :now, pools = :pools, gone_at = NULL
 RETURNING beat;
 
 -- name: beat_jobs
@@ -36,6 +51,9 @@ WHERE status = 'PROCESSING'
 
 -- name: workers
 SELECT * FROM workers ORDER BY started_at;
+
+-- name: pools
+SELECT pools FROM workers WHERE gone_at IS NULL ORDER BY started_at;
 
 -- name: previous_lives
 SELECT * FROM workers WHERE node = :node AND id <> :id;
