@@ -1,0 +1,120 @@
+"""Bytes that wait to be sent to an object store: one part of a file, on the local disk.
+
+So memory holds a small share of each upload however slow its client is, and a part can be sent
+again. What is small never touches the disk. A part is hashed while it is written: the store is
+told its digest before the first byte, and refuses what does not have it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+from appliance.ids import new_id
+from appliance.storage.local_files import translated
+from appliance.threads import in_thread
+
+MEMORY_BYTES = 256 * 1024
+"""Of a part that are held before they go to the disk."""
+READ_BYTES = 256 * 1024
+
+
+class Spool:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path: Path | None = None
+        """Of the file, once there is one."""
+        self._held: list[bytes | memoryview] = []
+        self._held_bytes = 0
+        self._sha256 = hashlib.sha256()
+        self.size_bytes = 0
+
+    async def write(self, data: bytes | memoryview) -> None:
+        """Raises StorageFull, StorageUnavailable."""
+        self._held.append(data)
+        self._held_bytes += len(data)
+        self.size_bytes += len(data)
+        if self._held_bytes > MEMORY_BYTES:
+            await self.park()
+
+    async def park(self) -> None:
+        """Hold no memory."""
+        held, self._held, self._held_bytes = self._held, [], 0
+        if held:
+            await in_thread(self._write, held)
+
+    async def sha256(self) -> str:
+        """Hexadecimal, of all."""
+        if self._path is None:
+            return hashlib.sha256(b"".join(self._held)).hexdigest()
+        await self.park()
+        return self._sha256.hexdigest()
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """All, from the beginning; may be asked again."""
+        if self._path is None:
+            yield b"".join(self._held)
+            return
+        await self.park()
+        with self._path.open("rb") as file:
+            while piece := await in_thread(file.read, READ_BYTES):
+                yield piece
+
+    def discard(self) -> None:
+        self._held.clear()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def _write(self, pieces: list[bytes | memoryview]) -> None:
+        with translated(self._folder):
+            self._path = self._path or self._folder / new_id()
+            with self._path.open("ab", buffering=0) as file:
+                for piece in pieces:
+                    left = memoryview(piece)
+                    self._sha256.update(left)
+                    while left:  # a full disk or a signal cuts a write short
+                        left = left[file.write(left) or 0 :]
+
+
+class FileSlice:
+    """A part of a file that lies there already; it stays as it is."""
+
+    def __init__(self, path: Path, start: int, size_bytes: int) -> None:
+        self._path = path
+        self._start = start
+        self.size_bytes = size_bytes
+
+    async def sha256(self) -> str:
+        digest = hashlib.sha256()
+        async for piece in self.pieces():
+            await in_thread(digest.update, piece)
+        return digest.hexdigest()
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        with self._path.open("rb") as file:
+            file.seek(self._start)
+            left = self.size_bytes
+            while left and (piece := await in_thread(file.read, min(READ_BYTES, left))):
+                left -= len(piece)
+                yield piece
+
+    def discard(self) -> None:
+        pass
+
+
+class Given:
+    """Bytes that are held anyway."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size_bytes = len(data)
+
+    async def sha256(self) -> str:
+        return hashlib.sha256(self._data).hexdigest()
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        yield self._data
+
+    def discard(self) -> None:
+        pass
