@@ -13,15 +13,20 @@ from appliance.storage.spool import Spool
 
 
 class Piece(msgspec.Struct, frozen=True, array_like=True):
-    """The first `length` bytes of an object."""
+    """An object that holds a part of another one to be."""
 
     key: str
     length: int
+    """In bytes."""
 
 
 async def assemble(sending: Sending, pieces: Sequence[Piece], key: str) -> None:
     """Raises ObjectMissing where one of them is gone."""
     size_bytes = sum(piece.length for piece in pieces)
+    if sending.bucket.composes and size_bytes:
+        keys = [piece.key for piece in pieces]
+        await sending.bucket.compose(keys, key, size_bytes=size_bytes)
+        return
     if sending.bucket.copies_parts and size_bytes > sending.part_bytes:
         await _copy(sending, pieces, key)
         return

@@ -17,7 +17,7 @@ from appliance.threads import in_thread
 
 MEMORY_BYTES = 256 * 1024
 """Of a part that are held before they go to the disk."""
-READ_BYTES = 256 * 1024
+READ_BYTES = 512 * 1024
 
 
 class Spool:
@@ -57,9 +57,8 @@ class Spool:
             yield b"".join(self._held)
             return
         await self.park()
-        with self._path.open("rb") as file:
-            while piece := await in_thread(file.read, READ_BYTES):
-                yield piece
+        async for piece in _pieces_of(self._path, 0, self.size_bytes):
+            yield piece
 
     def discard(self) -> None:
         self._held.clear()
@@ -92,12 +91,8 @@ class FileSlice:
         return digest.hexdigest()
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        with self._path.open("rb") as file:
-            file.seek(self._start)
-            left = self.size_bytes
-            while left and (piece := await in_thread(file.read, min(READ_BYTES, left))):
-                left -= len(piece)
-                yield piece
+        async for piece in _pieces_of(self._path, self._start, self.size_bytes):
+            yield piece
 
     def discard(self) -> None:
         pass
@@ -118,3 +113,17 @@ class Given:
 
     def discard(self) -> None:
         pass
+
+
+async def _pieces_of(path: Path, start: int, size_bytes: int) -> AsyncGenerator[bytes, None]:
+    """Opened for each: who sends them may let go of this generator in the middle."""
+    end = start + size_bytes
+    while start < end and (piece := await in_thread(_read, path, start, end)):
+        start += len(piece)
+        yield piece
+
+
+def _read(path: Path, start: int, end: int) -> bytes:
+    with path.open("rb", buffering=0) as file:
+        file.seek(start)
+        return file.read(min(READ_BYTES, end - start))

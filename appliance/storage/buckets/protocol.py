@@ -81,6 +81,9 @@ class Bucket(Protocol):
     least_part_bytes: int
     """A part that is not the last must have so many."""
     copies_parts: bool
+    """Within the store, from another object (`Multipart.copy`)."""
+    composes: bool
+    """Whether `compose` works."""
     has_cold_class: bool
     pulse: Pulse
 
@@ -89,6 +92,13 @@ class Bucket(Protocol):
         ...
 
     async def begin(self, key: str, *, cold: bool = False) -> Multipart: ...
+
+    async def compose(self, keys: Sequence[str], key: str, *, size_bytes: int) -> None:
+        """Make one object of others, in their order, within the store; they stay.
+
+        Raises ObjectMissing, and StorageUnavailable where it has another size.
+        """
+        ...
 
     def get(
         self, key: str, *, start: int, length: int | None, etag: str | None

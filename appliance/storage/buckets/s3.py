@@ -47,6 +47,7 @@ SLOW_ANSWER_S = 120.0
 class S3Bucket:
     least_part_bytes = LEAST_PART_BYTES
     copies_parts = True
+    composes = False
 
     def __init__(self, url: BucketUrl, credentials: CredentialSource, *, region: str) -> None:
         """Raises ConfigurationError."""
@@ -76,6 +77,9 @@ class S3Bucket:
         answer = await self.ask("POST", key, {"uploads": ""}, headers=headers)
         upload_id = _parsed(answer).findtext("{*}UploadId", "")
         return S3Multipart(self, key, upload_id)
+
+    async def compose(self, keys: Sequence[str], key: str, *, size_bytes: int) -> None:
+        raise NotImplementedError
 
     @asynccontextmanager
     async def get(
