@@ -52,7 +52,7 @@ class ObjectPartials:
         return freed
 
     async def create(self, name: str) -> None:
-        await self._save(name, [])
+        await self.save(name, [])
 
     async def append_at(self, name: str, offset_bytes: int) -> Appending:
         pieces = await self._pieces(name)
@@ -99,7 +99,7 @@ class ObjectPartials:
     async def join(self, names: Sequence[str], into: str) -> int:
         """Nothing is copied yet: the manifest names the pieces of the others."""
         pieces = [piece for name in names for piece in await self._pieces(name)]
-        await self._save(into, pieces)
+        await self.save(into, pieces)
         return sum(piece.length for piece in pieces)
 
     async def commit(self, name: str, key: str) -> None:
@@ -129,7 +129,8 @@ class ObjectPartials:
         except msgspec.MsgspecError as error:
             raise ObjectDamaged(f"{key} in the store is damaged. Begin a new upload.") from error
 
-    async def _save(self, name: str, pieces: Sequence[Piece]) -> None:
+    async def save(self, name: str, pieces: Sequence[Piece]) -> None:
+        """What it consists of from now on."""
         await self._bucket.put(_key(name, MANIFEST), Given(msgspec.json.encode(pieces)))
 
 
@@ -150,7 +151,7 @@ class ObjectAppending:
         self._pieces = kept
         self._unused = unused
         self._unsaved: list[str] = []
-        """Put, or being put, and not in the manifest."""
+        """Put, or being put, and in no manifest."""
         self._spool = sending.new_spool()
         self._in_flight = InFlight(sending.turns, IN_FLIGHT)
 
@@ -173,8 +174,9 @@ class ObjectAppending:
             pieces.append(tail)
             await self._bucket.put(tail.key, self._spool)
         await self._in_flight.finish()
-        await self._partials._save(self._name, pieces)
-        gone, self._unused, self._unsaved = self._unused, [], []
+        self._unsaved.clear()  # from here on they may be named, also when no answer comes
+        await self._partials.save(self._name, pieces)
+        gone, self._unused = self._unused, []
         if self._spool.size_bytes:
             self._unused.append(pieces[-1].key)
         await self._forget(gone)

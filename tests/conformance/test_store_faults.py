@@ -24,10 +24,12 @@ from appliance.errors import (
 )
 from appliance.parts import open_bucket
 from appliance.storage.buckets import pulse, requests
+from appliance.storage.buckets.protocol import Body
 from appliance.storage.object_store import ObjectStorage
 from appliance.store_urls import parse_bucket_url
 from tests import buckets, certificates
 from tests.conformance.test_partials import append
+from tests.conformance.test_partials import get as get_partial
 from tests.conformance.test_storage import get, names, put
 from tests.faulty_network import WELL, Fate, FaultyNetwork, faulty_network
 
@@ -139,6 +141,28 @@ async def test_what_was_synced_of_a_partial_survives_every_cut(
         await append(well.partials, offset, NOISE[offset:], name="UPLOAD")
         await well.partials.commit("UPLOAD", KEY)
         assert await get(well, KEY) == NOISE
+
+
+async def test_a_manifest_whose_answer_was_lost_names_nothing_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with behind(lambda n: WELL, tmp_path) as (store, _):
+        await store.partials.create("UPLOAD")
+        await append(store.partials, 0, b"told", name="UPLOAD")
+        put_well = store._bucket.put
+
+        async def put_and_hear_nothing(key: str, body: Body) -> None:
+            await put_well(key, body)
+            if key.endswith("manifest"):
+                raise StorageUnavailable
+
+        monkeypatch.setattr(store._bucket, "put", put_and_hear_nothing)
+        with pytest.raises(StorageUnavailable):
+            await append(store.partials, 4, b" and not told", name="UPLOAD")
+        monkeypatch.undo()
+        assert (await get_partial(store.partials, "UPLOAD"))[:4] == b"told"
+        await append(store.partials, 4, b" again", name="UPLOAD")
+        assert await get_partial(store.partials, "UPLOAD") == b"told again"
 
 
 async def test_a_store_that_is_down_is_known_to_be_and_found_again(tmp_path: Path) -> None:
