@@ -25,11 +25,16 @@ GZIP = bytes.fromhex("1f8b0800000000000003")
 NewServer = Callable[..., Server]
 
 
+@pytest.fixture(params=["swift", "gcs"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-async def server(new_server: NewServer, tmp_path: Path) -> Server:
-    await (await buckets.bucket("swift", prefix="any")).close()
-    server = new_server(storage_url=buckets.url("swift", prefix=tmp_path.name))
-    server.environ.update(buckets.environ("swift"))
+async def server(new_server: NewServer, tmp_path: Path, kind: str) -> Server:
+    await (await buckets.bucket(kind, prefix="any")).close()
+    server = new_server(storage_url=buckets.url(kind, prefix=tmp_path.name))
+    server.environ.update(buckets.environ(kind))
     await server.start()
     return server
 
@@ -48,7 +53,7 @@ async def tus_begin(server: Server, name: str, size_bytes: int) -> str:
         return answer.headers["Location"].removeprefix(server.url)
 
 
-async def test_in_by_every_way_worked_on_and_out_again(server: Server) -> None:
+async def test_in_by_every_way_worked_on_and_out_again(server: Server, kind: str) -> None:
     noise = random.Random(1).randbytes(21 * MIB)
     photo, film = media.jpeg(1200, 900), media.mp4(1, 320, 240)
     async with session_of(server) as session:
@@ -89,11 +94,13 @@ async def test_in_by_every_way_worked_on_and_out_again(server: Server) -> None:
         for job_id in ids:
             async with session.delete(f"/jobs/{job_id}") as answer:
                 assert answer.status == 204
-    assert not await objects(server)
+    assert not await objects(server, kind)
     assert not list((server.data_dir / "spool").iterdir())
 
 
-async def test_kill_9_in_the_middle_of_uploads_loses_nothing_acknowledged(server: Server) -> None:
+async def test_kill_9_in_the_middle_of_uploads_loses_nothing_acknowledged(
+    server: Server, kind: str
+) -> None:
     whole = GZIP + random.Random(2).randbytes(20 * MIB)
     place = await tus_begin(server, "whole.gz", len(whole))
     kept = await server.request("PUT", "/upload/kept.txt", data=b"kept " * 1000)
@@ -131,12 +138,12 @@ async def test_kill_9_in_the_middle_of_uploads_loses_nothing_acknowledged(server
     job_id = place.rpartition("/")[2]
     assert (await server.finished(job_id))["status"] == "COMPLETED"
     assert await server.bytes_of(f"/jobs/{job_id}/files/original") == whole
-    found = await objects(server)
+    found = await objects(server, kind)
     assert {key.split("/")[1] for key in found} == {kept["jobId"], job_id}, found
 
 
-async def objects(server: Server) -> set[str]:
-    bucket = await buckets.bucket("swift", prefix=server.data_dir.parent.name)
+async def objects(server: Server, kind: str) -> set[str]:
+    bucket = await buckets.bucket(kind, prefix=server.data_dir.parent.name)
     try:
         return {entry.key async for entry in bucket.entries("")}
     finally:

@@ -34,7 +34,8 @@ ANSWER_S = 30.0
 SLOWEST_BYTES_PER_S = 128 * 1024
 MAX_ANSWER_BYTES = 16 * 1024**2
 READ_BYTES = 1024 * 1024
-CONNECTIONS = 100
+CONNECTIONS = 1000
+"""Each slow download holds one; a request that finds none free fails as one without an answer."""
 
 
 class TryAgain(StorageUnavailable):
