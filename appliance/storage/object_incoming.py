@@ -1,9 +1,9 @@
 """A file on its way into an object store.
 
-    write ─► spool (one part, on the local disk) ─► sent while the next one fills ─► complete
+    write ─► spool (one part) ─► sent while the next one fills ─► complete
 
-What fits into one part is put with one request, at its commit. The disk holds at most the part
-that fills and those that are being sent of each upload; memory holds a part's first bytes.
+What fits into one part is put with one request, at its commit. Of each upload there are at most the
+part that fills and those that are being sent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Self
 
 from appliance.storage.buckets.protocol import Body, Bucket, Multipart
 from appliance.storage.in_flight import InFlight
-from appliance.storage.spool import FileSlice, Spool
+from appliance.storage.spool import FileSlice, Memory, Spool
 from appliance.threads import in_thread
 
 MOST_IN_FLIGHT = 16
@@ -30,9 +30,10 @@ class Sending:
         self.part_bytes = part_bytes
         self.turns = asyncio.Semaphore(MOST_IN_FLIGHT)
         self._spool_dir = spool_dir
+        self._memory = Memory()
 
     def new_spool(self) -> Spool:
-        return Spool(self._spool_dir)
+        return Spool(self._spool_dir, self._memory)
 
 
 class Parts:

@@ -1,8 +1,8 @@
-"""Bytes that wait to be sent to an object store: one part of a file, on the local disk.
+"""Bytes that wait to be sent to an object store: one part of a file, which can be sent again.
 
-So memory holds a small share of each upload however slow its client is, and a part can be sent
-again. What is small never touches the disk. A part is hashed while it is written: the store is
-told its digest before the first byte, and refuses what does not have it.
+In memory while all parts together find room there, else on the local disk: so memory is bounded
+however many uploads there are and however slow their clients, and none waits for another. The
+store is told the digest of a part before its first byte, and refuses what does not have it.
 """
 
 from __future__ import annotations
@@ -15,18 +15,41 @@ from appliance.ids import new_id
 from appliance.storage.local_files import translated
 from appliance.threads import in_thread
 
-MEMORY_BYTES = 256 * 1024
-"""Of a part that are held before they go to the disk."""
+HELD_BYTES = 256 * 1024
+"""Of a part that are held in any case, before they go to the disk."""
+SHARED_BYTES = 64 * 1024**2
+"""That all parts together may hold beyond that; what finds no room there goes to the disk."""
+INLINE_BYTES = 128 * 1024
+"""Hashed without a thread: a visit to one would take longer."""
 READ_BYTES = 512 * 1024
 
 
+class Memory:
+    """What the parts of all uploads share."""
+
+    def __init__(self, size_bytes: int = SHARED_BYTES) -> None:
+        self._free_bytes = size_bytes
+
+    def take(self, size_bytes: int) -> bool:
+        if size_bytes > self._free_bytes:
+            return False
+        self._free_bytes -= size_bytes
+        return True
+
+    def give_back(self, size_bytes: int) -> None:
+        self._free_bytes += size_bytes
+
+
 class Spool:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, memory: Memory) -> None:
         self._folder = folder
+        self._memory = memory
         self._path: Path | None = None
         """Of the file, once there is one."""
         self._held: list[bytes | memoryview] = []
         self._held_bytes = 0
+        self._taken_bytes = 0
+        """Of the shared memory."""
         self._sha256 = hashlib.sha256()
         self.size_bytes = 0
 
@@ -35,26 +58,34 @@ class Spool:
         self._held.append(data)
         self._held_bytes += len(data)
         self.size_bytes += len(data)
-        if self._held_bytes > MEMORY_BYTES:
-            await self.park()
+        if self._held_bytes > HELD_BYTES:
+            if self._path is None and self._memory.take(len(data)):
+                self._taken_bytes += len(data)
+            else:
+                await self.park()
 
     async def park(self) -> None:
         """Hold no memory."""
-        held, self._held, self._held_bytes = self._held, [], 0
+        held = self._held
+        self._held, self._held_bytes = [], 0
         if held:
             await in_thread(self._write, held)
+        self._give_back()
 
     async def sha256(self) -> str:
         """Hexadecimal, of all."""
-        if self._path is None:
-            return hashlib.sha256(b"".join(self._held)).hexdigest()
-        await self.park()
-        return self._sha256.hexdigest()
+        if self._path is not None:
+            await self.park()
+            return self._sha256.hexdigest()
+        if self.size_bytes <= INLINE_BYTES:
+            return _sha256_of(self._held)
+        return await in_thread(_sha256_of, self._held)
 
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
+    async def pieces(self) -> AsyncGenerator[bytes | memoryview, None]:
         """All, from the beginning; may be asked again."""
         if self._path is None:
-            yield b"".join(self._held)
+            for piece in self._held:
+                yield piece
             return
         await self.park()
         async for piece in _pieces_of(self._path, 0, self.size_bytes):
@@ -62,8 +93,13 @@ class Spool:
 
     def discard(self) -> None:
         self._held.clear()
+        self._give_back()
         if self._path is not None:
             self._path.unlink(missing_ok=True)
+
+    def _give_back(self) -> None:
+        self._memory.give_back(self._taken_bytes)
+        self._taken_bytes = 0
 
     def _write(self, pieces: list[bytes | memoryview]) -> None:
         with translated(self._folder):
@@ -74,6 +110,13 @@ class Spool:
                     self._sha256.update(left)
                     while left:  # a full disk or a signal cuts a write short
                         left = left[file.write(left) or 0 :]
+
+
+def _sha256_of(pieces: list[bytes | memoryview]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 class FileSlice:
@@ -90,7 +133,7 @@ class FileSlice:
             await in_thread(digest.update, piece)
         return digest.hexdigest()
 
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
+    async def pieces(self) -> AsyncGenerator[bytes | memoryview, None]:
         async for piece in _pieces_of(self._path, self._start, self.size_bytes):
             yield piece
 
@@ -108,7 +151,7 @@ class Given:
     async def sha256(self) -> str:
         return hashlib.sha256(self._data).hexdigest()
 
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
+    async def pieces(self) -> AsyncGenerator[bytes | memoryview, None]:
         yield self._data
 
     def discard(self) -> None:

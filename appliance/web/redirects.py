@@ -25,6 +25,7 @@ async def elsewhere(
     if (
         not shared.storage_redirect
         or request.method != "GET"
+        or "If-Range" in request.headers  # it names our ETag, which the store does not know
         or job.scan.locks_away
         or job.scan.is_awaited
         or not file.content_type.startswith(("image/", "video/", "audio/"))

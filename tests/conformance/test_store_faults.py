@@ -6,8 +6,10 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import quote
 
@@ -26,6 +28,7 @@ from appliance.parts import open_bucket
 from appliance.storage.buckets import pulse, requests
 from appliance.storage.buckets.protocol import Body
 from appliance.storage.object_store import ObjectStorage
+from appliance.storage.spool import Given
 from appliance.store_urls import parse_bucket_url
 from tests import buckets, certificates
 from tests.conformance.test_partials import append
@@ -238,6 +241,31 @@ async def test_an_authority_of_ones_own_is_named_in_the_url(tmp_path: Path) -> N
             open_bucket(parse_bucket_url(f"{url}&ca=/nowhere.pem"), {})
     finally:
         await runner.cleanup()
+
+
+async def test_the_clock_of_the_store_is_believed(unused_tcp_port: int) -> None:
+    stamps = []
+
+    async def an_hour_ahead(request: web.Request) -> web.Response:
+        stamps.append(request.headers["x-amz-date"])
+        if len(stamps) == 1:
+            headers = {"Date": formatdate(time.time() + 3600, usegmt=True)}
+            error = "<Error><Code>RequestTimeTooSkewed</Code></Error>"
+            return web.Response(status=403, text=error, headers=headers)
+        return web.Response()
+
+    runner = web.AppRunner(_app(an_hour_ahead))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", unused_tcp_port).start()
+    url = f"s3://files?endpoint=http://127.0.0.1:{unused_tcp_port}"
+    bucket = open_bucket(parse_bucket_url(url), buckets.environ("moto"))
+    try:
+        await bucket.put(KEY, Given(b"data"))
+    finally:
+        await bucket.close()
+        await runner.cleanup()
+    first, second = (time.mktime(time.strptime(one, "%Y%m%dT%H%M%SZ")) for one in stamps)
+    assert 3590 < second - first < 3700
 
 
 def _app(handler: Handler) -> web.Application:
