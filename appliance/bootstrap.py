@@ -460,6 +460,7 @@ def _services(
         public_url=url,
         settings=config.in_force,
         scans=parts.scanner is not None,
+        storage_redirect=config.storage_redirect,
         stopping=asyncio.Event(),
     )
 

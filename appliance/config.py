@@ -24,6 +24,7 @@ from appliance.errors import ConfigurationError
 from appliance.jobs import JobType
 from appliance.permissions import Role
 from appliance.rates import Rate
+from appliance.store_urls import parse_bucket_url
 
 PREFIX = "APPLIANCE_"
 CLIENT_VARIABLES = frozenset({"APPLIANCE_SERVER", "APPLIANCE_KEY"})
@@ -68,6 +69,7 @@ class Config:
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] | None
     database_url: str
     storage_url: str
+    storage_redirect: bool
     admin_key: str | None = field(repr=False)
     jwt_secret: str | None = field(repr=False)
     jwt_jwks_url: str | None
@@ -116,6 +118,8 @@ class Config:
     notify_urls: tuple[str, ...] | None = field(repr=False)
     log_format: str
     log_level: str
+    cloud_environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables by which clouds tell programs who they are: AWS's own names."""
     in_force: tuple[InForce, ...] = field(default=(), repr=False)
     """All of the above, in the order of `SETTINGS`, with where each came from."""
 
@@ -315,6 +319,19 @@ def parse_clamd_url(text: str) -> str:
     raise ValueError("give tcp://host:3310 or unix:///run/clamav/clamd.ctl")
 
 
+def parse_storage_url(text: str) -> str:
+    text = url_with_scheme("file", "s3", "gs")(text)
+    if not text.startswith("file:"):
+        parse_bucket_url(text)
+    return text
+
+
+def parse_switch(text: str) -> bool:
+    if text.strip() not in ("0", "1"):
+        raise ValueError("give 1 or 0")
+    return text.strip() == "1"
+
+
 def one_of(*words: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text.strip().lower() not in words:
@@ -397,9 +414,15 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "storage_url",
-        url_with_scheme("file"),
+        parse_storage_url,
         "file://<data>/files",
-        "Where originals and results are kept.",
+        "Where originals and results are kept: a directory, or a bucket (`s3://…`, `gs://…`).",
+    ),
+    Setting(
+        "storage_redirect",
+        parse_switch,
+        "0",
+        "1: downloads of harmless types are sent to the bucket itself, by links of a minute.",
     ),
     Setting(
         "admin_key",
@@ -684,7 +707,8 @@ def load(
     presets_dir = values["presets_dir"].replace("<data>", str(values["data_dir"]))
     values["presets_dir"] = parse_path(presets_dir)
     in_force = tuple(_in_force(*one, data_dir=values["data_dir"]) for one in found)
-    return Config(**values, in_force=in_force)
+    cloud_environ = {name: value for name, value in environ.items() if name.startswith("AWS_")}
+    return Config(**values, cloud_environ=cloud_environ, in_force=in_force)
 
 
 def _in_force(setting: Setting, text: str | None, source: str, *, data_dir: Path) -> InForce:

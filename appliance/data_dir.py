@@ -3,6 +3,7 @@
 <data>/lock         held while an appliance runs on it
 <data>/node-id      the directory's own name, the same at every start
 <data>/scratch      of running attempts; emptied at every start
+<data>/spool        parts of files on their way to an object store; emptied at every start
 <data>/admin.key    see `appliance.admin_key`
 """
 
@@ -63,6 +64,18 @@ def node_id(data_dir: Path) -> str:
     if not path.exists():
         path.write_text(new_id(), encoding="ascii")
     return path.read_text(encoding="ascii")
+
+
+def spool(data_dir: Path) -> Path:
+    """Where what is on its way to an object store waits."""
+    spool_dir = data_dir / "spool"
+    spool_dir.mkdir(mode=0o700, exist_ok=True)
+    return spool_dir
+
+
+def empty_spool(data_dir: Path) -> None:
+    for leftover in spool(data_dir).iterdir():
+        leftover.unlink()
 
 
 def empty_scratch(data_dir: Path) -> Path:

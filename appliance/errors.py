@@ -307,6 +307,10 @@ class StorageUnavailable(ApplianceError):
     title = "The file storage does not answer"
 
 
+class StorageRefused(StorageUnavailable):
+    """It answers, and refuses, until somebody mends the settings there or here."""
+
+
 class DatabaseUnavailable(ApplianceError):
     code = "database_unavailable"
     status = 503

@@ -124,6 +124,9 @@ class Metrics:
             ["file"],
             registry=registry,
         )
+        self.storage_up = Gauge(
+            "appliance_storage_up", "1 while the store answers.", registry=registry
+        )
         self.storage_free_bytes = Gauge(
             "appliance_storage_free_bytes", "Room left in the store.", registry=registry
         )

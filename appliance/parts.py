@@ -5,12 +5,13 @@ them. The only module that names a concrete backend.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from appliance import data_dir
 from appliance.acts import Acts
 from appliance.clock import Clock, SystemClock
 from appliance.config import Config, parse_encryption_key
@@ -19,7 +20,7 @@ from appliance.coordination.protocol import Coordination
 from appliance.database.ownership import Quota
 from appliance.database.protocol import Database
 from appliance.database.sqlite import SqliteDatabase
-from appliance.errors import ConfigurationError
+from appliance.errors import ConfigurationError, StorageUnavailable
 from appliance.intake.admission import Admission, IntakeLimits
 from appliance.intake.resumable import ResumableUploads
 from appliance.jobs import AWAITED, Scan
@@ -31,11 +32,16 @@ from appliance.queue.protocol import Queue
 from appliance.queue.table import TableQueue
 from appliance.scanning.clamd import ClamdScanner
 from appliance.scanning.protocol import Scanner
+from appliance.storage.buckets.protocol import Bucket
+from appliance.storage.buckets.s3 import DEFAULT_REGION, S3Bucket
+from appliance.storage.buckets.s3_credentials import CredentialSource
 from appliance.storage.conversion import Conversion
 from appliance.storage.encrypted import EncryptedStorage
 from appliance.storage.keyring import is_encrypted, master_keys, open_keyring
 from appliance.storage.local import LocalStorage
+from appliance.storage.object_store import ObjectStorage
 from appliance.storage.protocol import Storage
+from appliance.store_urls import BucketUrl, parse_bucket_url
 
 NO_SCANNER = Scan(verdict="not_scanned", reason="no scanner is set")
 
@@ -63,6 +69,7 @@ async def open_parts(stack: AsyncExitStack, config: Config) -> Parts:
     database = await open_database(config)
     stack.push_async_callback(database.close)
     storage = await open_storage(config)
+    stack.push_async_callback(storage.close)
     coordination = MemoryCoordination(clock)
     queue = TableQueue(database, clock)
     scanner = open_scanner(config)
@@ -123,20 +130,13 @@ async def beside(config: Config) -> AsyncIterator[tuple[Database, Acts]]:
     The storage is not opened: that would discard what the server is receiving.
     """
     clock = SystemClock()
-    database = await open_database(config)
-    try:
-        yield (
-            database,
-            Acts(
-                database,
-                LocalStorage(_storage_path(config)),
-                TableQueue(database, clock),
-                Announcer(MemoryCoordination(clock)),
-                clock,
-            ),
-        )
-    finally:
-        await database.close()
+    async with AsyncExitStack() as stack:
+        storage = _store_beside(config)
+        stack.push_async_callback(storage.close)
+        database = await open_database(config)
+        stack.push_async_callback(database.close)
+        queue, announcer = TableQueue(database, clock), Announcer(MemoryCoordination(clock))
+        yield database, Acts(database, storage, queue, announcer, clock)
 
 
 def open_scanner(config: Config) -> Scanner | None:
@@ -146,9 +146,17 @@ def open_scanner(config: Config) -> Scanner | None:
 
 
 async def open_storage(config: Config) -> Storage:
-    """Raises ConfigurationError for a key that does not fit what is stored."""
-    storage = await asyncio.to_thread(LocalStorage.open, _storage_path(config))
-    secrets = encryption_secrets(config)
+    """Raises ConfigurationError for a store that cannot be used as it is set, and for a key that
+    does not fit what is stored."""
+    storage = await _open_store(config)
+    try:
+        return await _with_encryption(storage, encryption_secrets(config))
+    except BaseException:
+        await storage.close()
+        raise
+
+
+async def _with_encryption(storage: Storage, secrets: Sequence[bytes]) -> Storage:
     if secrets:
         return EncryptedStorage(storage, await open_keyring(storage, secrets))
     if await is_encrypted(storage):
@@ -161,17 +169,22 @@ async def open_storage(config: Config) -> Storage:
     return storage
 
 
-async def open_conversion(config: Config) -> Conversion | None:
+@asynccontextmanager
+async def conversion(config: Config) -> AsyncIterator[Conversion | None]:
     """For a command beside a running server, as `beside`; None: files are not encrypted.
 
     Raises ConfigurationError.
     """
-    storage = LocalStorage(_storage_path(config))
-    secrets = encryption_secrets(config)
-    if not secrets or not await is_encrypted(storage):
-        return None
-    keyring = await open_keyring(storage, secrets)
-    return Conversion(storage, keyring, fingerprint=master_keys(secrets)[0].key_id.hex())
+    storage = _store_beside(config)
+    try:
+        secrets = encryption_secrets(config)
+        if not secrets or not await is_encrypted(storage):
+            yield None
+            return
+        keyring = await open_keyring(storage, secrets)
+        yield Conversion(storage, keyring, fingerprint=master_keys(secrets)[0].key_id.hex())
+    finally:
+        await storage.close()
 
 
 def encryption_secrets(config: Config) -> list[bytes]:
@@ -196,6 +209,46 @@ def encryption_secrets(config: Config) -> list[bytes]:
             return secrets
         fault = f"{path} is empty; write a key into it: `openssl rand -base64 32`"
     raise ConfigurationError([f"APPLIANCE_ENCRYPTION_KEY_FILE: {fault}."])
+
+
+async def _open_store(config: Config) -> Storage:
+    """Raises ConfigurationError."""
+    if config.storage_url.startswith("file:"):
+        return await asyncio.to_thread(LocalStorage.open, _storage_path(config))
+    await asyncio.to_thread(data_dir.empty_spool, config.data_dir)
+    storage = _store_beside(config)
+    try:
+        await storage.check()
+    except StorageUnavailable as error:
+        await storage.close()
+        raise ConfigurationError([f"APPLIANCE_STORAGE_URL: {error.detail}"]) from error
+    return storage
+
+
+def _store_beside(config: Config) -> Storage:
+    """Without clearing away what a running server is receiving. Raises ConfigurationError."""
+    if config.storage_url.startswith("file:"):
+        return LocalStorage(_storage_path(config))
+    bucket = open_bucket(parse_bucket_url(config.storage_url), config.cloud_environ)
+    spool_dir = data_dir.spool(config.data_dir)
+    return ObjectStorage(bucket, spool_dir, max_object_bytes=config.max_upload_bytes)
+
+
+def open_bucket(url: BucketUrl, environ: Mapping[str, str]) -> Bucket:
+    """Raises ConfigurationError."""
+    if url.scheme == "s3":
+        region = url.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+        return S3Bucket(url, CredentialSource(environ), region=region or DEFAULT_REGION)
+    try:
+        from appliance.storage.buckets.gcs import GcsBucket
+    except ImportError as error:
+        raise ConfigurationError(
+            [
+                "APPLIANCE_STORAGE_URL: gs:// needs a package that is not installed. Install it: "
+                "pip install 'upload-appliance[gcs]'"
+            ]
+        ) from error
+    return GcsBucket(url)
 
 
 def _storage_path(config: Config) -> Path:

@@ -14,7 +14,18 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import documents, encryption, growth, images, isolation, pages, queue, upload, videos
+from bench import (
+    documents,
+    encryption,
+    growth,
+    images,
+    isolation,
+    pages,
+    queue,
+    storage,
+    upload,
+    videos,
+)
 
 BENCHES = {
     "upload": upload.run,
@@ -22,6 +33,7 @@ BENCHES = {
     "growth": growth.run,
     "encryption": encryption.run,
     "pages": pages.run,
+    "storage": storage.run,
     "isolation": isolation.run,
     "images": images.run,
     "documents": documents.run,

@@ -162,9 +162,9 @@ async def latency(parts: Parts) -> None:
         start_ms, end_ms = [], []
         for _ in range(json.loads(line)["jobs"]):
             key = f"raw/{new_id()}"
-            async with await parts.storage.receive() as incoming:
+            async with await parts.storage.receive(key) as incoming:
                 await incoming.write(b"nothing")
-                await incoming.commit(key)
+                await incoming.commit()
             began = time.monotonic()
             started, ended = await _attempt(parts, key)
             start_ms.append((started - began) * 1000)

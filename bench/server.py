@@ -9,14 +9,24 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 
 class Appliance:
-    def __init__(self, *, database: Path | None = None, **settings: str) -> None:
-        """`database`: a file to begin with; a copy of it is used."""
+    def __init__(
+        self,
+        environ: Mapping[str, str] | None = None,
+        /,
+        *,
+        database: Path | None = None,
+        **settings: str,
+    ) -> None:
+        """`environ`: variables that are no settings; `database`: a file to begin with, of which a
+        copy is used."""
+        self._environ = environ or {}
         self._database = database
         self._settings = settings
         self.url = ""
@@ -34,6 +44,7 @@ class Appliance:
             "APPLIANCE_RATE_UPLOADS": "off",
             "APPLIANCE_RATE_REQUESTS": "off",
             **{f"APPLIANCE_{name.upper()}": value for name, value in self._settings.items()},
+            **self._environ,
         }
         self.process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "appliance", "serve"),

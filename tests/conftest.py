@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,11 +83,14 @@ def contract(monkeypatch: pytest.MonkeyPatch) -> Iterator[Contract]:
 async def serve(tmp_path: Path, contract: Contract) -> AsyncIterator[Serve]:
     """Start an appliance in this process: `await serve(max_upload_bytes="1MiB")`.
 
-    Settings are given by name, as in appliance.toml. Without workers unless `workers=True`.
+    Settings are given by name, as in appliance.toml. Without workers unless `workers=True`;
+    `variables` are further ones, which are no settings.
     """
     async with AsyncExitStack() as stack:
 
-        async def start(*, workers: bool = False, **settings: str) -> Served:
+        async def start(
+            *, workers: bool = False, variables: Mapping[str, str] | None = None, **settings: str
+        ) -> Served:
             data_dir = tmp_path / "data"
             environ = {
                 "APPLIANCE_DATA_DIR": str(data_dir),
@@ -95,6 +98,7 @@ async def serve(tmp_path: Path, contract: Contract) -> AsyncIterator[Serve]:
                 "APPLIANCE_ADMIN_KEY": ADMIN_KEY,
                 "APPLIANCE_DRAIN_S": "5",
                 **{f"APPLIANCE_{name.upper()}": value for name, value in settings.items()},
+                **(variables or {}),
             }
             life = await stack.enter_async_context(AsyncExitStack())
             try:

@@ -56,8 +56,11 @@ async def run(config: Config, options: argparse.Namespace) -> int:
         with data_dir.locked(config.data_dir):
             bootstrap.listen(config).close()
             storage = await parts.open_storage(config)
-            await storage.check()
-            space = await storage.space()
+            try:
+                await storage.check()
+                space = await storage.space()
+            finally:
+                await storage.close()
             if space is not None and space.free_bytes < config.reserve_bytes:
                 faults.append(
                     "APPLIANCE_STORAGE_URL: less free than APPLIANCE_RESERVE_BYTES; uploads would "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from appliance import parts
 from appliance.commands.command import EXIT_FAULT, Commands
@@ -16,32 +18,40 @@ def add_to(commands: Commands) -> None:
     encryption = noun.add_subparsers(title="commands", required=True, metavar="COMMAND")
     encryption.add_parser(
         "status", help="which key is in force, and how many files are not encrypted"
-    ).set_defaults(run=_status)
+    ).set_defaults(run=partial(_opened, _status))
     encryption.add_parser(
         "encrypt",
         help="encrypt the files from before encryption was set",
         description="Encrypt the files from before encryption was set. The server may run "
         "meanwhile, with the key. May be stopped at any time, and begun again.",
-    ).set_defaults(run=_encrypt)
+    ).set_defaults(run=partial(_opened, _encrypt))
 
 
-async def _status(config: Config, options: argparse.Namespace) -> int:
-    conversion = await _conversion(config)
-    if conversion is None:
-        return EXIT_FAULT
+async def _opened(
+    act: Callable[[Conversion], Awaitable[None]], config: Config, options: argparse.Namespace
+) -> int:
+    async with parts.conversion(config) as conversion:
+        if conversion is not None:
+            await act(conversion)
+            return 0
+    print(
+        "appliance: files are not encrypted. Set APPLIANCE_ENCRYPTION_KEY_FILE and start the "
+        "server with it first.",
+        file=sys.stderr,
+    )
+    return EXIT_FAULT
+
+
+async def _status(conversion: Conversion) -> None:
     print(f"Files are encrypted; the key in force has the fingerprint {conversion.fingerprint}.")
     if not conversion.plaintext_allowed:
         print("Nothing that is not encrypted is read.")
-        return 0
+        return
     plain = [key async for key in conversion.plaintext()]
     print(f"{len(plain):,} files from before are not encrypted: `appliance encryption encrypt`.")
-    return 0
 
 
-async def _encrypt(config: Config, options: argparse.Namespace) -> int:
-    conversion = await _conversion(config)
-    if conversion is None:
-        return EXIT_FAULT
+async def _encrypt(conversion: Conversion) -> None:
     done = 0
     async for key in conversion.plaintext():
         done += await conversion.encrypt(key)
@@ -56,15 +66,3 @@ async def _encrypt(config: Config, options: argparse.Namespace) -> int:
         )
     else:
         print("From the next start of the server on, what is not encrypted is refused.")
-    return 0
-
-
-async def _conversion(config: Config) -> Conversion | None:
-    conversion = await parts.open_conversion(config)
-    if conversion is None:
-        print(
-            "appliance: files are not encrypted. Set APPLIANCE_ENCRYPTION_KEY_FILE and start the "
-            "server with it first.",
-            file=sys.stderr,
-        )
-    return conversion

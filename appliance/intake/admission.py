@@ -65,6 +65,11 @@ class Received:
     sha256: str
 
 
+def original_key(job_id: str, filename: str) -> str:
+    """Where the original of a job lies in the store."""
+    return f"raw/{job_id}/{filename}"
+
+
 class Admission:
     def __init__(
         self,
@@ -220,7 +225,7 @@ class Admission:
             content_type=file.file_type.content_type,
             size_bytes=file.size_bytes,
             sha256=file.sha256,
-            storage_key=f"raw/{job_id}/{file.filename}",
+            storage_key=original_key(job_id, file.filename),
             preset=options.preset,
             priority=options.priority,
             attempt=0,

@@ -13,7 +13,7 @@ from appliance.database import job_reads, keys, resumables
 from appliance.database.protocol import Database
 from appliance.errors import ApplianceError, EmptyFile, NotFound, NotSignedIn, ObjectMissing
 from appliance.intake import filenames
-from appliance.intake.admission import Admission, Received
+from appliance.intake.admission import Admission, Received, original_key
 from appliance.intake.digests import Digest, Digests
 from appliance.intake.filetypes import SNIFF_BYTES
 from appliance.intake.receiver import check_digest, log_received
@@ -106,13 +106,13 @@ class Completion:
         filename = filenames.clean(upload.announced.filename)
         if upload.offset_bytes == 0:
             raise EmptyFile(f"{filename} has no bytes. Check it at your side, and send it again.")
-        head = b"".join([piece async for piece in self._bytes(upload, filename, SNIFF_BYTES)])
+        head = b"".join([piece async for piece in await self._bytes(upload, filename, SNIFF_BYTES)])
         file_type = self._admission.recognise(head, filename, upload.announced.content_type)
         self._admission.check_size(upload.offset_bytes, file_type)
         digest = self._digests.take(upload.id, upload.offset_bytes)
         if digest is None:
             digest = Digest.of_nothing()
-            async for piece in self._bytes(upload, filename, None):
+            async for piece in await self._bytes(upload, filename, None):
                 await asyncio.to_thread(digest.update, piece)
         sha256 = digest.sha256.hexdigest()
         check_digest(upload.announced, sha256)
@@ -123,13 +123,13 @@ class Completion:
             sha256=sha256,
         )
 
-    def _bytes(
+    async def _bytes(
         self, upload: Resumable, filename: str, length: int | None
     ) -> AsyncGenerator[bytes, None]:
         """From the partial, or from the original that it has become just before a crash."""
-        if self._partials.exists(upload.id):
+        if await self._partials.exists(upload.id):
             return self._partials.read(upload.id, length=length)
-        return self._storage.read(f"raw/{upload.id}/{filename}", length=length)
+        return self._storage.read(original_key(upload.id, filename), length=length)
 
     async def end(self, upload: Resumable, state: State, failure: Failure | None = None) -> int:
         """End it without a job; how many bytes that gave back."""

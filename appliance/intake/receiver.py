@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack
 from copy import copy
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import msgspec
 import structlog
@@ -29,7 +29,7 @@ from appliance.database.protocol import Database, Transaction
 from appliance.errors import DigestMismatch, EmptyFile, IdempotencyConflict, IncompleteBody
 from appliance.ids import new_id
 from appliance.intake import filenames
-from appliance.intake.admission import Admission, LinkAdmission, Received
+from appliance.intake.admission import Admission, LinkAdmission, Received, original_key
 from appliance.intake.filetypes import SNIFF_BYTES, FileType
 from appliance.intake.hashing import Hashing
 from appliance.jobs import Job
@@ -81,6 +81,14 @@ class Taken:
     jobs on the same content."""
 
 
+class Arrived(NamedTuple):
+    """A file whose bytes are all here, and which is not an object yet."""
+
+    job_id: str
+    file: Received
+    incoming: Incoming
+
+
 class Receiver:
     def __init__(
         self,
@@ -112,24 +120,23 @@ class Receiver:
 
     async def commit(
         self,
-        received: Sequence[tuple[Received, Incoming]],
+        arrived: Sequence[Arrived],
         *,
         owner: str,
         options: JobOptions,
         repeatable: Repeatable,
     ) -> Taken:
         """Steps 4 and 5. Raises IdempotencyConflict, QuotaExceeded."""
-        files = [file for file, _ in received]
-        contents = [Content(file.filename, file.sha256, file.size_bytes) for file in files]
+        contents = [Content(file.filename, file.sha256, file.size_bytes) for _, file, _ in arrived]
         known = await self.known(contents, owner, options, repeatable)
         if known is not None:
             return known
-        new_jobs = [self.admission.new_job(new_id(), file, owner, options) for file in files]
+        new_jobs = [self.admission.new_job(one.job_id, one.file, owner, options) for one in arrived]
         stored: list[str] = []
         try:
-            for (_, incoming), job in zip(received, new_jobs, strict=True):
+            for one, job in zip(arrived, new_jobs, strict=True):
                 stored.append(job.storage_key)  # also one whose commit is cut off may be there
-                await incoming.commit(job.storage_key)
+                await one.incoming.commit()
             earlier = await self._database.write(
                 self._create(new_jobs, contents, owner, options, repeatable)
             )
@@ -200,8 +207,8 @@ class Receiver:
         yield from self.admission.creating(new_jobs, owner)
         return None
 
-    async def open_incoming(self) -> Incoming:
-        return await self._storage.receive()
+    async def open_incoming(self, key: str) -> Incoming:
+        return await self._storage.receive(key)
 
 
 def earlier_jobs(owner: str, key: str, content: str) -> Transaction[list[Job] | None]:
@@ -259,13 +266,13 @@ class Reception:
         self._receiver = receiver
         self._admission = receiver.admission
         self._owner = owner
-        self._received: list[tuple[Received, Incoming]] = []
+        self._arrived: list[Arrived] = []
         self._size_bytes = 0
         self._files = AsyncExitStack()
 
     @property
     def count(self) -> int:
-        return len(self._received)
+        return len(self._arrived)
 
     async def check_room(self, body_bytes: int) -> None:
         """Refuse a request whose body, of several files perhaps, the disk cannot hold."""
@@ -290,10 +297,12 @@ class Reception:
         """
         self._admission.check_announced(announced)
         await self._admission.check_room(self._owner, announced.size_bytes or 0)
-        if self._received:
-            await self._received[-1][1].seal()  # it has to wait for this one
-        filename = filenames.clean(announced.filename)
-        incoming = await self._files.enter_async_context(await self._receiver.open_incoming())
+        if self._arrived:
+            await self._arrived[-1].incoming.seal()  # it has to wait for this one
+        filename, job_id = filenames.clean(announced.filename), new_id()
+        incoming = await self._files.enter_async_context(
+            await self._receiver.open_incoming(original_key(job_id, filename))
+        )
         digest = self._receiver.hashing.begin()
         head = bytearray()
         file_type: FileType | None = None
@@ -329,12 +338,12 @@ class Reception:
         self._size_bytes += size
         await self._admission.check_quota(self._owner, self._size_bytes, files=self.count + 1)
         received = Received(filename=filename, file_type=file_type, size_bytes=size, sha256=sha256)
-        self._received.append((received, incoming))
+        self._arrived.append(Arrived(job_id, received, incoming))
 
     async def finish(self, options: JobOptions, repeatable: Repeatable) -> Taken:
         """Steps 4 and 5: everything is durable when this returns. Raises IdempotencyConflict."""
         return await self._receiver.commit(
-            self._received, owner=self._owner, options=options, repeatable=repeatable
+            self._arrived, owner=self._owner, options=options, repeatable=repeatable
         )
 
     def _recognise(self, head: bytearray, filename: str, announced: Announced) -> FileType:

@@ -4,6 +4,7 @@
 - originals that were made durable but whose rows were not (a crash between the two)
 - results of attempts that never settled
 - finished jobs after `delete_after_s`, with their files, unless they wait for review
+- parts of uploads to an object store that were never ended
 - ended redrives, deliveries of webhooks, and the lanes of owners who have long had their turn
 """
 
@@ -59,6 +60,7 @@ class Pruner:
             "sessions": await self._database.write(keys.delete_expired(now=self._clock.now())),
             "orphan_originals": await self._prune_originals(),
             "orphan_results": await self._prune_results(),
+            "abandoned_parts": await self._storage.tidy(),
         }
 
     async def _prune_jobs(self) -> int:

@@ -83,10 +83,9 @@ def scratch(config: Config, *, room_bytes: int) -> Iterator[Scratch]:
 
 def _elsewhere(config: Config) -> dict[str, Path]:
     """What the settings put outside of the data directory, or on another disk."""
-    places = {
-        "storage": Path(unquote(urlsplit(config.storage_url).path)).resolve(),
-        "database": Path(unquote(urlsplit(config.database_url).path)).resolve().parent,
-    }
+    places = {"database": Path(unquote(urlsplit(config.database_url).path)).resolve().parent}
+    if config.storage_url.startswith("file:"):  # a bucket is no disk to be tried
+        places["storage"] = Path(unquote(urlsplit(config.storage_url).path)).resolve()
     data_dir = config.data_dir.resolve()
     return {part: place for part, place in places.items() if not _is_within(place, data_dir)}
 

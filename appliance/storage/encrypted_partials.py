@@ -83,8 +83,8 @@ class EncryptedPartials:
             await growing.write(rest)
         return growing
 
-    def exists(self, name: str) -> bool:
-        return self._partials.exists(name)
+    async def exists(self, name: str) -> bool:
+        return await self._partials.exists(name)
 
     async def size(self, name: str) -> int:
         if name in self._plain:
@@ -115,7 +115,7 @@ class EncryptedPartials:
         return await self.size(into)
 
     async def commit(self, name: str, key: str) -> None:
-        if name not in self._plain and self._partials.exists(name):
+        if name not in self._plain and await self._partials.exists(name):
             seal, layout = await self._open(name)
             async with await self._partials.append_at(name, layout.sealed_bytes) as appending:
                 await appending.write(seal.ending(layout))

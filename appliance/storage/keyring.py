@@ -172,6 +172,6 @@ async def _names(store: Storage, prefix: str) -> list[str]:
 
 
 async def _put(store: Storage, key: str, content: bytes) -> None:
-    async with await store.receive() as incoming:
+    async with await store.receive(key) as incoming:
         await incoming.write(content)
-        await incoming.commit(key)
+        await incoming.commit()

@@ -67,17 +67,26 @@ class LocalStorage:
                 leftover.unlink()
         return cls(root)
 
-    async def receive(self) -> Incoming:
-        return _LocalIncoming(self, self._incoming)
+    has_cold_place = False
+
+    async def receive(self, key: str) -> Incoming:
+        return _LocalIncoming(self, self._incoming, key)
 
     async def store_file(self, path: Path, key: str) -> None:
         with translated(key):
             await self._commits.commit(lambda: self._adopt(path, key))
 
     def read(
-        self, key: str, *, start: int = 0, length: int | None = None
+        self,
+        key: str,
+        *,
+        start: int = 0,
+        length: int | None = None,
+        size_bytes: int | None = None,
     ) -> AsyncGenerator[bytes, None]:
-        return local_files.read(self._path(key), subject=key, start=start, length=length)
+        return local_files.read(
+            self._path(key), subject=key, start=start, length=length, size_bytes=size_bytes
+        )
 
     async def size(self, key: str) -> int:
         with translated(key):
@@ -95,6 +104,17 @@ class LocalStorage:
     def local_path(self, key: str) -> Path | None:
         return self._path(key)
 
+    async def presigned(
+        self, key: str, *, expires_s: int, content_type: str, disposition: str
+    ) -> str | None:
+        return None
+
+    async def make_cold(self, key: str) -> None:
+        raise NotImplementedError
+
+    async def tidy(self) -> int:
+        return 0  # `open` does that
+
     async def space(self) -> Space | None:
         with translated(self._root):
             disk = os.statvfs(self._root)  # 2 us on a local disk; a thread costs more
@@ -104,11 +124,14 @@ class LocalStorage:
         return Space(free_bytes=free, total_bytes=used + free)
 
     async def check(self) -> None:
-        async with await self.receive() as incoming:
+        key = f"raw/{new_id()}/check"
+        async with await self.receive(key) as incoming:
             await incoming.write(b"check")
-            key = f"raw/{new_id()}/check"
-            await incoming.commit(key)
+            await incoming.commit()
         await self.delete(key)
+
+    async def close(self) -> None:
+        pass
 
     # --- on threads -------------------------------------------------------------------------
 
@@ -164,8 +187,9 @@ class _LocalIncoming:
     """A small file stays in memory until its commit writes it, in one go with others. A larger one
     is written on a thread, what has come by then at a time, while more comes in."""
 
-    def __init__(self, storage: LocalStorage, folder: Path) -> None:
+    def __init__(self, storage: LocalStorage, folder: Path, key: str) -> None:
         self._storage = storage
+        self._key = key
         self._folder = folder
         self._path: Path | None = None
         """Of the file, once there is one."""
@@ -193,10 +217,12 @@ class _LocalIncoming:
         await self._block_written()
         await in_thread(self._complete)
 
-    async def commit(self, key: str) -> None:
+    async def commit(self) -> None:
         await self._block_written()
-        with translated(key):
-            await self._storage._commits.commit(lambda: self._storage._place(self._complete(), key))
+        with translated(self._key):
+            await self._storage._commits.commit(
+                lambda: self._storage._place(self._complete(), self._key)
+            )
         self._committed = True
 
     async def _block_written(self) -> None:

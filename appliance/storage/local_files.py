@@ -14,7 +14,14 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from types import TracebackType
 
-from appliance.errors import ApplianceError, ObjectMissing, StorageFull, StorageUnavailable
+from appliance.errors import (
+    ApplianceError,
+    ObjectDamaged,
+    ObjectMissing,
+    StorageFull,
+    StorageUnavailable,
+)
+from appliance.storage.protocol import components
 from appliance.threads import in_thread
 
 READ_BYTES = 1024 * 1024
@@ -25,22 +32,27 @@ _libc = ctypes.CDLL(None)
 
 def path_of(root: Path, key: str) -> Path:
     """Where an object lies. Raises ValueError for what is no key."""
-    parts = key.split("/")
-    if any(part in ("", ".", "..") or "\0" in part for part in parts):
-        raise ValueError(f"not a storage key: {key!r}")
-    return root.joinpath(*parts)
+    return root.joinpath(*components(key))
 
 
 async def read(
-    path: Path, *, subject: str, start: int = 0, length: int | None = None
+    path: Path,
+    *,
+    subject: str,
+    start: int = 0,
+    length: int | None = None,
+    size_bytes: int | None = None,
 ) -> AsyncGenerator[bytes, None]:
-    """The file's bytes from `start`, all or `length`, in bounded pieces. Raises ObjectMissing.
-
-    `subject` is what people are told, rather than where it lies.
-    """
+    """As `Storage.read`; `subject` is what people are told, rather than where it lies."""
     with translated(subject):
         descriptor = await in_thread(os.open, path, os.O_RDONLY)
     try:
+        found_bytes = os.fstat(descriptor).st_size
+        if size_bytes is not None and found_bytes != size_bytes:
+            raise ObjectDamaged(
+                f"{subject} has {found_bytes} bytes on the disk instead of {size_bytes}. Restore "
+                "it from a backup."
+            )
         left = length
         while left is None or left > 0:
             wanted = READ_BYTES if left is None else min(READ_BYTES, left)

@@ -42,7 +42,7 @@ class LocalPartials:
     async def append_at(self, name: str, offset_bytes: int) -> _LocalAppending:
         return _LocalAppending(self._path(name), await in_thread(self._open, name, offset_bytes))
 
-    def exists(self, name: str) -> bool:
+    async def exists(self, name: str) -> bool:
         return self._path(name).exists()
 
     async def size(self, name: str) -> int:

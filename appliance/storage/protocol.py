@@ -39,8 +39,8 @@ class Incoming(Protocol):
         """
         ...
 
-    async def commit(self, key: str) -> None:
-        """Make it an object under `key`; durable, name included, when this returns.
+    async def commit(self) -> None:
+        """Make it an object under its key; durable, name included, when this returns.
 
         Raises StorageFull or StorageUnavailable, and then nothing is visible.
         """
@@ -62,8 +62,13 @@ class Storage(Protocol):
         """Objects that grow over several requests; None where the store cannot."""
         ...
 
-    async def receive(self) -> Incoming:
-        """Begin a new object."""
+    @property
+    def has_cold_place(self) -> bool:
+        """Whether `make_cold` works."""
+        ...
+
+    async def receive(self, key: str) -> Incoming:
+        """Begin a new object, which will lie under `key`. Raises StorageUnavailable."""
         ...
 
     async def store_file(self, path: Path, key: str) -> None:
@@ -75,11 +80,17 @@ class Storage(Protocol):
         ...
 
     def read(
-        self, key: str, *, start: int = 0, length: int | None = None
+        self,
+        key: str,
+        *,
+        start: int = 0,
+        length: int | None = None,
+        size_bytes: int | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """The object's bytes from `start`, all of them or `length`, in bounded pieces.
 
-        Raises ObjectMissing.
+        `size_bytes` is what the whole must have, where that is known. Raises ObjectMissing, and
+        ObjectDamaged where it has another size, or is replaced while it is read.
         """
         ...
 
@@ -99,10 +110,39 @@ class Storage(Protocol):
         """Where the object lies as a plain file that a child may read; None if it does not."""
         ...
 
+    async def presigned(
+        self, key: str, *, expires_s: int, content_type: str, disposition: str
+    ) -> str | None:
+        """A URL at which anybody gets the object until then, with these two header fields; None
+        where the store gives no such, or must not."""
+        ...
+
+    async def make_cold(self, key: str) -> None:
+        """Move the object to the cheaper place; reading it works as before. Durable when this
+        returns; again is harmless. Raises ObjectMissing, StorageUnavailable."""
+        ...
+
+    async def tidy(self) -> int:
+        """Clear away what earlier lives began and never ended; how much there was."""
+        ...
+
     async def space(self) -> Space | None:
-        """Room in the store; None where there is no such limit."""
+        """Room in the store; None where there is no such limit. Quick enough to be asked before
+        every upload. Raises StorageUnavailable while the store is known not to answer."""
         ...
 
     async def check(self) -> None:
         """Write, read and delete a small object. Raises StorageFull, StorageUnavailable."""
         ...
+
+    async def close(self) -> None:
+        """Let go of connections; it is not used afterwards."""
+        ...
+
+
+def components(key: str) -> list[str]:
+    """Of a key. Raises ValueError for what is none."""
+    parts = key.split("/")
+    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        raise ValueError(f"not a storage key: {key!r}")
+    return parts

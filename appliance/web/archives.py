@@ -9,6 +9,7 @@ from functools import partial
 from aiohttp import web
 
 from appliance.jobs import Job, ResultFile
+from appliance.storage.verified import read_verified
 from appliance.web import bodies
 from appliance.web.files import ORIGINAL, check_unlocked, disposition, file_of, find_job
 from appliance.web.services import services, user
@@ -40,13 +41,13 @@ async def get_archive(request: web.Request) -> web.StreamResponse:
 def _entries(
     request: web.Request, files: Sequence[tuple[Job, ResultFile]], names: Sequence[str]
 ) -> list[Entry]:
-    read = services(request).storage.read
+    storage = services(request).storage
     return [
         Entry(
             name=name,
             size_bytes=file.size_bytes,
             modified_at=job.finished_at or job.created_at,
-            read=partial(read, file.storage_key),
+            read=partial(read_verified, storage, file),
         )
         for (job, file), name in zip(files, names, strict=True)
     ]

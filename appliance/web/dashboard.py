@@ -14,7 +14,7 @@ from appliance.database.pauses import Pause
 from appliance.database.protocol import Transaction
 from appliance.database.resumables import Unfinished
 from appliance.database.workers import PoolState, Worker
-from appliance.errors import ProcessingError, codes_below
+from appliance.errors import ProcessingError, StorageUnavailable, codes_below
 from appliance.jobs import Job, JobType
 from appliance.web import health_tiles, words
 from appliance.web.documents import Part
@@ -98,7 +98,10 @@ def _seen(owners: set[str], *, now: float) -> Transaction[Seen]:
 async def _health(shared: Services, parts: Mapping[str, Part], seen: Seen) -> list[Tile]:
     now = shared.clock.now()
     condition = await shared.database.condition()
-    space = await shared.storage.space()
+    try:
+        space = await shared.storage.space()
+    except StorageUnavailable:
+        space = None
     return [
         health_tiles.api_tile(seen.servers),
         health_tiles.database_tile(condition, parts["database"], now=now),

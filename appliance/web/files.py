@@ -20,7 +20,9 @@ from appliance.ids import is_id
 from appliance.jobs import Job, ResultFile
 from appliance.permissions import Permission
 from appliance.principals import Principal
+from appliance.storage.verified import read_verified
 from appliance.web import bodies
+from appliance.web.redirects import elsewhere
 from appliance.web.representation import is_known
 from appliance.web.services import Services, services, user
 
@@ -94,6 +96,10 @@ async def send_file(
     if is_known(request.headers.get("If-None-Match"), headers["ETag"]):
         return web.Response(status=304, headers=headers)
 
+    if extra is None:  # a link to share says each time whether it still is good
+        redirected = await elsewhere(request, job, file, disposition=headers["Content-Disposition"])
+        if redirected is not None:
+            return redirected
     wanted = _range(request, file, headers["ETag"])
     start, end = wanted or (0, file.size_bytes)
     if wanted is not None:
@@ -106,7 +112,12 @@ async def send_file(
     if request.method == "HEAD":
         await response.prepare(request)
         return response
-    pieces = shared.storage.read(file.storage_key, start=start, length=end - start)
+    if wanted is None:
+        pieces = read_verified(shared.storage, file)
+    else:
+        pieces = shared.storage.read(
+            file.storage_key, start=start, length=end - start, size_bytes=file.size_bytes
+        )
     async with aclosing(pieces):
         try:
             first = await anext(pieces, b"")  # a missing object is told before the head goes out

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from appliance.database import figures, stored_files, workers
 from appliance.database.workers import PoolState, ProcessorState
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, StorageUnavailable
 from appliance.jobs import JobStatus
 from appliance.permissions import Permission
 from appliance.principals import Principal
@@ -132,9 +132,14 @@ async def get_metrics(request: web.Request) -> web.StreamResponse:
     if shared.tls is not None:
         file = str(shared.tls.certificate_file)
         metrics.certificate_expiry.labels(file).set(shared.tls.expires_at)
-    space = await shared.storage.space()
-    if space is not None:
-        metrics.storage_free_bytes.set(space.free_bytes)
+    try:
+        space = await shared.storage.space()
+    except StorageUnavailable:
+        metrics.storage_up.set(0)
+    else:
+        metrics.storage_up.set(1)
+        if space is not None:
+            metrics.storage_free_bytes.set(space.free_bytes)
     return web.Response(
         body=metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     )

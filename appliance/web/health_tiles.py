@@ -120,8 +120,8 @@ def storage_tile(space: Space | None, part: Part, unfinished: Unfinished) -> Til
     tile = Tile(
         "Storage",
         "ok" if part["ok"] else "trouble",
-        "OK" if part["ok"] else "Full",
-        "no limit",
+        "OK" if part["ok"] else "Down" if space is None else "Full",
+        "no limit" if part["ok"] else "not usable",
         part["detail"],
     )
     if space is not None:

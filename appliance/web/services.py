@@ -64,6 +64,8 @@ class Services:
     """As they were at the start, secrets left out."""
     scans: bool
     """Whether a virus scanner is set."""
+    storage_redirect: bool
+    """Whether downloads may be sent to the store itself."""
     stopping: asyncio.Event
     """Set when the server stops: long answers end."""
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -44,6 +45,7 @@ from appliance.presets.preset import Preset, Presets
 from appliance.processors.protocol import Limits, Order, Output, Progress
 from appliance.retry import delay_s
 from appliance.storage.protocol import Storage
+from appliance.storage.verified import read_verified
 from appliance.threads import in_thread, until_done
 from appliance.workers import scratch_folder
 from appliance.workers.outcome import AttemptFailed, Outcome
@@ -241,10 +243,12 @@ class Attempts:
             if not await in_thread(path.exists):
                 raise ObjectMissing("The stored original is gone from the server's disk.")
             return path
+        await self.surroundings.check_room_for(job.size_bytes)
         path = scratch / "input"
         with path.open("xb") as copy:
-            async for piece in self.storage.read(job.storage_key):
-                await in_thread(copy.write, piece)
+            async with aclosing(read_verified(self.storage, job)) as pieces:
+                async for piece in pieces:
+                    await in_thread(copy.write, piece)
         return path
 
     async def _watched(

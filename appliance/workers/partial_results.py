@@ -78,9 +78,9 @@ class PartialResults:
         if read is not None:
             checked, data = read
             file = result_file(self._claim, checked)
-            async with await self._storage.receive() as incoming:
+            async with await self._storage.receive(file.storage_key) as incoming:
                 await incoming.write(data)
-                await incoming.commit(file.storage_key)
+                await incoming.commit()
             self.taken[file.name] = file
             await self._publish(position, file)
         return True

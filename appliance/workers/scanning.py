@@ -15,6 +15,7 @@ from appliance.jobs import Claim, Scan
 from appliance.metrics import Metrics
 from appliance.scanning.protocol import Scanner
 from appliance.storage.protocol import Storage
+from appliance.storage.verified import read_verified
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Scanning:
         job = claim.job
         try:
             return await self.scanner.scan(
-                lambda: self.storage.read(job.storage_key), size_bytes=job.size_bytes
+                lambda: read_verified(self.storage, job), size_bytes=job.size_bytes
             )
         except ScannerUnavailable as fault:
             await self._keep(claim, Scan(verdict="scanner_unavailable", reason=fault.detail))

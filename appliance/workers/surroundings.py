@@ -102,6 +102,10 @@ class Surroundings:
                 "space; work goes on by itself."
             )
 
+    async def check_room_for(self, size_bytes: int) -> None:
+        """As `check_room`, for a copy of so many bytes."""
+        await self.check_room(self._full_bytes + size_bytes)
+
     async def free_bytes(self) -> int:
         """The least of what scratch and store have. Raises StorageUnavailable."""
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from appliance.storage.encrypted import EncryptedStorage
 from appliance.storage.keyring import open_keyring
 from appliance.storage.local import LocalStorage
 from appliance.storage.protocol import Storage
+from tests import buckets
 from tests.clocks import MovedClock
 
 OpenStorage = Callable[[], Awaitable[Storage]]
@@ -35,17 +37,25 @@ def queue(request: pytest.FixtureRequest, database: Database) -> Queue:
     return TableQueue(database, SystemClock())
 
 
-@pytest.fixture(params=["local", "encrypted"])
-async def open_storage(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStorage:
+@pytest.fixture(params=["local", "encrypted", "swift", "moto", "gcs", "encrypted moto"])
+async def open_storage(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[OpenStorage]:
     """Opens the same store again, as a restarted server does."""
+    *encrypted, kind = request.param.split()
+    async with AsyncExitStack() as stack:
 
-    async def opened() -> Storage:
-        local = LocalStorage.open(tmp_path / "files")
-        if request.param == "local":
-            return local
-        return EncryptedStorage(local, await open_keyring(local, [bytes(32)]))
+        async def opened() -> Storage:
+            if kind in ("local", "encrypted"):
+                store: Storage = LocalStorage.open(tmp_path / "files")
+            else:
+                store = await buckets.opened(kind, tmp_path, prefix=tmp_path.name)
+                stack.push_async_callback(store.close)
+            if not encrypted and kind != "encrypted":
+                return store
+            return EncryptedStorage(store, await open_keyring(store, [bytes(32)]))
 
-    return opened
+        yield opened
 
 
 @pytest.fixture

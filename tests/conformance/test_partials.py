@@ -46,7 +46,7 @@ async def test_it_grows_over_several_requests(storage: Storage, steps: list[int]
     for start, length in ((0, 10), (4, 2), (699_990, 20), (1_048_570, 20), (2_999_990, 10**6)):
         assert await get(partials, NAME, start=start, length=length) == DATA[start:][:length]
     await partials.commit(NAME, "raw/A/data.bin")
-    assert not partials.exists(NAME)
+    assert not await partials.exists(NAME)
     assert await storage.size("raw/A/data.bin") == len(DATA)
     assert await get(storage, "raw/A/data.bin") == DATA
     for start, length in ((3, 5), (1_048_000, 1000), (2_999_990, 10**6)):
@@ -93,6 +93,7 @@ async def test_a_restart_keeps_all_that_was_written(open_storage: OpenStorage) -
     assert await get(partials, NAME) == DATA
 
 
+@pytest.mark.parametrize("open_storage", ["local", "encrypted"], indirect=True)
 async def test_a_power_cut_takes_what_was_not_recorded(
     open_storage: OpenStorage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -130,4 +131,4 @@ async def test_a_deleted_one_gives_its_room_back(storage: Storage) -> None:
     await append(partials, 0, DATA)
     assert await partials.delete(NAME) >= len(DATA)
     assert await partials.delete(NAME) == 0
-    assert not partials.exists(NAME)
+    assert not await partials.exists(NAME)

@@ -13,10 +13,10 @@ KEY = "raw/01JD/猫 photo.jpg"
 
 
 async def put(storage: Storage, key: str, *pieces: bytes) -> None:
-    async with await storage.receive() as incoming:
+    async with await storage.receive(key) as incoming:
         for piece in pieces:
             await incoming.write(piece)
-        await incoming.commit(key)
+        await incoming.commit()
 
 
 async def get(storage: Storage, key: str, **part: int) -> bytes:
@@ -35,19 +35,19 @@ async def test_what_was_committed_is_read_back(storage: Storage) -> None:
 
 
 async def test_nothing_is_visible_before_the_commit(storage: Storage) -> None:
-    async with await storage.receive() as incoming:
+    async with await storage.receive(KEY) as incoming:
         await incoming.write(b"half")
         assert await names(storage, "raw") == set()
         with pytest.raises(ObjectMissing):
             await storage.size(KEY)
-        await incoming.commit(KEY)
+        await incoming.commit()
     assert await storage.size(KEY) == 4
 
 
 @pytest.mark.parametrize("pieces", [1, 3, 40])
 async def test_what_is_not_committed_is_gone(storage: Storage, tmp_path: Path, pieces: int) -> None:
     before = [path for path in tmp_path.rglob("*") if path.is_file()]
-    async with await storage.receive() as incoming:
+    async with await storage.receive(KEY) as incoming:
         for _ in range(pieces):
             await incoming.write(bytes(200_000))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == before

@@ -36,6 +36,7 @@ BAD: dict[str, str] = {
     "trusted_proxies": "10.0.0.1/8",
     "database_url": "mysql://db",
     "storage_url": "ftp://store",
+    "storage_redirect": "yes",
     "admin_key": "short",
     "jwt_secret": "x" * 31,
     "jwt_jwks_url": "issuer.example/keys",
@@ -156,8 +157,15 @@ def test_without_any_setting_everything_has_its_default(tmp_path: Path) -> None:
     assert (config.max_retries, config.heartbeat_timeout_s, config.stale_after_s) == (3, 60, 300)
     assert config.admin_key is None
     assert {field.name for field in fields(Config)} == {setting.name for setting in SETTINGS} | {
-        "in_force"
+        "cloud_environ",
+        "in_force",
     }
+
+
+def test_what_clouds_say_is_handed_on_and_not_shown() -> None:
+    config = load({"AWS_SECRET_ACCESS_KEY": "hidden", "HOME": "/root"})
+    assert config.cloud_environ == {"AWS_SECRET_ACCESS_KEY": "hidden"}
+    assert "hidden" not in repr(config)
 
 
 @pytest.mark.parametrize("name", ["a b", "a#b", "a?b", "a%20b", "ä", "[x]"])

@@ -26,9 +26,9 @@ async def opened(local: LocalStorage, *secrets: bytes) -> EncryptedStorage:
 
 
 async def put(store: Storage, key: str, content: bytes) -> None:
-    async with await store.receive() as incoming:
+    async with await store.receive(key) as incoming:
         await incoming.write(content)
-        await incoming.commit(key)
+        await incoming.commit()
 
 
 async def get(store: Storage, key: str) -> bytes:

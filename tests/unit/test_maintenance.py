@@ -285,9 +285,9 @@ async def test_a_job_that_its_workers_do_not_survive_is_given_up(stage: Stage) -
 
 
 async def store(stage: Stage, key: str) -> None:
-    async with await stage.storage.receive() as incoming:
+    async with await stage.storage.receive(key) as incoming:
         await incoming.write(b"data")
-        await incoming.commit(key)
+        await incoming.commit()
 
 
 async def keys_below(stage: Stage, prefix: str) -> set[str]:
@@ -445,16 +445,16 @@ async def test_a_file_that_is_gone_is_reported_until_it_is_back(stage: Stage) ->
     here, gone, short = a_job(), a_job(), a_job()
     await stage.database.write(jobs.create([here, gone, short]))
     for job, content in ((here, b"abc"), (short, b"ab")):
-        async with await stage.storage.receive() as incoming:
+        async with await stage.storage.receive(job.storage_key) as incoming:
             await incoming.write(content)
-            await incoming.commit(job.storage_key)
+            await incoming.commit()
     inspector = Inspector(database=stage.database, storage=stage.storage, clock=stage.clock)
     assert (await inspector.run_once())["missing"] == 2
     assert await stage.database.read(stored_files.count_missing()) == 2
     assert (await inspector.run_once())["missing"] == 0  # told once
-    async with await stage.storage.receive() as incoming:
+    async with await stage.storage.receive(gone.storage_key) as incoming:
         await incoming.write(b"abc")
-        await incoming.commit(gone.storage_key)
+        await incoming.commit()
     assert (await inspector.run_once())["found"] == 1
     assert await stage.database.read(stored_files.count_missing()) == 1
 

@@ -190,7 +190,7 @@ async def test_a_full_disk_hands_the_job_back(
 ) -> None:
     job_id = await works.submit("show_early_and_hang")
 
-    async def full() -> Any:
+    async def full(_: str) -> Any:
         raise StorageFull("The disk is full.")
 
     monkeypatch.setattr(works.storage, "receive", full)

@@ -74,9 +74,9 @@ class Works:
         job = a_job(filename=behaviour)
         key = f"raw/{job.id}/{behaviour}"
         job = a_job(id=job.id, filename=behaviour, storage_key=key, **fields)
-        async with await self.storage.receive() as incoming:
+        async with await self.storage.receive(job.storage_key) as incoming:
             await incoming.write(b"data")
-            await incoming.commit(job.storage_key)
+            await incoming.commit()
         await self.database.write(jobs.create([job]))
         await self.queue.enqueue(job.id, job.type, priority=job.priority)
         return job.id

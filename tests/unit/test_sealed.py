@@ -34,9 +34,9 @@ def stored(tmp_path: Path) -> Path:
 
 
 async def put(store: EncryptedStorage, content: bytes, key: str = KEY) -> None:
-    async with await store.receive() as incoming:
+    async with await store.receive(key) as incoming:
         await incoming.write(content)
-        await incoming.commit(key)
+        await incoming.commit()
 
 
 async def get(store: EncryptedStorage, **part: int) -> bytes:

@@ -250,9 +250,9 @@ async def publish(
     file = msgspec.structs.replace(
         a_result(job_id, 1, name), size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest()
     )
-    async with await shared.storage.receive() as incoming:
+    async with await shared.storage.receive(file.storage_key) as incoming:
         await incoming.write(data)
-        await incoming.commit(file.storage_key)
+        await incoming.commit()
     owner = await shared.database.write(jobs.publish(job_id, attempt=1, position=0, file=file))
     assert owner is not None
     await Announcer(shared.coordination).changed(job_id, owner)

@@ -40,6 +40,11 @@ FILE_ANSWERS = {
     200: Answer("The file.", Bytes, _FILE_HEADERS, "*/*"),
     206: Answer("The range.", Bytes, (*_FILE_HEADERS, "Content-Range"), "*/*"),
     304: Answer("Nothing has changed.", None, _FILE_HEADERS),
+    307: Answer(
+        "It is in the store itself, at this address for a minute.",
+        None,
+        ("Location", "Cache-Control"),
+    ),
 }
 FILE_REFUSALS = (
     errors.NotFound, errors.RangeNotSatisfiable, errors.ObjectMissing, errors.ObjectDamaged,

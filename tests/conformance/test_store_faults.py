@@ -1,0 +1,274 @@
+"""A store that fails: what may go away is tried again, what may not is told with its mend, and
+nothing that was acknowledged is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from email.utils import formatdate
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from appliance.errors import (
+    ApplianceError,
+    ConfigurationError,
+    ObjectMissing,
+    StorageRefused,
+    StorageUnavailable,
+)
+from appliance.parts import open_bucket
+from appliance.storage.buckets import pulse, requests
+from appliance.storage.buckets.protocol import Body
+from appliance.storage.object_store import ObjectStorage
+from appliance.storage.spool import Given
+from appliance.store_urls import parse_bucket_url
+from tests import buckets, certificates
+from tests.conformance.test_partials import append
+from tests.conformance.test_partials import get as get_partial
+from tests.conformance.test_storage import get, names, put
+from tests.faulty_network import WELL, Fate, FaultyNetwork, faulty_network
+
+MIB = 1024**2
+NOISE = random.Random(9).randbytes(9 * MIB)
+KEY = "raw/01JD/file.bin"
+BUSY = Fate(busy=True)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(requests, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(requests, "REPEAT_FOR_S", 0.5)
+    monkeypatch.setattr(pulse, "FRESH_FAULT_S", 0.0)
+
+
+@asynccontextmanager
+async def behind(
+    fate: Callable[[int], Fate], folder: Path, kind: str = "swift"
+) -> AsyncIterator[tuple[ObjectStorage, FaultyNetwork]]:
+    await (await buckets.bucket(kind, prefix="any")).close()
+    async with faulty_network(buckets.endpoint(kind), fate) as network:
+        store = await buckets.opened(kind, folder, prefix=folder.name, through=network.url)
+        try:
+            yield store, network
+        finally:
+            await store.close()
+
+
+async def test_a_busy_store_is_asked_again(tmp_path: Path) -> None:
+    async with behind(lambda n: BUSY if n < 3 else WELL, tmp_path) as (store, network):
+        await put(store, KEY, b"data")
+        assert network.connections == 4
+        assert await get(store, KEY) == b"data"
+
+
+@pytest.mark.parametrize("kind", ["swift", "gcs"])
+async def test_a_read_goes_on_where_it_broke(tmp_path: Path, kind: str) -> None:
+    cuts = [None, 3 * MIB, 1000, 2 * MIB]
+
+    def fate(number: int) -> Fate:
+        return Fate(back_bytes=cuts[number]) if number < len(cuts) else WELL
+
+    async with behind(lambda n: WELL, tmp_path, kind) as (store, _):
+        await put(store, KEY, NOISE)
+    async with behind(lambda n: fate(n + 1), tmp_path, kind) as (store, network):
+        assert await get(store, KEY) == NOISE
+        assert network.connections == 4
+
+
+async def test_nothing_that_was_acknowledged_is_lost(tmp_path: Path, chance: random.Random) -> None:
+    """Whole or nothing, whatever breaks; and what can be told to have arrived, has."""
+
+    def fate(number: int) -> Fate:
+        if chance.random() < 0.5:
+            return WELL
+        if chance.random() < 0.3:
+            return BUSY
+        most = chance.choice([500, 2000, 300_000, 9 * MIB])
+        if chance.random() < 0.5:
+            return Fate(there_bytes=chance.randrange(most))
+        return Fate(back_bytes=chance.randrange(1000))
+
+    acknowledged: dict[str, bytes] = {}
+    tried: dict[str, bytes] = {}
+    async with behind(fate, tmp_path) as (store, _):
+
+        async def send(number: int) -> None:
+            data = NOISE[number : number + chance.choice([0, 10, 70_000, 900_000, 9 * MIB])]
+            key = f"raw/{number:02}/file"
+            tried[key] = data
+            try:
+                await put(store, key, *(data[at : at + MIB] for at in range(0, len(data), MIB)))
+            except ApplianceError:
+                return
+            acknowledged[key] = data
+
+        for begin in range(0, 30, 6):
+            await asyncio.gather(*map(send, range(begin, begin + 6)))
+    async with behind(lambda n: WELL, tmp_path) as (store, _):
+        assert acknowledged
+        for key, data in tried.items():
+            try:
+                assert await get(store, key) == data
+            except ObjectMissing:
+                assert key not in acknowledged
+    assert not list((tmp_path / "spool").iterdir())
+
+
+async def test_what_was_synced_of_a_partial_survives_every_cut(
+    tmp_path: Path, chance: random.Random
+) -> None:
+    def fate(number: int) -> Fate:
+        return Fate(there_bytes=chance.randrange(3 * MIB)) if chance.random() < 0.4 else WELL
+
+    offset = 0
+    async with behind(lambda n: WELL, tmp_path) as (well, _), behind(fate, tmp_path) as (ill, _):
+        await well.partials.create("UPLOAD")
+        for _ in range(20):
+            end = min(len(NOISE), offset + chance.randrange(1, 2 * MIB))
+            try:
+                await append(ill.partials, offset, NOISE[offset:end], name="UPLOAD")
+            except StorageUnavailable:
+                assert await well.partials.size("UPLOAD") in (offset, end)
+                continue
+            offset = end
+            assert await well.partials.size("UPLOAD") == offset
+        await append(well.partials, offset, NOISE[offset:], name="UPLOAD")
+        await well.partials.commit("UPLOAD", KEY)
+        assert await get(well, KEY) == NOISE
+
+
+async def test_a_manifest_whose_answer_was_lost_names_nothing_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with behind(lambda n: WELL, tmp_path) as (store, _):
+        await store.partials.create("UPLOAD")
+        await append(store.partials, 0, b"told", name="UPLOAD")
+        put_well = store._bucket.put
+
+        async def put_and_hear_nothing(key: str, body: Body) -> None:
+            await put_well(key, body)
+            if key.endswith("manifest"):
+                raise StorageUnavailable
+
+        monkeypatch.setattr(store._bucket, "put", put_and_hear_nothing)
+        with pytest.raises(StorageUnavailable):
+            await append(store.partials, 4, b" and not told", name="UPLOAD")
+        monkeypatch.undo()
+        assert (await get_partial(store.partials, "UPLOAD"))[:4] == b"told"
+        await append(store.partials, 4, b" again", name="UPLOAD")
+        assert await get_partial(store.partials, "UPLOAD") == b"told again"
+
+
+async def test_a_store_that_is_down_is_known_to_be_and_found_again(tmp_path: Path) -> None:
+    is_down = True
+    async with behind(lambda n: BUSY if is_down else WELL, tmp_path) as (store, network):
+        with pytest.raises(StorageUnavailable, match="503"):
+            await put(store, KEY, b"data")
+        for _ in range(2):
+            with pytest.raises(StorageUnavailable) as told:
+                await store.space()
+            assert told.value.retry_after_s
+        is_down = False
+        assert await store.space() is None
+        asked = network.connections
+        assert await store.space() is None  # the last answer is new enough
+        assert network.connections == asked
+        assert await names(store, "raw") == set()
+
+
+async def test_nobody_there(tmp_path: Path, unused_tcp_port: int) -> None:
+    through = f"http://127.0.0.1:{unused_tcp_port}"
+    store = await buckets.opened("gcs", tmp_path, prefix="x", through=through)
+    try:
+        with pytest.raises(StorageUnavailable, match="cannot be reached"):
+            await put(store, KEY, b"data")
+    finally:
+        await store.close()
+
+
+async def refusal(url: str, **environ: str) -> str:
+    store = open_bucket(parse_bucket_url(url), {**buckets.environ("swift"), **environ})
+    try:
+        with pytest.raises(StorageRefused) as told:
+            await store.ping()
+    finally:
+        await store.close()
+    return told.value.detail
+
+
+async def test_what_only_people_can_mend_is_told_with_the_mend() -> None:
+    url = buckets.url("swift", prefix="x")
+    assert "secret does not fit" in await refusal(url, AWS_SECRET_ACCESS_KEY="wrong")
+    nowhere = url.replace("s3://appliance", "s3://nowhere")
+    assert "there is no such bucket" in await refusal(nowhere)
+    assert "Set region=us-east-1 in the URL" in await refusal(f"{url}&region=eu-west-9")
+    assert "there is no such bucket" in await refusal(
+        buckets.url("gcs", prefix="x").replace("gs://appliance", "gs://nowhere")
+    )
+
+
+async def test_an_authority_of_ones_own_is_named_in_the_url(tmp_path: Path) -> None:
+    pair = certificates.pair(tmp_path)
+
+    async def empty(request: web.Request) -> web.Response:
+        return web.Response(text="<ListBucketResult/>")
+
+    runner = web.AppRunner(_app(empty))
+    await runner.setup()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.certificate, pair.key)
+    site = web.TCPSite(runner, "localhost", 0, ssl_context=context)
+    await site.start()
+    port = runner.addresses[0][1]
+    url = f"s3://b-1/?endpoint=https://localhost:{port}"
+    try:
+        assert "ca=/path/to/ca.pem" in await refusal(url)
+        known = open_bucket(
+            parse_bucket_url(f"{url}&ca={quote(str(pair.certificate))}"), buckets.environ("moto")
+        )
+        await known.ping()
+        await known.close()
+        with pytest.raises(ConfigurationError, match="no readable PEM"):
+            open_bucket(parse_bucket_url(f"{url}&ca=/nowhere.pem"), {})
+    finally:
+        await runner.cleanup()
+
+
+async def test_the_clock_of_the_store_is_believed(unused_tcp_port: int) -> None:
+    stamps = []
+
+    async def an_hour_ahead(request: web.Request) -> web.Response:
+        stamps.append(request.headers["x-amz-date"])
+        if len(stamps) == 1:
+            headers = {"Date": formatdate(time.time() + 3600, usegmt=True)}
+            error = "<Error><Code>RequestTimeTooSkewed</Code></Error>"
+            return web.Response(status=403, text=error, headers=headers)
+        return web.Response()
+
+    runner = web.AppRunner(_app(an_hour_ahead))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", unused_tcp_port).start()
+    url = f"s3://files?endpoint=http://127.0.0.1:{unused_tcp_port}"
+    bucket = open_bucket(parse_bucket_url(url), buckets.environ("moto"))
+    try:
+        await bucket.put(KEY, Given(b"data"))
+    finally:
+        await bucket.close()
+        await runner.cleanup()
+    first, second = (time.mktime(time.strptime(one, "%Y%m%dT%H%M%SZ")) for one in stamps)
+    assert 3590 < second - first < 3700
+
+
+def _app(handler: Handler) -> web.Application:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    return app
