@@ -32,6 +32,7 @@ from appliance.intake.receiver import Receiver
 from appliance.intake.reruns import Reruns
 from appliance.jobs import JobType
 from appliance.last_uses import LastUses
+from appliance.maintenance.backups import BackupTaker
 from appliance.maintenance.certificates import Certificates
 from appliance.maintenance.deliverer import Deliverer
 from appliance.maintenance.heartbeat import Heartbeat
@@ -49,6 +50,7 @@ from appliance.maintenance.watch import Watch
 from appliance.notify.operators import Messenger
 from appliance.outgoing import Outgoing
 from appliance.parts import Parts, open_messenger, open_parts
+from appliance.parts import backups as open_backups
 from appliance.people import GroupRoles
 from appliance.permissions import Role
 from appliance.presets import files as preset_files
@@ -118,6 +120,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
         ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="disk")
     )
     data_dir.prepare(config.data_dir)
+    data_dir.check_restored(config.data_dir)
     stack.enter_context(data_dir.locked(config.data_dir))
     listening = stack.enter_context(listen(config))
     tls = open_tls(config)
@@ -157,6 +160,8 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
         clock=parts.clock,
     )
     stack.push_async_callback(deliverer.drain, DELIVERY_DRAIN_S)
+    if config.backup_url is not None:
+        others.append(await _backup_taker(stack, parts, config, config.backup_url))
     maintenance = _maintenance(parts, config, rescuer, recorder, deliverer, *others)
     maintenance.start()
     stack.push_async_callback(maintenance.stop)
@@ -214,6 +219,22 @@ def _maintenance(parts: Parts, config: Config, rescuer: Rescuer, *others: Servic
             ),
             *others,
         ]
+    )
+
+
+async def _backup_taker(
+    stack: AsyncExitStack, parts: Parts, config: Config, url: str
+) -> BackupTaker:
+    """Raises ConfigurationError."""
+    backups = await stack.enter_async_context(
+        open_backups(config, url, database=parts.database, clock=parts.clock)
+    )
+    return BackupTaker(
+        backups,
+        database=parts.database,
+        clock=parts.clock,
+        every_s=config.backup_every_s,
+        prove_every_s=config.backup_prove_every_s,
     )
 
 

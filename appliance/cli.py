@@ -15,6 +15,7 @@ import uvloop
 import appliance
 from appliance import log
 from appliance.commands import (
+    backup,
     check,
     dead_letters,
     download,
@@ -37,6 +38,7 @@ COMMANDS = (
     keys,
     dead_letters,
     encryption,
+    backup,
     upload,
     status,
     process,

@@ -70,6 +70,10 @@ class Config:
     database_url: str
     storage_url: str
     storage_redirect: bool
+    backup_url: str | None
+    backup_every_s: float
+    backup_keep: int
+    backup_prove_every_s: float
     admin_key: str | None = field(repr=False)
     jwt_secret: str | None = field(repr=False)
     jwt_jwks_url: str | None
@@ -183,6 +187,12 @@ def parse_rate(text: str) -> Rate | None:
 def parse_files(text: str) -> int:
     if not re.fullmatch(r"[1-9]\d{0,11}", text.strip()):
         raise ValueError("give a whole number of files above 0, or leave it unset")
+    return int(text)
+
+
+def parse_kept(text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,3}", text.strip()):
+        raise ValueError("give a whole number from 1 to 9999")
     return int(text)
 
 
@@ -417,6 +427,20 @@ SETTINGS: tuple[Setting, ...] = (
         parse_storage_url,
         "file://<data>/files",
         "Where originals and results are kept: a directory, or a bucket (`s3://…`, `gs://…`).",
+    ),
+    Setting(
+        "backup_url",
+        parse_storage_url,
+        None,
+        "Where backups are taken to by themselves: a directory on another disk, or a bucket.",
+    ),
+    Setting("backup_every_s", parse_seconds, "86400", "How often a backup is taken."),
+    Setting("backup_keep", parse_kept, "14", "How many backups are kept."),
+    Setting(
+        "backup_prove_every_s",
+        parse_seconds,
+        "604800",
+        "How often the newest backup is read whole, to prove that it can be restored.",
     ),
     Setting(
         "storage_redirect",

@@ -5,6 +5,8 @@
 <data>/scratch      of running attempts; emptied at every start
 <data>/spool        parts of files on their way to an object store; emptied at every start
 <data>/admin.key    see `appliance.admin_key`
+<data>/backup       what a backup under way needs for itself
+<data>/restoring    there while a backup is being restored
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from pathlib import Path
 from appliance.directories import make_directory
 from appliance.errors import ConfigurationError
 from appliance.ids import new_id
+
+RESTORING = "restoring"
 
 
 class AlreadyRunning(ConfigurationError):
@@ -38,6 +42,17 @@ def prepare(data_dir: Path) -> None:
                 f"another directory, or give it to uid {os.getuid()}."
             ]
         ) from error
+
+
+def check_restored(data_dir: Path) -> None:
+    """Raises ConfigurationError where a restore was begun and has not ended."""
+    if (data_dir / RESTORING).exists():
+        raise ConfigurationError(
+            [
+                f"APPLIANCE_DATA_DIR: a backup is being restored into {data_dir}, or was and did "
+                "not end. Give `appliance restore` again; it goes on. Or begin with an empty one."
+            ]
+        )
 
 
 @contextmanager

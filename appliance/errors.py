@@ -323,6 +323,20 @@ class DatabaseCorrupt(DatabaseUnavailable):
     title = "The database file is damaged"
 
 
+class BackupInvalid(ApplianceError):
+    """What should be a backup is none, or not a whole one."""
+
+    code = "backup_invalid"
+    title = "This is no backup that can be used"
+
+
+class BackupRunning(ApplianceError):
+    """Two at once would copy the same files twice, and thin each other out."""
+
+    code = "backup_running"
+    title = "A backup is being taken already; wait until it has ended"
+
+
 class ScannerUnavailable(ApplianceError):
     code = "scanner_unavailable"
     status = 503

@@ -5,7 +5,7 @@ them. The only module that names a concrete backend.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from appliance import data_dir
 from appliance.acts import Acts
+from appliance.backups.backups import Backups
 from appliance.clock import Clock, SystemClock
 from appliance.config import Config, parse_encryption_key
 from appliance.coordination.memory import MemoryCoordination
@@ -20,7 +21,8 @@ from appliance.coordination.protocol import Coordination
 from appliance.database.ownership import Quota
 from appliance.database.protocol import Database
 from appliance.database.sqlite import SqliteDatabase
-from appliance.errors import ConfigurationError, StorageUnavailable
+from appliance.directories import make_directory
+from appliance.errors import ConfigurationError, StorageFull, StorageUnavailable
 from appliance.intake.admission import Admission, IntakeLimits
 from appliance.intake.resumable import ResumableUploads
 from appliance.jobs import AWAITED, Scan
@@ -117,8 +119,13 @@ async def open_parts(stack: AsyncExitStack, config: Config) -> Parts:
 
 
 async def open_database(config: Config) -> Database:
-    path = Path(unquote(urlsplit(config.database_url).path))
+    path = database_path(config)
     path.parent.mkdir(parents=True, exist_ok=True)
+    return await SqliteDatabase.open(path)
+
+
+async def open_database_at(path: Path) -> Database:
+    """A copy in a file of its own, brought up to date. Raises DatabaseCorrupt."""
     return await SqliteDatabase.open(path)
 
 
@@ -131,7 +138,7 @@ async def beside(config: Config) -> AsyncIterator[tuple[Database, Acts]]:
     """
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        storage = _store_beside(config)
+        storage = store_beside(config)
         stack.push_async_callback(storage.close)
         database = await open_database(config)
         stack.push_async_callback(database.close)
@@ -148,7 +155,7 @@ def open_scanner(config: Config) -> Scanner | None:
 async def open_storage(config: Config) -> Storage:
     """Raises ConfigurationError for a store that cannot be used as it is set, and for a key that
     does not fit what is stored."""
-    storage = await _open_store(config)
+    storage = await open_store(config)
     try:
         return await _with_encryption(storage, encryption_secrets(config))
     except BaseException:
@@ -175,7 +182,7 @@ async def conversion(config: Config) -> AsyncIterator[Conversion | None]:
 
     Raises ConfigurationError.
     """
-    storage = _store_beside(config)
+    storage = store_beside(config)
     try:
         secrets = encryption_secrets(config)
         if not secrets or not await is_encrypted(storage):
@@ -211,12 +218,12 @@ def encryption_secrets(config: Config) -> list[bytes]:
     raise ConfigurationError([f"APPLIANCE_ENCRYPTION_KEY_FILE: {fault}."])
 
 
-async def _open_store(config: Config) -> Storage:
+async def open_store(config: Config) -> Storage:
     """Raises ConfigurationError."""
     if config.storage_url.startswith("file:"):
         return await asyncio.to_thread(LocalStorage.open, _storage_path(config))
     await asyncio.to_thread(data_dir.empty_spool, config.data_dir)
-    storage = _store_beside(config)
+    storage = store_beside(config)
     try:
         await storage.check()
     except StorageUnavailable as error:
@@ -225,7 +232,7 @@ async def _open_store(config: Config) -> Storage:
     return storage
 
 
-def _store_beside(config: Config) -> Storage:
+def store_beside(config: Config) -> Storage:
     """Without clearing away what a running server is receiving. Raises ConfigurationError."""
     if config.storage_url.startswith("file:"):
         return LocalStorage(_storage_path(config))
@@ -249,6 +256,59 @@ def open_bucket(url: BucketUrl, environ: Mapping[str, str]) -> Bucket:
             ]
         ) from error
     return GcsBucket(url)
+
+
+@asynccontextmanager
+async def backups(
+    config: Config,
+    url: str,
+    *,
+    database: Database,
+    clock: Clock,
+    counted: Callable[[int], None] = lambda size_bytes: None,
+) -> AsyncIterator[Backups]:
+    """Of this appliance, at that place; beside a running server too. Raises ConfigurationError."""
+    async with AsyncExitStack() as stack:
+        store = store_beside(config)
+        stack.push_async_callback(store.close)
+        place = await open_backup_place(config, url)
+        stack.push_async_callback(place.close)
+        yield Backups(
+            database=database,
+            store=store,
+            is_encrypted=await is_encrypted(store),
+            place=place,
+            url=url,
+            data_dir=config.data_dir,
+            keep=config.backup_keep,
+            open_copy=open_database_at,
+            clock=clock,
+            counted=counted,
+        )
+
+
+async def open_backup_place(config: Config, url: str) -> Storage:
+    """A store that holds backups only. Raises ConfigurationError."""
+    if url.startswith("file:"):
+        path = Path(unquote(urlsplit(url).path))
+        try:
+            return await asyncio.to_thread(LocalStorage.open, path, folders=())
+        except (StorageUnavailable, StorageFull) as error:
+            raise ConfigurationError([f"The place of backups {path}: {error.detail}"]) from error
+    bucket = open_bucket(parse_bucket_url(url), config.cloud_environ)
+    spool_dir = data_dir.spool(config.data_dir)
+    await asyncio.to_thread(make_directory, spool_dir)
+    storage = ObjectStorage(bucket, spool_dir, max_object_bytes=config.max_upload_bytes)
+    try:
+        await storage.check()
+    except StorageUnavailable as error:
+        await storage.close()
+        raise ConfigurationError([f"The place of backups: {error.detail}"]) from error
+    return storage
+
+
+def database_path(config: Config) -> Path:
+    return Path(unquote(urlsplit(config.database_url).path))
 
 
 def _storage_path(config: Config) -> Path:

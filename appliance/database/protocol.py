@@ -16,6 +16,7 @@ two yields it must do nothing that blocks, and it must not care how often it is 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -63,6 +64,13 @@ class Database(Protocol):
         """Look through the whole database for damage; what was found, in the database's words.
 
         Takes as long as reading it does, and holds nobody up meanwhile.
+        """
+        ...
+
+    async def copy_to(self, path: Path) -> None:
+        """A copy of the whole, as it is at one moment of the call, into a new local file.
+
+        Holds nobody up meanwhile. Raises StorageFull, DatabaseUnavailable.
         """
         ...
 

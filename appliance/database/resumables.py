@@ -171,3 +171,8 @@ def _resumable(row: Row) -> Resumable:
         ended_at=row["ended_at"],
         failure=None if error is None else msgspec.json.decode(error, type=Failure),
     )
+
+
+def forget_unfinished() -> Transaction[None]:
+    """After a restore: backups do not hold what was on its way in."""
+    yield Statement("forget_unfinished_resumables")

@@ -16,6 +16,7 @@ import asyncio
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -150,6 +151,15 @@ class SqliteDatabase:
             await connection.close()
         self._checked_at = now
         return self.faults
+
+    async def copy_to(self, path: Path) -> None:
+        connection = await _connect(self._path, query_only=True)
+        try:
+            await connection.run(lambda source: _copy(source, path))
+        except sqlite3.Error as error:
+            raise _translated(error, path) from error
+        finally:
+            await connection.close()
 
     async def condition(self) -> Condition:
         log = self._path.with_name(self._path.name + "-wal")
@@ -341,6 +351,12 @@ def _faults_of_small(connection: sqlite3.Connection) -> list[str]:
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
     return _faults(connection) if pages * page_bytes <= CHECK_AT_START_BYTES else []
+
+
+def _copy(source: sqlite3.Connection, path: Path) -> None:
+    """In one step: a read transaction in WAL mode holds no writer up, and sees one moment."""
+    with closing(sqlite3.connect(path)) as target:
+        source.backup(target)
 
 
 def _corrupt(fault: str, path: Path | None) -> DatabaseCorrupt:

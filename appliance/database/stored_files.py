@@ -19,6 +19,17 @@ class StoredOriginal(msgspec.Struct, frozen=True):
     missing_since: float | None
 
 
+class StoredFile(msgspec.Struct, frozen=True):
+    """An original or a result, as it is recorded."""
+
+    id: str
+    """Of the upload, or of the job."""
+    name: str
+    storage_key: str
+    size_bytes: int
+    sha256: str
+
+
 class DeletedJob(msgspec.Struct, frozen=True):
     """The rows are gone; what lies in the store under its id is an orphan from now on."""
 
@@ -46,6 +57,18 @@ def originals_after(upload_id: str, *, limit: int) -> Transaction[list[StoredOri
     """Where the originals should lie, in the order of their ids."""
     rows = yield Statement("uploads_after", {"after": upload_id, "limit": limit})
     return [record(StoredOriginal, row) for row in rows]
+
+
+def originals_named(upload_id: str, *, limit: int) -> Transaction[list[StoredFile]]:
+    """The originals after that one, in the order of their ids."""
+    rows = yield Statement("originals_named", {"after": upload_id, "limit": limit})
+    return [record(StoredFile, row) for row in rows]
+
+
+def results_named(job_id: str, name: str, *, limit: int) -> Transaction[list[StoredFile]]:
+    """The visible results after that one, in the order of their jobs and names."""
+    rows = yield Statement("results_named", {"after": job_id, "name": name, "limit": limit})
+    return [record(StoredFile, row) for row in rows]
 
 
 def mark(*, missing: Sequence[str], found: Sequence[str], now: float) -> Transaction[None]:

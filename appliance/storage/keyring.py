@@ -77,6 +77,16 @@ async def is_encrypted(store: Storage) -> bool:
     return bool(await _names(store, FOLDER))
 
 
+async def objects(store: Storage) -> list[str]:
+    """The keys under which the wrapped keys lie."""
+    found = [
+        f"{FOLDER}/{name}" for name in await _names(store, FOLDER) if name == PLAINTEXT_ALLOWED
+    ]
+    for key_id in set(await _names(store, FOLDER)) - {PLAINTEXT_ALLOWED}:
+        found += [f"{FOLDER}/{key_id}/{name}" for name in await _names(store, f"{FOLDER}/{key_id}")]
+    return found
+
+
 async def open_keyring(store: Storage, secrets: Sequence[bytes]) -> Keyring:
     """The keys of `store`; makes the first one where it has none.
 

@@ -35,6 +35,8 @@ from appliance.storage.local_partials import LocalPartials
 from appliance.storage.protocol import Incoming, Space
 from appliance.threads import in_thread, see_through, until_done
 
+FOLDERS = ("partial", "raw", "processed")
+
 SMALL_BYTES = 256 * 1024
 """Of a file that is held in memory until it is complete: one visit to a thread does the rest."""
 
@@ -55,13 +57,13 @@ class LocalStorage:
         self.partials = LocalPartials(root, root / "partial")
 
     @classmethod
-    def open(cls, root: Path) -> LocalStorage:
+    def open(cls, root: Path, *, folders: Sequence[str] = FOLDERS) -> LocalStorage:
         """Create what is missing, and discard what a previous life left half received.
 
         The caller makes sure that no other process uses `root` as a store.
         """
         with translated(root):
-            for name in ("incoming", "partial", "raw", "processed"):
+            for name in ("incoming", *folders):
                 make_directory(root / name)
             for leftover in (root / "incoming").iterdir():
                 leftover.unlink()

@@ -94,3 +94,8 @@ DELETE FROM idempotency_keys WHERE created_at <= :before RETURNING key;
 
 -- name: complete_parts
 SELECT id, offset FROM resumable_uploads WHERE state = 'completed' AND kind = 'partial';
+
+-- What is on its way in lies nowhere any more: the database was restored from a backup.
+-- name: forget_unfinished_resumables!
+DELETE FROM resumable_uploads
+WHERE state = 'open' OR (state = 'completed' AND kind = 'partial');

@@ -14,6 +14,14 @@ WHERE status = 'PROCESSING' AND id IN (SELECT value FROM json_each(:ids));
 SELECT id, storage_key, size_bytes, missing_since FROM uploads
 WHERE id > :after ORDER BY id LIMIT :limit;
 
+-- name: originals_named
+SELECT id, filename AS name, storage_key, size_bytes, sha256 FROM uploads
+WHERE id > :after ORDER BY id LIMIT :limit;
+
+-- name: results_named
+SELECT job_id AS id, name, storage_key, size_bytes, sha256 FROM files
+WHERE (job_id, name) > (:after, :name) ORDER BY job_id, name LIMIT :limit;
+
 -- name: mark_missing!
 UPDATE uploads SET missing_since = :now WHERE id = :id AND missing_since IS NULL;
 

@@ -1,0 +1,131 @@
+"""Restoring a backup: into a data directory and a store that hold nothing yet.
+
+Files first, each against its digest, the database last and in one step: so there is a database only
+once everything that it names is there. Stopped in the middle, it is begun again and goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from appliance.backups import place as places
+from appliance.backups.copies import OpenDatabase
+from appliance.backups.manifest import DATA, DATABASE, Entry, entries_of, head_of
+from appliance.data_dir import RESTORING
+from appliance.database import resumables
+from appliance.directories import make_directory, sync_directory
+from appliance.errors import BackupInvalid, ObjectMissing
+from appliance.storage.protocol import Storage
+from appliance.threads import in_thread
+
+
+@dataclass
+class Restored:
+    snapshot: str
+    encrypted: bool
+    files: int = 0
+    size_bytes: int = 0
+    lacking: list[str] = field(default_factory=list)
+    """Keys that were not in the store when the backup was taken, or are damaged in it."""
+
+
+async def check_empty(data_dir: Path, database: Path, store: Storage, snapshot: str) -> None:
+    """Raises BackupInvalid where there is something already, unless this restore was begun."""
+    mark = data_dir / RESTORING
+    if mark.exists() and mark.read_text("utf-8") == snapshot:
+        return
+    files = await places.names(store, "raw") + await places.names(store, "processed")
+    has_database = await in_thread(database.exists)
+    if has_database or files:
+        what = f"the database {database}" if has_database else "files in the store"
+        raise BackupInvalid(
+            f"There is something already: {what}. Restore into an empty place: set "
+            "APPLIANCE_DATA_DIR (and APPLIANCE_STORAGE_URL, where it is set) to a new one."
+        )
+    mark.write_text(snapshot, "utf-8")
+    sync_directory(data_dir)
+
+
+async def restore(
+    place: Storage,
+    snapshot: str,
+    *,
+    data_dir: Path,
+    database: Path,
+    store: Storage,
+    open_copy: OpenDatabase,
+    despite_damage: bool = False,
+    counted: Callable[[int], None] = lambda size_bytes: None,
+) -> Restored:
+    """`store` takes the bytes as they are. `check_empty` goes before.
+
+    Raises BackupInvalid where something is damaged in the backup, after all else was restored,
+    unless `despite_damage`; and StorageFull, StorageUnavailable.
+    """
+    head = await head_of(place, snapshot)
+    restored = Restored(snapshot, head.encrypted)
+    coming = database.with_name(database.name + ".restoring")
+    make_directory(coming.parent)
+    coming.unlink(missing_ok=True)
+    faults = []
+    async for entry in entries_of(place, snapshot):
+        try:
+            await _restore_entry(place, entry, data_dir, coming, store, counted)
+        except ObjectMissing as error:
+            faults.append(f"{entry.key}: {error.detail}")
+            restored.lacking.append(entry.key)
+        if entry.stored is None:
+            restored.lacking.append(entry.key)
+        else:
+            restored.files += 1
+            restored.size_bytes += entry.size_bytes
+    if not coming.exists() or (faults and not despite_damage):
+        coming.unlink(missing_ok=True)
+        raise BackupInvalid(
+            "The backup is damaged: " + " ".join(faults[:5] or ["it has no database."]) + " Use "
+            "another snapshot, or restore the rest with --despite-damage."
+        )
+    copy = await open_copy(coming)
+    try:
+        await copy.write(resumables.forget_unfinished())
+    finally:
+        await copy.close()
+    coming.replace(database)
+    sync_directory(database.parent)
+    (data_dir / RESTORING).unlink()
+    return restored
+
+
+async def _restore_entry(
+    place: Storage,
+    entry: Entry,
+    data_dir: Path,
+    database: Path,
+    store: Storage,
+    counted: Callable[[int], None],
+) -> None:
+    stored = entry.stored
+    if stored is None:
+        return
+    if entry.key == DATABASE:
+        await places.fetch(place, stored, database, counted)
+    elif entry.key.startswith(DATA):
+        path = _within(data_dir, entry.key.removeprefix(DATA))
+        make_directory(path.parent)
+        path.unlink(missing_ok=True)
+        await places.fetch(place, stored, path, counted)
+        path.chmod(0o600)
+    else:
+        async with await store.receive(entry.key) as incoming:
+            async for piece in places.read(place, stored, counted):
+                await incoming.write(piece)
+            await incoming.commit()
+
+
+def _within(data_dir: Path, name: str) -> Path:
+    """Raises BackupInvalid for a name that leads elsewhere."""
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        raise BackupInvalid(f"The backup names a file outside of the data directory: {name!r}.")
+    return data_dir / name

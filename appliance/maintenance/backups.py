@@ -1,0 +1,86 @@
+"""Backups by themselves, where the settings name a place: taken when one is due, and proven.
+
+When is read from what is recorded: a restart takes none too many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import structlog
+
+from appliance.backups.backups import Backups
+from appliance.clock import Clock
+from appliance.database import backups as records
+from appliance.database.backups import Backup
+from appliance.database.protocol import Database
+from appliance.errors import BackupRunning
+
+log = structlog.get_logger()
+
+AGAIN_S = 3600.0
+"""After one that failed."""
+LOOKED_AT = 50
+"""Of the latest that are recorded."""
+
+
+class BackupTaker:
+    name = "backups"
+    interval_s = 60.0
+
+    def __init__(
+        self,
+        backups: Backups,
+        *,
+        database: Database,
+        clock: Clock,
+        every_s: float,
+        prove_every_s: float,
+    ) -> None:
+        self._backups = backups
+        self._database = database
+        self._clock = clock
+        self._every_s = every_s
+        self._prove_every_s = prove_every_s
+
+    async def run_once(self) -> Mapping[str, int]:
+        try:
+            return {"taken": await self._take(), "proven": await self._prove()}
+        except BackupRunning:
+            return {}  # by the command
+
+    async def _take(self) -> int:
+        now = self._clock.now()
+        known = await self._known()
+        tried = next(iter(known), None)
+        taken = next((one for one in known if one.snapshot), None)
+        if taken is not None and now - taken.began_at < self._every_s:
+            return 0
+        if tried is not None and tried is not taken and now - tried.began_at < AGAIN_S:
+            return 0
+        done = await self._backups.take()
+        if done.missing or done.damaged:
+            log.error(
+                "backup_lacks_files",
+                missing=done.missing[:20],
+                damaged=done.damaged[:20],
+                count=len(done.missing) + len(done.damaged),
+            )
+        return 1
+
+    async def _prove(self) -> int:
+        now = self._clock.now()
+        known = await self._known()
+        newest = next((one for one in known if one.snapshot), None)
+        proven_at = max((one.proven_at or 0.0 for one in known), default=0.0)
+        if newest is None or newest.snapshot is None or now - proven_at < self._prove_every_s:
+            return 0
+        proof = await self._backups.prove(newest.snapshot)
+        for fault in proof.faults:
+            log.error("backup_damaged", snapshot=newest.snapshot, fault=fault)
+        return 1
+
+    async def _known(self) -> list[Backup]:
+        """Of this place, the newest first."""
+        latest = await self._database.read(records.latest(LOOKED_AT))
+        return [one for one in latest if one.place == self._backups.url]
