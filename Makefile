@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 # -qq: errors only, not the warnings about every index that lacks a package.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test torture torture-uploads seeded-faults fuzz contract check fmt bench screenshots wheel lock sbom audit clean
+.PHONY: help run test torture torture-uploads torture-backups seeded-faults fuzz contract check fmt bench screenshots wheel lock sbom audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +37,10 @@ contract: $(VENV)/.installed-dev ## make a hundred requests of each operation, a
 torture-uploads: export APPLIANCE_TEST_TRANSFERS ?= 500
 torture-uploads: $(VENV)/.installed-dev ## cut 500 uploads at random bytes, and look whether all arrive
 	$(BIN)/python -m pytest -s tests/acceptance/test_cut_uploads.py $(ARGS)
+
+torture-backups: export APPLIANCE_TEST_BACKUPS ?= 50
+torture-backups: $(VENV)/.installed-dev ## back up a loaded appliance 50 times, and restore each
+	$(BIN)/python -m pytest -s tests/acceptance/test_backup.py -k under_load $(ARGS)
 
 FILES ?= 10000
 fuzz: export APPLIANCE_TEST_FUZZ := $(FILES)

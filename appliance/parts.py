@@ -22,7 +22,7 @@ from appliance.database.ownership import Quota
 from appliance.database.protocol import Database
 from appliance.database.sqlite import SqliteDatabase
 from appliance.directories import make_directory
-from appliance.errors import ConfigurationError, StorageFull, StorageUnavailable
+from appliance.errors import ApplianceError, ConfigurationError, StorageUnavailable
 from appliance.intake.admission import Admission, IntakeLimits
 from appliance.intake.resumable import ResumableUploads
 from appliance.jobs import AWAITED, Scan
@@ -293,8 +293,10 @@ async def open_backup_place(config: Config, url: str) -> Storage:
         path = Path(unquote(urlsplit(url).path))
         try:
             return await asyncio.to_thread(LocalStorage.open, path, folders=())
-        except (StorageUnavailable, StorageFull) as error:
-            raise ConfigurationError([f"The place of backups {path}: {error.detail}"]) from error
+        except ApplianceError as error:
+            raise ConfigurationError(
+                [f"The place of backups {path} cannot be written: {error.detail}"]
+            ) from error
     bucket = open_bucket(parse_bucket_url(url), config.cloud_environ)
     spool_dir = data_dir.spool(config.data_dir)
     await asyncio.to_thread(make_directory, spool_dir)

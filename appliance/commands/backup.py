@@ -92,8 +92,8 @@ async def _backup(config: Config, options: argparse.Namespace) -> int:
     _tell(
         options,
         taken.__dict__,
-        f"Backup {taken.snapshot}: {taken.files:,} files, {bytes_in_words(taken.size_bytes)}; new were "
-        f"{taken.new_files:,}, {bytes_in_words(taken.new_bytes)}.",
+        f"Backup {taken.snapshot}: {_amount(taken.files, taken.size_bytes)}; new were "
+        f"{_amount(taken.new_files, taken.new_bytes)}.",
     )
     _name("missing in the store", taken.missing)
     _name("damaged in the store", taken.damaged)
@@ -120,8 +120,8 @@ async def _verify(config: Config, options: argparse.Namespace) -> int:
         options,
         {"snapshot": snapshot, "files": proof.files, "sizeBytes": proof.size_bytes,
          "faults": proof.faults, "more": proof.more},
-        f"Backup {snapshot} can be restored: {proof.files:,} files, {bytes_in_words(proof.size_bytes)}, "
-        "every digest right, the database sound."
+        f"Backup {snapshot} can be restored: {_amount(proof.files, proof.size_bytes)}, every "
+        "digest right, the database sound."
         if sound
         else f"Backup {snapshot} is damaged:",
     )  # fmt: skip
@@ -193,8 +193,9 @@ async def _restore(config: Config, options: argparse.Namespace) -> int:
     _tell(
         options,
         restored.__dict__,
-        f"Restored {snapshot} into {config.data_dir}: {restored.files:,} files, "
-        f"{bytes_in_words(restored.size_bytes)}, every digest right. Start with `appliance serve`.{key}",
+        f"Restored {snapshot} into {config.data_dir}: "
+        f"{_amount(restored.files, restored.size_bytes)}, every digest right. Start with "
+        f"`appliance serve`.{key}",
     )
     _name("not in the backup", restored.lacking)
     return 1 if restored.lacking else 0
@@ -246,6 +247,10 @@ class _Progress:
 
 def _tell(options: argparse.Namespace, document: dict[str, Any], words: str) -> None:
     print(json.dumps(document, ensure_ascii=False) if options.json else words)
+
+
+def _amount(files: int, size_bytes: int) -> str:
+    return f"{files:,} files, {bytes_in_words(size_bytes)}"
 
 
 def _name(what: str, keys: list[str]) -> None:
