@@ -480,6 +480,7 @@ def _services(
         outgoing=outgoing_requests,
         public_url=url,
         settings=config.in_force,
+        backup_every_s=None if config.backup_url is None else config.backup_every_s,
         scans=parts.scanner is not None,
         storage_redirect=config.storage_redirect,
         stopping=asyncio.Event(),

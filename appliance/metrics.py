@@ -118,6 +118,11 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
+        self.backup_taken = Gauge(
+            "appliance_backup_timestamp_seconds",
+            "When the latest backup was begun; 0: none is known here.",
+            registry=registry,
+        )
         self.certificate_expiry = Gauge(
             "appliance_certificate_expiry_timestamp_seconds",
             "When the certificate for TLS expires.",

@@ -65,6 +65,7 @@ async def show_dashboard(request: web.Request) -> web.Response:
         ),
         "health": await _health(shared, parts, seen),
         "stored": seen.stored,
+        "backups": parts.get("backup"),
         "metrics": metric_tiles(seen.history, seen.queue, seen.pools, now=now),
         "pools": pool_cells(seen.pools, seen.queue, seen.running, seen.paused, seen.names),
         "owner_pauses": owner_pauses(seen.paused, seen.names),

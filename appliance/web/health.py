@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import structlog
 from aiohttp import web
 
-from appliance.database import figures, stored_files, workers
+from appliance.database import backups, figures, stored_files, workers
+from appliance.database.backups import Backup
 from appliance.database.workers import PoolState, ProcessorState
 from appliance.errors import ApplianceError, StorageUnavailable
 from appliance.jobs import JobStatus
@@ -15,11 +16,15 @@ from appliance.permissions import Permission
 from appliance.principals import Principal
 from appliance.processors.protocol import REQUIRED_LAYERS
 from appliance.tls import Tls
+from appliance.web.backup_words import backups_part
 from appliance.web.documents import Alive, Part, Readiness
 from appliance.web.representation import json_response
 from appliance.web.services import USER, Services, services
 
 log = structlog.get_logger()
+
+LOOKED_AT = 20
+"""Of the latest backups."""
 
 
 async def get_healthz(request: web.Request) -> web.StreamResponse:
@@ -48,8 +53,10 @@ async def check_parts(shared: Services) -> dict[str, Part]:
     """
     parts: dict[str, Part] = {}
     pools: list[PoolState] = []
+    known: list[Backup] = []
     try:
         pools = await shared.database.read(workers.pools())
+        known = await shared.database.read(backups.latest(LOOKED_AT))
         damage = shared.database.faults
         parts["database"] = _part(
             not damage, f"damaged: {damage[0]}" if damage else "answers", needed=True
@@ -65,6 +72,9 @@ async def check_parts(shared: Services) -> dict[str, Part]:
     found = workers.processors(pools)
     parts["processors"] = _processors(found)
     parts["sandbox"] = _sandbox(workers.layers(found))
+    kept = backups_part(known, every_s=shared.backup_every_s, now=shared.clock.now())
+    if kept is not None:
+        parts["backup"] = kept
     if shared.tls is not None:
         parts["certificate"] = _certificate(shared.tls, shared.clock.now())
     return parts
@@ -129,6 +139,10 @@ async def get_metrics(request: web.Request) -> web.StreamResponse:
         metrics.worker_limit.labels(pool.type).set(pool.largest)
         metrics.outage.labels(pool.type).set(pool.outage is not None)
     metrics.missing_files.set(await shared.database.read(stored_files.count_missing()))
+    for backup in await shared.database.read(backups.latest(LOOKED_AT)):
+        if backup.snapshot is not None:
+            metrics.backup_taken.set(backup.began_at)
+            break
     if shared.tls is not None:
         file = str(shared.tls.certificate_file)
         metrics.certificate_expiry.labels(file).set(shared.tls.expires_at)

@@ -62,6 +62,8 @@ class Services:
     """Scheme and host that people use, without a slash at the end."""
     settings: tuple[InForce, ...]
     """As they were at the start, secrets left out."""
+    backup_every_s: float | None
+    """None: no backup is taken by itself."""
     scans: bool
     """Whether a virus scanner is set."""
     storage_redirect: bool

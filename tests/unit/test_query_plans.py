@@ -44,6 +44,7 @@ MAY_SCAN = {
     "count_dead_letters_matching": "an admin's filter over dead letters, counted once",
     "discard_dead_letters": "an act of an admin, in batches",
     "collect_redrive_jobs": "an act of an admin",
+    "forget_unfinished_resumables": "once, after a restore",
 }
 
 

@@ -1,0 +1,49 @@
+"""How the backups stand, in words: the latest, whether it was proven, what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from appliance.database.backups import Backup
+from appliance.web import words
+from appliance.web.documents import Part
+
+LATE = 2
+"""Times the interval; then one is missed."""
+
+
+def backups_part(known: Sequence[Backup], *, every_s: float | None, now: float) -> Part | None:
+    """`known` are the newest first; `every_s` None: none is taken by itself. None: nothing to
+    say, nobody takes any here."""
+    if not known:
+        if every_s is None:
+            return None
+        return {"ok": True, "detail": "the first one is about to be taken", "needed": False}
+    taken = next((one for one in known if one.snapshot), None)
+    fault = _fault(known[0], taken, every_s, now)
+    return {"ok": fault is None, "detail": fault or _words(known, taken, now), "needed": False}
+
+
+def _fault(tried: Backup, taken: Backup | None, every_s: float | None, now: float) -> str | None:
+    if tried.error is not None:
+        return f"the last one failed: {tried.error}"
+    if taken is None:
+        return None
+    if taken.faults is not None:
+        return f"the last one is damaged: {taken.faults} Take another: `appliance backup`."
+    if every_s is not None and now - taken.began_at > LATE * every_s:
+        return f"the last one was taken {words.ago(taken.began_at, now)}"
+    if taken.lacking:
+        count = words.count(taken.lacking, "file")
+        return f"{count} could not be copied: missing or damaged in the store; the log names them"
+    return None
+
+
+def _words(known: Sequence[Backup], taken: Backup | None, now: float) -> str:
+    if taken is None:
+        return "the first one is being taken"
+    proven = max((one.proven_at for one in known if one.proven_at and not one.faults), default=None)
+    told = f"proven {words.ago(proven, now)}" if proven else "none was proven yet"
+    size = words.bytes_in_words(taken.size_bytes)
+    files = words.count(taken.files, "file")
+    return f"the last one {words.ago(taken.began_at, now)}, {files}, {size}; {told}"

@@ -1,0 +1,97 @@
+"""What the dashboard and /readyz tell of backups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from appliance.database import backups
+from appliance.database.backups import Backup
+from appliance.web.backup_words import backups_part
+from tests.conftest import Serve, Served
+from tests.web.pages import page
+from tests.web.wire import services_of
+
+DAY_S = 86_400.0
+
+
+async def recorded(served: Served, *, days_ago: float, proven: bool = False, **ended: Any) -> None:
+    shared = services_of(served)
+    at = shared.clock.now() - days_ago * DAY_S
+    await shared.database.write(backups.begin("file:///mnt/backups", now=at))
+    await shared.database.write(backups.end(at, now=at + 1, **ended))
+    if proven:
+        await shared.database.write(
+            backups.prove("file:///mnt/backups", ended["snapshot"], now=at + 2, faults=None)
+        )
+
+
+async def told(served: Served) -> Any:
+    document = await served.json("GET", "/readyz")
+    assert document["status"] == "ready"  # uploads need no backup
+    return document["parts"].get("backup")
+
+
+async def test_nobody_takes_any(serve: Serve) -> None:
+    served = await serve()
+    assert await told(served) is None
+    shown = (await page(served, "/dashboard")).words()
+    assert "Backups: none is taken; set APPLIANCE_BACKUP_URL" in shown
+
+
+async def test_the_latest_and_its_proof(serve: Serve) -> None:
+    served = await serve()
+    taken = {"snapshot": "20261125T122027.123Z", "files": 1200, "size_bytes": 5_000_000}
+    await recorded(served, days_ago=3, proven=True, **taken)
+    await recorded(served, days_ago=0.1, **{**taken, "snapshot": "20261128T122027.123Z"})
+    part = await told(served)
+    assert part["ok"]
+    assert part["detail"] == "the last one 2 h ago, 1,200 files, 5.0 MB; proven 2 d ago"
+    assert part["detail"] in (await page(served, "/dashboard")).words()
+
+
+@pytest.mark.parametrize(
+    ("ended", "says"),
+    [
+        ({"error": "The disk is full."}, "the last one failed: The disk is full."),
+        ({"snapshot": "s", "lacking": 2}, "2 files could not be copied"),
+    ],
+)
+async def test_what_went_wrong_is_in_the_first_sentence(
+    serve: Serve, ended: dict[str, Any], says: str
+) -> None:
+    served = await serve()
+    await recorded(served, days_ago=0.1, **ended)
+    part = await told(served)
+    assert not part["ok"]
+    assert says in part["detail"]
+    shown = (await page(served, "/dashboard")).words()
+    assert "backup needs a look" in shown.lower()
+    assert says in shown
+
+
+async def test_a_damaged_one(serve: Serve) -> None:
+    served = await serve()
+    await recorded(served, days_ago=0.1, snapshot="s")
+    shared = services_of(served)
+    await shared.database.write(
+        backups.prove("file:///mnt/backups", "s", now=shared.clock.now(), faults="a.txt is gone.")
+    )
+    part = await told(served)
+    assert not part["ok"]
+    assert "the last one is damaged: a.txt is gone." in part["detail"]
+
+
+def test_one_that_is_late() -> None:
+    taken = Backup(
+        began_at=0.0, ended_at=1.0, place="p", snapshot="s", files=1, size_bytes=1, new_bytes=1,
+        lacking=0, error=None, proven_at=None, faults=None,
+    )  # fmt: skip
+    for now, is_late in ((1.9 * DAY_S, False), (2.1 * DAY_S, True)):
+        part = backups_part([taken], every_s=DAY_S, now=now)
+        assert part is not None
+        assert part["ok"] is not is_late
+    part = backups_part([taken], every_s=None, now=2.1 * DAY_S)
+    assert part is not None
+    assert part["ok"], "by hand: nobody said how often"
