@@ -42,6 +42,7 @@ from appliance.maintenance.recorder import Recorder
 from appliance.maintenance.redriver import Redriver
 from appliance.maintenance.rescuer import Rescuer
 from appliance.maintenance.sampler import Sampler
+from appliance.maintenance.scrubber import Scrubber
 from appliance.maintenance.service import Maintenance, Service
 from appliance.maintenance.stager import Stager
 from appliance.maintenance.sweeper import Sweeper
@@ -160,6 +161,8 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
         clock=parts.clock,
     )
     stack.push_async_callback(deliverer.drain, DELIVERY_DRAIN_S)
+    if config.scrub_bytes_per_s:
+        others.append(_scrubber(parts, config))
     if config.backup_url is not None:
         others.append(await _backup_taker(stack, parts, config, config.backup_url))
     maintenance = _maintenance(parts, config, rescuer, recorder, deliverer, *others)
@@ -219,6 +222,16 @@ def _maintenance(parts: Parts, config: Config, rescuer: Rescuer, *others: Servic
             ),
             *others,
         ]
+    )
+
+
+def _scrubber(parts: Parts, config: Config) -> Scrubber:
+    return Scrubber(
+        database=parts.database,
+        storage=parts.storage,
+        clock=parts.clock,
+        bytes_per_s=config.scrub_bytes_per_s,
+        every_s=config.scrub_every_days * 24 * 3600.0,
     )
 
 

@@ -70,6 +70,8 @@ class Config:
     database_url: str
     storage_url: str
     storage_redirect: bool
+    scrub_bytes_per_s: int
+    scrub_every_days: int
     backup_url: str | None
     backup_every_s: float
     backup_keep: int
@@ -428,6 +430,13 @@ SETTINGS: tuple[Setting, ...] = (
         "file://<data>/files",
         "Where originals and results are kept: a directory, or a bucket (`s3://…`, `gs://…`).",
     ),
+    Setting(
+        "scrub_bytes_per_s",
+        parse_bytes,
+        "10MB",
+        "How fast stored files are read against their digests, in the background; `0` never.",
+    ),
+    Setting("scrub_every_days", parse_days, "30", "How often all of them are."),
     Setting(
         "backup_url",
         parse_storage_url,

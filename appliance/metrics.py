@@ -100,6 +100,11 @@ class Metrics:
             "Originals that are not where they should be.",
             registry=registry,
         )
+        self.damaged_files = Gauge(
+            "appliance_damaged_files",
+            "Stored files whose bytes are not those that were stored.",
+            registry=registry,
+        )
         self.worker_limit = Gauge(
             "appliance_workers_limit", "Largest pool.", ["type"], registry=registry
         )

@@ -163,6 +163,16 @@ async def open_storage(config: Config) -> Storage:
         raise
 
 
+@asynccontextmanager
+async def storage_beside(config: Config) -> AsyncIterator[Storage]:
+    """The store as the server has it, for a command beside it. Raises ConfigurationError."""
+    storage = store_beside(config)
+    try:
+        yield await _with_encryption(storage, encryption_secrets(config))
+    finally:
+        await storage.close()
+
+
 async def _with_encryption(storage: Storage, secrets: Sequence[bytes]) -> Storage:
     if secrets:
         return EncryptedStorage(storage, await open_keyring(storage, secrets))

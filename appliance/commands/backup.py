@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from appliance.backups import restoring
 from appliance.backups.proving import Proof, prove
 from appliance.clock import SystemClock
 from appliance.commands.command import Commands, opened_database, printable
+from appliance.commands.progress import Progress
 from appliance.config import Config, parse_storage_url
 from appliance.errors import ConfigurationError
 from appliance.web.words import bytes_in_words
@@ -80,7 +80,7 @@ async def _backup(config: Config, options: argparse.Namespace) -> int:
         config = replace(config, backup_keep=options.keep)
     if options.list:
         return await _list(config, options, url)
-    progress = _Progress("copied")
+    progress = Progress("copied")
     async with (
         opened_database(config) as database,
         parts.backups(
@@ -112,7 +112,7 @@ async def _list(config: Config, options: argparse.Namespace, url: str) -> int:
 
 async def _verify(config: Config, options: argparse.Namespace) -> int:
     url = _url(config, options)
-    progress = _Progress("read")
+    progress = Progress("read")
     proof, snapshot = await _proof(config, options, url, progress)
     progress.end()
     sound = not proof.faults
@@ -134,7 +134,7 @@ async def _verify(config: Config, options: argparse.Namespace) -> int:
 
 
 async def _proof(
-    config: Config, options: argparse.Namespace, url: str, progress: _Progress
+    config: Config, options: argparse.Namespace, url: str, progress: Progress
 ) -> tuple[Proof, str]:
     """Recorded where this machine has the appliance whose backup it is."""
     clock = SystemClock()
@@ -167,7 +167,7 @@ async def _proof(
 async def _restore(config: Config, options: argparse.Namespace) -> int:
     url = _url(config, options)
     data_dir.prepare(config.data_dir)
-    progress = _Progress("restored")
+    progress = Progress("restored")
     with data_dir.locked(config.data_dir):
         place = await parts.open_backup_place(config, url)
         try:
@@ -216,33 +216,6 @@ def _url(config: Config, options: argparse.Namespace) -> str:
         return parse_storage_url(given)
     except ValueError as error:
         raise ConfigurationError([f"{given}: {error}."]) from error
-
-
-class _Progress:
-    """How far it is, in a line on a terminal."""
-
-    INTERVAL_S = 0.5
-
-    def __init__(self, word: str) -> None:
-        self._word = word
-        self._bytes = 0
-        self._told_at = time.monotonic()
-        self._is_shown = sys.stderr.isatty()
-
-    def count(self, size_bytes: int) -> None:
-        self._bytes += size_bytes
-        if self._is_shown and time.monotonic() - self._told_at > self.INTERVAL_S:
-            self._told_at = time.monotonic()
-            print(
-                f"\r{bytes_in_words(self._bytes)} {self._word} …",
-                end="",
-                file=sys.stderr,
-                flush=True,
-            )
-
-    def end(self) -> None:
-        if self._is_shown:
-            print("\r\x1b[K", end="", file=sys.stderr)
 
 
 def _tell(options: argparse.Namespace, document: dict[str, Any], words: str) -> None:

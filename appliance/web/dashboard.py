@@ -7,12 +7,22 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from appliance.database import figures, history, keys, pauses, resumables, stored_files, workers
+from appliance.database import (
+    figures,
+    history,
+    keys,
+    pauses,
+    resumables,
+    scrub,
+    stored_files,
+    workers,
+)
 from appliance.database.figures import QueueFigures, RunningJob, Stored
 from appliance.database.history import History
 from appliance.database.pauses import Pause
 from appliance.database.protocol import Transaction
 from appliance.database.resumables import Unfinished
+from appliance.database.scrub import DamagedFile
 from appliance.database.workers import PoolState, Worker
 from appliance.errors import ProcessingError, StorageUnavailable, codes_below
 from appliance.jobs import Job, JobType
@@ -26,7 +36,7 @@ from appliance.web.pool_panel import PAUSE_CHOICES, owner_pauses, pool_cells
 from appliance.web.representation import job_summary
 from appliance.web.services import Services, services
 from appliance.web.shared_panels import shared_panels
-from appliance.web.summary import summarise
+from appliance.web.summary import MANY_DAMAGED, summarise
 from appliance.web.templates import render_panels
 
 DAY_S = 24 * 3600.0
@@ -44,6 +54,7 @@ class Seen(NamedTuple):
     running: list[RunningJob]
     paused: list[Pause]
     missing: int
+    damaged: list[DamagedFile]
     stored: dict[JobType, Stored]
     unfinished: Unfinished
     names: dict[str, str]
@@ -61,7 +72,14 @@ async def show_dashboard(request: web.Request) -> web.Response:
     parts = await check_parts(shared)
     context = {
         "summary": summarise(
-            parts, seen.pools, seen.servers, seen.queue, seen.paused, seen.missing, seen.names
+            parts,
+            seen.pools,
+            seen.servers,
+            seen.queue,
+            seen.paused,
+            seen.missing,
+            seen.damaged,
+            seen.names,
         ),
         "health": await _health(shared, parts, seen),
         "stored": seen.stored,
@@ -90,6 +108,7 @@ def _seen(owners: set[str], *, now: float) -> Transaction[Seen]:
         running=(yield from figures.running()),
         paused=paused,
         missing=(yield from stored_files.count_missing()),
+        damaged=(yield from scrub.damaged(MANY_DAMAGED + 1)),
         stored=(yield from figures.stored()),
         unfinished=(yield from resumables.unfinished(since=now - DAY_S)),
         names=(yield from keys.names(people)),

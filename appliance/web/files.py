@@ -14,8 +14,14 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from appliance.database import job_reads
-from appliance.errors import NotFound, ObjectMissing, Quarantined, RangeNotSatisfiable
+from appliance.database import job_reads, scrub
+from appliance.errors import (
+    NotFound,
+    ObjectDamaged,
+    ObjectMissing,
+    Quarantined,
+    RangeNotSatisfiable,
+)
 from appliance.ids import is_id
 from appliance.jobs import Job, ResultFile
 from appliance.permissions import Permission
@@ -93,6 +99,11 @@ async def send_file(
     if file.content_type == "application/pdf":
         # Chromium's viewer does not start in a sandboxed document; it runs no page script.
         del headers["Content-Security-Policy"]
+    if await shared.database.read(scrub.is_damaged(file.storage_key)):
+        raise ObjectDamaged(
+            "This file was damaged where it is stored. Whoever runs this server can restore it "
+            "from a backup."
+        )
     if is_known(request.headers.get("If-None-Match"), headers["ETag"]):
         return web.Response(status=304, headers=headers)
 

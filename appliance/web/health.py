@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 from aiohttp import web
 
-from appliance.database import backups, figures, stored_files, workers
+from appliance.database import backups, figures, scrub, stored_files, workers
 from appliance.database.backups import Backup
 from appliance.database.workers import PoolState, ProcessorState
 from appliance.errors import ApplianceError, StorageUnavailable
@@ -139,6 +139,7 @@ async def get_metrics(request: web.Request) -> web.StreamResponse:
         metrics.worker_limit.labels(pool.type).set(pool.largest)
         metrics.outage.labels(pool.type).set(pool.outage is not None)
     metrics.missing_files.set(await shared.database.read(stored_files.count_missing()))
+    metrics.damaged_files.set(await shared.database.read(scrub.count_damaged()))
     for backup in await shared.database.read(backups.latest(LOOKED_AT)):
         if backup.snapshot is not None:
             metrics.backup_taken.set(backup.began_at)

@@ -7,10 +7,12 @@ from typing import Any
 
 from appliance.database.figures import QueueFigures
 from appliance.database.pauses import Pause
+from appliance.database.scrub import DamagedFile
 from appliance.database.workers import PoolState, Worker
 from appliance.web import words
 from appliance.web.pool_panel import pause_words, trouble
 
+MANY_DAMAGED = 100
 LONGEST = 4
 """Things that one sentence names; the others are counted."""
 
@@ -22,6 +24,7 @@ def summarise(
     queue: QueueFigures,
     paused: Iterable[Pause],
     missing: int,
+    damaged: Sequence[DamagedFile],
     names: Mapping[str, str],
 ) -> dict[str, Any]:
     """`clauses` make the sentence, the gravest first; each has `text`, `href`, and may have a
@@ -42,6 +45,7 @@ def summarise(
                 "reason": "Restore them from a backup; the log names them.",
             }
         )
+    clauses += _damaged(damaged)
     if queue.dead_letters:
         wait = "waits" if queue.dead_letters == 1 else "wait"
         clauses.append(
@@ -52,6 +56,22 @@ def summarise(
         )
     clauses += _paused(paused, names)
     return {"ok": not clauses, "clauses": clauses[:LONGEST], "more": len(clauses[LONGEST:])}
+
+
+def _damaged(found: Sequence[DamagedFile]) -> list[dict[str, Any]]:
+    if not found:
+        return []
+    many = len(found) > MANY_DAMAGED
+    count = f"more than {MANY_DAMAGED}" if many else str(len(found))
+    return [
+        {
+            "text": f"{count} stored {'file is' if len(found) == 1 else 'files are'} damaged",
+            "href": f"/dashboard/jobs/{found[0].job_id}",
+            "reason": f"{words.plain(found[0].name)} is not what was stored. Restore it from a "
+            "backup, then run `appliance scrub`; the log names all.",
+            "since": min(one.found_at for one in found),
+        }
+    ]
 
 
 def _gone(servers: Iterable[Worker]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import io
+import os
 import random
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -148,3 +149,36 @@ async def objects(server: Server, kind: str) -> set[str]:
         return {entry.key async for entry in bucket.entries("")}
     finally:
         await bucket.close()
+
+
+async def test_backed_up_into_a_bucket_and_restored_into_another(
+    server: Server, new_server: NewServer, tmp_path: Path, kind: str
+) -> None:
+    content = GZIP + random.Random(2).randbytes(MIB)
+    job = await server.request("PUT", "/upload/käse ☃.gz", data=io.BytesIO(content))
+    assert (await server.finished(job["jobId"]))["status"] == "COMPLETED"
+    place = buckets.url(kind, prefix=f"{tmp_path.name}-backups")
+    await command(server, "backup", place)
+    await command(server, "verify", place)
+    await server.end()
+
+    again = new_server(
+        tmp_path / "again", storage_url=buckets.url(kind, prefix=f"{tmp_path.name}-again")
+    )
+    again.environ.update(buckets.environ(kind))
+    await command(again, "restore", place)
+    await again.start()
+    assert await again.bytes_of(f"/jobs/{job['jobId']}/files/original") == content
+
+
+async def command(server: Server, *arguments: str) -> None:
+    """One of the server's own machine, with its settings."""
+    settings = {f"APPLIANCE_{name.upper()}": value for name, value in server.settings.items()}
+    process = await asyncio.create_subprocess_exec(
+        *server.command, *arguments,
+        env={"PATH": os.environ["PATH"], "APPLIANCE_DATA_DIR": str(server.data_dir),
+             **settings, **server.environ},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    assert process.returncode == 0, out.decode()

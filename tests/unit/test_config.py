@@ -36,6 +36,8 @@ BAD: dict[str, str] = {
     "trusted_proxies": "10.0.0.1/8",
     "database_url": "mysql://db",
     "storage_url": "ftp://store",
+    "scrub_bytes_per_s": "slow",
+    "scrub_every_days": "monthly",
     "backup_url": "ftp://store",
     "backup_every_s": "daily",
     "backup_keep": "0",

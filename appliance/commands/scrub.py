@@ -1,0 +1,58 @@
+"""`appliance scrub`: read every stored file against its digest, now."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from appliance import parts
+from appliance.clock import SystemClock
+from appliance.commands.command import Commands, opened_database, printable
+from appliance.commands.progress import Progress
+from appliance.config import Config
+from appliance.database import scrub
+from appliance.maintenance.scrubber import Scrubber
+from appliance.web.words import bytes_in_words
+
+_SHOWN = 20
+
+
+def add_to(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "scrub",
+        help="read every stored file against its digest",
+        description="Read every stored file against its digest, as fast as it goes; the server may "
+        "run meanwhile. It does the same by itself, slowly. Exit status 0: all is as it was "
+        "stored; 1: files are damaged.",
+    )
+    parser.add_argument("--json", action="store_true", help="tell the outcome as JSON")
+    parser.set_defaults(run=_run)
+
+
+async def _run(config: Config, options: argparse.Namespace) -> int:
+    progress = Progress("read")
+    async with opened_database(config) as database, parts.storage_beside(config) as storage:
+        scrubber = Scrubber(
+            database=database,
+            storage=storage,
+            clock=SystemClock(),
+            bytes_per_s=None,
+            every_s=0.0,
+            counted=progress.count,
+        )
+        count, read = await scrubber.pass_over_all()
+        damaged = await database.read(scrub.damaged(_SHOWN))
+    progress.end()
+    if options.json:
+        keys = [one.storage_key for one in damaged]
+        print(
+            json.dumps({"files": read.files, "bytes": read.bytes, "count": count, "damaged": keys})
+        )
+        return 1 if count else 0
+    print(f"{read.files:,} files read, {bytes_in_words(read.bytes)}; {count:,} are damaged.")
+    for one in damaged:
+        print(f"  {printable(one.storage_key)}", file=sys.stderr)
+    if damaged:
+        print("Restore them from a backup into the same places; then scrub again.", file=sys.stderr)
+    return 1 if count else 0

@@ -1,0 +1,91 @@
+"""How far the reading of all stored files has come, and which are not what was stored."""
+
+from __future__ import annotations
+
+import msgspec
+
+from appliance.database.protocol import Statement, Transaction
+from appliance.database.records import record
+from appliance.database.stored_files import StoredFile, originals_named, results_named
+
+
+class Scrub(msgspec.Struct, frozen=True):
+    """A pass over all files, and how far it is."""
+
+    began_at: float
+    ended_at: float | None
+    """None: it is under way."""
+    results: bool
+    """The originals are done."""
+    after: str
+    name: str
+    files: int
+    bytes: int
+
+
+class DamagedFile(msgspec.Struct, frozen=True):
+    storage_key: str
+    job_id: str
+    name: str
+    found_at: float
+
+
+def progress() -> Transaction[Scrub | None]:
+    """None: none was ever begun."""
+    rows = yield Statement("scrub")
+    return record(Scrub, rows[0]) if rows else None
+
+
+def begin(*, now: float) -> Transaction[None]:
+    yield Statement("begin_scrub", {"now": now})
+
+
+def next_files(at: Scrub, *, limit: int) -> Transaction[list[StoredFile]]:
+    if at.results:
+        return (yield from results_named(at.after, at.name, limit=limit))
+    return (yield from originals_named(at.after, limit=limit))
+
+
+def advance(at: Scrub, read: list[StoredFile], *, now: float) -> Transaction[None]:
+    """`read` are those that came next; none: this part, or the pass, is at its end."""
+    last = read[-1] if read else None
+    yield Statement(
+        "advance_scrub",
+        {
+            "results": at.results or last is None,
+            "after": last.id if last else "",
+            "name": last.name if last else "",
+            "files": len(read),
+            "bytes": sum(file.size_bytes for file in read),
+            "ended_at": now if last is None and at.results else None,
+        },
+    )
+
+
+def mark_damaged(file: StoredFile, *, now: float) -> Transaction[bool]:
+    """Whether it is news."""
+    rows = yield Statement(
+        "mark_damaged",
+        {"storage_key": file.storage_key, "job_id": file.id, "name": file.name, "now": now},
+    )
+    return bool(rows)
+
+
+def mark_sound(storage_key: str) -> Transaction[bool]:
+    """Whether it was damaged before."""
+    return bool((yield Statement("mark_sound", {"storage_key": storage_key})))
+
+
+def is_damaged(storage_key: str) -> Transaction[bool]:
+    return bool((yield Statement("damaged_file", {"storage_key": storage_key})))
+
+
+def damaged(limit: int) -> Transaction[list[DamagedFile]]:
+    rows = yield Statement("damaged_files", {"limit": limit})
+    return [record(DamagedFile, row) for row in rows]
+
+
+def count_damaged() -> Transaction[int]:
+    rows = yield Statement("count_damaged_files")
+    count: int = rows[0]["files"]
+    return count

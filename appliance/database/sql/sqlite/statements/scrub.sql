@@ -1,0 +1,34 @@
+-- Reading all stored files against their digests.
+
+-- name: scrub
+SELECT began_at, ended_at, results, after, name, files, bytes FROM scrub;
+
+-- name: begin_scrub!
+INSERT INTO scrub (only, began_at) VALUES (1, :now)
+ON CONFLICT DO UPDATE SET began_at = :now, ended_at = NULL, results = 0, after = '', name = '',
+    files = 0, bytes = 0;
+
+-- name: advance_scrub!
+UPDATE scrub SET results = :results, after = :after, name = :name, files = files + :files,
+    bytes = bytes + :bytes, ended_at = :ended_at;
+
+-- Only while a row names it: it may have been deleted while it was read.
+-- name: mark_damaged
+INSERT INTO damaged_files (storage_key, job_id, name, found_at)
+SELECT :storage_key, :job_id, :name, :now
+WHERE EXISTS (SELECT 1 FROM uploads WHERE id = :job_id AND storage_key = :storage_key)
+   OR EXISTS (SELECT 1 FROM files WHERE storage_key = :storage_key)
+ON CONFLICT DO NOTHING
+RETURNING storage_key;
+
+-- name: mark_sound
+DELETE FROM damaged_files WHERE storage_key = :storage_key RETURNING storage_key;
+
+-- name: damaged_file
+SELECT found_at FROM damaged_files WHERE storage_key = :storage_key;
+
+-- name: damaged_files
+SELECT storage_key, job_id, name, found_at FROM damaged_files ORDER BY storage_key LIMIT :limit;
+
+-- name: count_damaged_files
+SELECT count(*) AS files FROM damaged_files;
