@@ -1,0 +1,90 @@
+"""What becomes of files with age: which go to the cold place, which are deleted, which are pinned."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from appliance.database.protocol import Statement, Transaction
+from appliance.database.records import record
+from appliance.database.stored_files import StoredFile
+from appliance.ids import first_id_at
+
+
+class Pass(msgspec.Struct, frozen=True):
+    """The last time that files were moved."""
+
+    ran_at: float
+    files: int
+    bytes: int
+    error: str | None
+
+
+class Pin(msgspec.Struct, frozen=True):
+    job_id: str
+    actor: str
+    reason: str
+    pinned_at: float
+
+
+class Totals(NamedTuple):
+    count: int
+    size_bytes: int
+
+
+def to_make_cold(*, before: float, after: str, limit: int) -> Transaction[list[StoredFile]]:
+    """Originals from before that time that no job works on, behind the id `after`."""
+    rows = yield Statement(
+        "to_make_cold", {"before": first_id_at(before), "after": after, "limit": limit}
+    )
+    return [record(StoredFile, row) for row in rows]
+
+
+def mark_cold(upload_id: str, *, now: float) -> Transaction[bool]:
+    return bool((yield Statement("mark_cold", {"id": upload_id, "now": now})))
+
+
+def note(*, now: float, files: int, size_bytes: int, error: str | None) -> Transaction[None]:
+    parameters = {"now": now, "files": files, "bytes": size_bytes, "error": error}
+    yield Statement("note_lifecycle", parameters)
+
+
+def last_pass() -> Transaction[Pass | None]:
+    rows = yield Statement("lifecycle")
+    return record(Pass, rows[0]) if rows else None
+
+
+def cold() -> Transaction[Totals]:
+    """Originals in the cold place."""
+    rows = yield Statement("cold_totals")
+    return Totals(rows[0]["files"], rows[0]["bytes"])
+
+
+def due_for_cold(*, before: float) -> Transaction[Totals]:
+    rows = yield Statement("due_totals", {"before": first_id_at(before)})
+    return Totals(rows[0]["files"], rows[0]["bytes"])
+
+
+def due_for_deletion(*, before: float) -> Transaction[Totals]:
+    """Jobs, and the bytes of their originals and results."""
+    rows = yield Statement("prunable_totals", {"before": before})
+    return Totals(rows[0]["jobs"], rows[0]["bytes"])
+
+
+def pin_of(job_id: str) -> Transaction[Pin | None]:
+    rows = yield Statement("pin_of", {"job_id": job_id})
+    return record(Pin, rows[0]) if rows else None
+
+
+def set_pin(job_id: str, *, actor: str, reason: str, now: float) -> Transaction[Pin]:
+    parameters = {"job_id": job_id, "actor": actor, "reason": reason, "now": now}
+    yield Statement("set_pin", parameters)
+    pin = yield from pin_of(job_id)
+    assert pin is not None
+    return pin
+
+
+def delete_pin(job_id: str) -> Transaction[bool]:
+    """Whether there was one."""
+    return bool((yield Statement("delete_pin", {"job_id": job_id})))

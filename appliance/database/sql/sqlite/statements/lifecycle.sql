@@ -1,0 +1,47 @@
+-- What becomes of files with age, and what is kept from it.
+
+-- Originals that no job needs now: behind :after, made before the id :before.
+-- name: to_make_cold
+SELECT id, filename AS name, storage_key, size_bytes, sha256 FROM uploads AS u
+WHERE cold_since IS NULL AND missing_since IS NULL AND id > :after AND id < :before
+  AND NOT EXISTS (SELECT 1 FROM jobs WHERE upload_id = u.id
+                  AND status IN ('PENDING', 'PROCESSING', 'RETRYING'))
+ORDER BY id LIMIT :limit;
+
+-- name: mark_cold
+UPDATE uploads SET cold_since = :now WHERE id = :id AND cold_since IS NULL RETURNING id;
+
+-- name: note_lifecycle!
+INSERT INTO lifecycle (only, ran_at, files, bytes, error) VALUES (1, :now, :files, :bytes, :error)
+ON CONFLICT DO UPDATE SET ran_at = :now, files = :files, bytes = :bytes, error = :error;
+
+-- name: lifecycle
+SELECT ran_at, files, bytes, error FROM lifecycle;
+
+-- name: cold_totals
+SELECT count(*) AS files, coalesce(sum(size_bytes), 0) AS bytes FROM uploads
+WHERE cold_since IS NOT NULL;
+
+-- name: due_totals
+SELECT count(*) AS files, coalesce(sum(size_bytes), 0) AS bytes FROM uploads AS u
+WHERE cold_since IS NULL AND missing_since IS NULL AND id < :before
+  AND NOT EXISTS (SELECT 1 FROM jobs WHERE upload_id = u.id
+                  AND status IN ('PENDING', 'PROCESSING', 'RETRYING'));
+
+-- name: prunable_totals
+SELECT count(*) AS jobs, coalesce(sum(u.size_bytes), 0)
+    + coalesce(sum((SELECT sum(size_bytes) FROM files WHERE job_id = j.id)), 0) AS bytes
+FROM jobs AS j JOIN uploads AS u ON u.id = j.upload_id
+WHERE j.finished_at < :before
+  AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.job_id = j.id)
+  AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.job_id = j.id);
+
+-- name: pin_of
+SELECT job_id, actor, reason, pinned_at FROM pins WHERE job_id = :job_id;
+
+-- name: set_pin!
+INSERT INTO pins (job_id, actor, reason, pinned_at) VALUES (:job_id, :actor, :reason, :now)
+ON CONFLICT DO UPDATE SET actor = :actor, reason = :reason;
+
+-- name: delete_pin
+DELETE FROM pins WHERE job_id = :job_id RETURNING job_id;

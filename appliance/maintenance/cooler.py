@@ -1,0 +1,69 @@
+"""The cooler: moves originals to the cheaper place once they are old enough.
+
+An original that a job still works on stays, and so does one that somebody reads for as long as he
+reads. A cold place that does not answer or is full stops the pass, loses nothing, and is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import structlog
+
+from appliance.clock import Clock
+from appliance.database import audit, lifecycle
+from appliance.database.protocol import Database, Transaction
+from appliance.errors import ApplianceError, ObjectMissing
+from appliance.storage.protocol import Storage
+
+log = structlog.get_logger()
+
+BATCH = 100
+
+
+class Cooler:
+    name = "cooler"
+    interval_s = 3600.0
+
+    def __init__(
+        self, *, database: Database, storage: Storage, clock: Clock, after_s: float
+    ) -> None:
+        """`storage` has a cold place; `after_s` is the age at which an original goes there."""
+        self._database = database
+        self._storage = storage
+        self._clock = clock
+        self._after_s = after_s
+
+    async def run_once(self) -> Mapping[str, int]:
+        files = size_bytes = 0
+        after, error = "", None
+        before = self._clock.now() - self._after_s
+        try:
+            while batch := await self._database.read(
+                lifecycle.to_make_cold(before=before, after=after, limit=BATCH)
+            ):
+                after = batch[-1].id
+                for file in batch:
+                    try:
+                        await self._storage.make_cold(file.storage_key)
+                    except ObjectMissing as fault:  # damaged ones too; the scrubber tells of them
+                        log.warning("file_not_moved", key=file.storage_key, reason=fault.detail)
+                        continue
+                    now = self._clock.now()
+                    if await self._database.write(lifecycle.mark_cold(file.id, now=now)):
+                        files, size_bytes = files + 1, size_bytes + file.size_bytes
+        except ApplianceError as fault:
+            error = fault.detail
+            raise
+        finally:
+            await self._database.write(self._noted(files, size_bytes, error))
+        return {"moved": files}
+
+    def _noted(self, files: int, size_bytes: int, error: str | None) -> Transaction[None]:
+        now = self._clock.now()
+        yield from lifecycle.note(now=now, files=files, size_bytes=size_bytes, error=error)
+        if files:
+            detail = {"files": files, "bytes": size_bytes}
+            yield from audit.add(
+                actor="system", action="storage.cool", subject="raw", now=now, detail=detail
+            )
