@@ -124,8 +124,10 @@ class Acts:
     async def delete(self, job_id: str, *, actor: str, audited: bool) -> DeletedJob:
         """Delete a job that is final: its rows, its original, its results.
 
-        Raises NotFound, IllegalMove. Files that a crash leaves, the pruner deletes.
+        Raises NotFound, IllegalMove, StorageUnavailable. Files that a crash leaves, the pruner
+        deletes.
         """
+        await self.storage.space()  # one that is down is told while the job is still there
 
         def acting() -> Transaction[tuple[DeletedJob | None, Job | None]]:
             deleted = yield from stored_files.delete(job_id)

@@ -66,6 +66,7 @@ class Pruner:
     async def _prune_jobs(self) -> int:
         if self._delete_after_s is None:
             return 0
+        await self._storage.space()  # raises where the files could not go with their rows
         before = self._clock.now() - self._delete_after_s
         pruned = 0
         while ids := await self._database.read(stored_files.to_prune(before=before, limit=BATCH)):

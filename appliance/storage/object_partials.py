@@ -64,9 +64,11 @@ class ObjectPartials:
         unused = [piece.key for piece in pieces if piece not in kept]
         appending = ObjectAppending(self, self._sending, name, kept, unused)
         if tail is not None:
-            async with aclosing(read_object(self._bucket, tail.key, length=tail.length)) as bytes_:
-                async for piece in bytes_:
-                    await appending.write(piece)
+            try:
+                await appending.take_over(tail)
+            except BaseException:
+                await appending.close()
+                raise
         return appending
 
     async def exists(self, name: str) -> bool:
@@ -155,6 +157,12 @@ class ObjectAppending:
         self._spool = sending.new_spool()
         self._in_flight = InFlight(sending.turns, IN_FLIGHT)
 
+    async def take_over(self, tail: Piece) -> None:
+        """Begin with what is in a piece that is not full."""
+        async with aclosing(read_object(self._bucket, tail.key, length=tail.length)) as found:
+            async for data in found:
+                await self.write(data)
+
     async def write(self, data: bytes | memoryview) -> None:
         left = memoryview(data)
         while left:
@@ -201,6 +209,9 @@ class ObjectAppending:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
         self._spool.discard()
         await self._in_flight.cancel()
         await self._forget(self._unsaved)

@@ -13,6 +13,7 @@ import aiohttp
 import obstore
 import pytest
 from obstore.store import S3Store
+from yarl import URL
 
 from appliance.errors import ObjectDamaged
 from appliance.jobs import ResultFile
@@ -148,13 +149,28 @@ async def test_presigned_links_give_the_file_to_anybody(store: ObjectStorage) ->
     )
     assert url is not None
     async with aiohttp.ClientSession() as session:
-        async with session.get(aiohttp.client.URL(url, encoded=True)) as answer:
+        async with session.get(URL(url, encoded=True)) as answer:
             assert (answer.status, await answer.read()) == (200, b"picture")
             assert answer.headers["Content-Disposition"] == disposition
             assert answer.content_type == "image/png"
         forged = url.replace("appliance/", "other/", 1)
-        async with session.get(aiohttp.client.URL(forged, encoded=True)) as answer:
+        async with session.get(URL(forged, encoded=True)) as answer:
             assert answer.status in (403, 404)
+
+
+@on_swift  # moto looks at no date
+async def test_presigned_links_end(store: ObjectStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    await put(store, KEY, b"picture")
+    statuses = []
+    for signed_ago_s in (50, 70):
+        monkeypatch.setattr(store._bucket, "_skew_s", -signed_ago_s)
+        url = await store.presigned(
+            KEY, expires_s=60, content_type="image/png", disposition="inline"
+        )
+        assert url is not None
+        async with aiohttp.request("GET", URL(url, encoded=True)) as answer:
+            statuses.append(answer.status)
+    assert statuses == [200, 403]
 
 
 async def test_the_cold_place_is_a_storage_class(tmp_path: Path) -> None:

@@ -173,6 +173,8 @@ async def test_a_store_that_is_down_is_known_to_be_and_found_again(tmp_path: Pat
     async with behind(lambda n: BUSY if is_down else WELL, tmp_path) as (store, network):
         with pytest.raises(StorageUnavailable, match="503"):
             await put(store, KEY, b"data")
+        with pytest.raises(StorageUnavailable, match="503"):
+            await store._bucket.delete([f"raw/01JD/{number}" for number in range(100)])
         for _ in range(2):
             with pytest.raises(StorageUnavailable) as told:
                 await store.space()

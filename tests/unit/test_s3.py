@@ -20,7 +20,7 @@ from appliance.errors import (
     StorageRefused,
     StorageUnavailable,
 )
-from appliance.storage.buckets import s3_faults
+from appliance.storage.buckets import s3_answers, s3_faults
 from appliance.storage.buckets.requests import Answer, OutOfRange, Request, TryAgain
 from appliance.storage.buckets.s3_credentials import CredentialSource
 from appliance.storage.buckets.signature import EMPTY_SHA256, Credentials, Signer, encoded_path
@@ -120,6 +120,21 @@ def test_the_right_region_is_told_by_what_the_store_says_of_it() -> None:
     body = "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>"
     assert "region=eu-west-1" in fault(400, body).detail
     assert "region=eu-west-2" in fault(301, x_amz_bucket_region="eu-west-2").detail
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><Error><Code>&b;</Code></Error>',
+        '<!DOCTYPE x SYSTEM "file:///etc/passwd"><Error/>'.encode("utf-16"),
+        b"<html>",
+        b"\xff",
+        b"",
+    ],
+)
+def test_what_is_no_answer_of_s3_is_not_parsed(body: bytes) -> None:
+    with pytest.raises(StorageRefused, match="no S3 answer"):
+        s3_answers.parsed(body)
 
 
 async def test_keys_come_from_the_environment() -> None:

@@ -106,12 +106,15 @@ async def test_while_the_store_is_down_uploads_wait_and_all_is_told(
     monkeypatch.setattr(surroundings, "FIRST_PAUSE_S", 0.05)
     monkeypatch.setattr(pulse, "FRESH_S", 0.0)
     monkeypatch.setattr(pulse, "FRESH_FAULT_S", 0.0)
+    monkeypatch.setattr(pulse, "RETRY_AFTER_S", 0.1)
     is_down = False
     async with faulty_network(
         buckets.endpoint("swift"), lambda _: Fate(busy=True) if is_down else WELL
     ) as network:
         others = dict.fromkeys(("workers_image", "workers_pdf", "workers_video"), "0")
         served = await serve_on_swift(serve, tmp_path, workers=True, through=network.url, **others)
+        done = await upload(served, "done.txt", WORDS)
+        await served.finished(done)
         await served.json("PUT", "/pauses/type/ANY", json={"reason": "for the test"})
         job_id = await upload(served, "a.txt", WORDS)
         is_down = True
@@ -139,6 +142,9 @@ async def test_while_the_store_is_down_uploads_wait_and_all_is_told(
         async with served.admin.get("/dashboard") as response:
             assert response.status == 200
             assert "not usable" in await response.text()
+        async with served.admin.delete(f"/jobs/{done}") as response:
+            assert response.status == 503
+        assert (await served.json("GET", f"/status/{done}"))["status"] == "COMPLETED"
         async with served.admin.delete("/pauses/type/ANY") as response:
             assert response.status == 204
         database = services_of(served).database
@@ -152,6 +158,8 @@ async def test_while_the_store_is_down_uploads_wait_and_all_is_told(
         assert (job["status"], job["attempt"]) == ("COMPLETED", 1)
         async with served.admin.get("/readyz") as response:
             assert response.status == 200
+        async with served.admin.delete(f"/jobs/{done}") as response:
+            assert response.status == 204
 
 
 async def _outages(database: Any) -> set[str]:

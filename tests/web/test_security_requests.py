@@ -261,11 +261,14 @@ def test_no_secret_is_compared_letter_by_letter() -> None:
 
 
 def test_nothing_is_run_that_somebody_has_written() -> None:
-    """No eval, no shell, no pickle; XML is parsed by no parser of ours."""
+    """No eval, no shell, no pickle; of XML only the answers of a store are parsed, by one module
+    that refuses document types (tests/unit/test_s3.py)."""
     forbidden = re.compile(
         r"(?<![\w.])(eval|exec|compile)\(|os\.system|shell\s*=\s*True|\bpickle\b|\bmarshal\b|"
         r"yaml\.load|import (xml|lxml)|from (xml|lxml)"
     )
     for path in Path(appliance.__file__).parent.rglob("*.py"):
         for number, line in enumerate(path.read_text().splitlines(), start=1):
+            if path.name == "s3_answers.py" and line.startswith("from xml.etree.ElementTree "):
+                continue
             assert not forbidden.search(line), f"{path}:{number}: {line}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from appliance.errors import ObjectMissing
@@ -11,15 +12,20 @@ AT_A_TIME = 8
 
 
 async def delete_each(delete: Callable[[str], Awaitable[object]], keys: Sequence[str]) -> None:
-    left = iter(keys)
+    """Raises what one of them came to; then no other is begun."""
+    left = deque(keys)
 
     async def take() -> None:
-        for key in left:
+        while left:
             try:
-                await delete(key)
+                await delete(left.popleft())
             except ObjectMissing:
                 continue
+            except BaseException:
+                left.clear()
+                raise
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(AT_A_TIME, len(keys))):
-            group.create_task(take())
+    takers = (take() for _ in range(min(AT_A_TIME, len(keys))))
+    for ended in await asyncio.gather(*takers, return_exceptions=True):
+        if ended is not None:
+            raise ended

@@ -34,6 +34,8 @@ ANSWER_S = 30.0
 SLOWEST_BYTES_PER_S = 128 * 1024
 MAX_ANSWER_BYTES = 16 * 1024**2
 READ_BYTES = 1024 * 1024
+WHOLE_BYTES = 256 * 1024
+"""Of a body that is handed over as it is, with the head of its request."""
 CONNECTIONS = 1000
 """Each slow download holds one; a request that finds none free fails as one without an answer."""
 
@@ -142,7 +144,7 @@ class Requests:
                     request.method,
                     request.url,
                     headers=headers,
-                    data=request.body.pieces() if request.body else None,
+                    data=await _data(request.body),
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(
                         sock_connect=CONNECT_S, sock_read=request.within_s
@@ -182,6 +184,14 @@ class Requests:
 
     async def close(self) -> None:
         await self._session.close()
+
+
+async def _data(body: Body | None) -> bytes | AsyncIterator[bytes | memoryview] | None:
+    if body is None:
+        return None
+    if body.size_bytes > WHOLE_BYTES:
+        return body.pieces()
+    return b"".join([piece async for piece in body.pieces()])
 
 
 async def pieces_of(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

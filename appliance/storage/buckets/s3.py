@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote, urlsplit
-from xml.etree import ElementTree
 
 import aiohttp
 from yarl import URL
@@ -29,6 +28,7 @@ from appliance.storage.buckets.requests import (
     Requests,
     pieces_of,
 )
+from appliance.storage.buckets.s3_answers import Element, parsed
 from appliance.storage.buckets.s3_credentials import CredentialSource
 from appliance.storage.buckets.s3_multipart import S3Multipart
 from appliance.storage.buckets.signature import EMPTY_SHA256, Signer, encoded_path, encoded_query
@@ -75,7 +75,7 @@ class S3Bucket:
     async def begin(self, key: str, *, cold: bool = False) -> S3Multipart:
         headers = {"x-amz-storage-class": self._cold_class} if cold and self._cold_class else {}
         answer = await self.ask("POST", key, {"uploads": ""}, headers=headers)
-        upload_id = _parsed(answer).findtext("{*}UploadId", "")
+        upload_id = parsed(answer.body).findtext("{*}UploadId", "")
         return S3Multipart(self, key, upload_id)
 
     async def compose(self, keys: Sequence[str], key: str, *, size_bytes: int) -> None:
@@ -167,11 +167,11 @@ class S3Bucket:
                     if name:
                         yield name.removesuffix("/")
 
-    async def _pages(self, prefix: str, **more: str) -> AsyncIterator[ElementTree.Element]:
+    async def _pages(self, prefix: str, **more: str) -> AsyncIterator[Element]:
         # Encoded, since XML cannot hold every character that a key may have.
         query = {"list-type": "2", "prefix": self._prefix + prefix, "encoding-type": "url", **more}
         while True:
-            page = _parsed(await self.ask("GET", None, query))
+            page = parsed((await self.ask("GET", None, query)).body)
             yield page
             token = page.findtext("{*}NextContinuationToken")
             if not token:
@@ -182,7 +182,7 @@ class S3Bucket:
         query = {"uploads": "", "prefix": self._prefix, "encoding-type": "url"}
         aborted = 0
         while True:
-            page = _parsed(await self.ask("GET", None, query))
+            page = parsed((await self.ask("GET", None, query)).body)
             for upload in page.iterfind("{*}Upload"):
                 begun = upload.findtext("{*}Initiated", "")
                 if begun[:19] < time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(before)):
@@ -282,14 +282,7 @@ def _head(headers: Mapping[str, str]) -> Head:
     return Head(int(size), headers.get("ETag", ""))
 
 
-def _parsed(answer: Answer) -> ElementTree.Element:
-    try:
-        return ElementTree.fromstring(answer.body)  # noqa: S314  of our store; expat bounds it
-    except ElementTree.ParseError as error:
-        raise StorageRefused("The store answered something that is no S3 answer.") from error
-
-
 def _check_copied(answer: Answer) -> None:
     """A copy that fails in the middle is answered 200, with the fault as its body."""
-    if not _parsed(answer).tag.endswith("CopyObjectResult"):
+    if not parsed(answer.body).tag.endswith("CopyObjectResult"):
         raise StorageRefused(f"The store could not copy a file ({s3_faults.code_of(answer)[0]}).")

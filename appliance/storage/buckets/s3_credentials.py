@@ -35,7 +35,7 @@ class CredentialSource:
         self._given: Credentials | None = None
         self._until = float("inf")
         key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
-        if bool(key) != bool(secret):
+        if any((key, secret)) and not all((key, secret)):
             raise ConfigurationError(
                 ["AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY: set both of them, or none."]
             )

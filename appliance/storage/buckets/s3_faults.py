@@ -6,8 +6,6 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
-
 from appliance.errors import (
     ApplianceError,
     ObjectDamaged,
@@ -16,6 +14,7 @@ from appliance.errors import (
     StorageRefused,
 )
 from appliance.storage.buckets.requests import Answer, OutOfRange, Request, TryAgain
+from appliance.storage.buckets.s3_answers import parsed
 
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _MENDS = {
@@ -56,8 +55,8 @@ OUT_OF_DATE = "RequestTimeTooSkewed"
 def code_of(answer: Answer) -> tuple[str, str, str]:
     """Its code, its message and the region it names; empty where it says nothing."""
     try:
-        error = ElementTree.fromstring(answer.body)  # noqa: S314  of our store; expat bounds it
-    except ElementTree.ParseError:
+        error = parsed(answer.body)
+    except StorageRefused:
         return "", "", ""
     return (
         error.findtext("{*}Code", ""),

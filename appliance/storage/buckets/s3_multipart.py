@@ -5,9 +5,8 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
-from xml.sax.saxutils import escape
 
 import structlog
 
@@ -15,6 +14,7 @@ from appliance.errors import ApplianceError, ObjectMissing
 from appliance.storage.buckets import s3_faults
 from appliance.storage.buckets.protocol import Body
 from appliance.storage.buckets.requests import TryAgain
+from appliance.storage.buckets.s3_answers import parsed
 from appliance.storage.spool import Given
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class S3Multipart:
         answer = await self._bucket.ask(
             "PUT", self._key, self._query(number), headers=headers, within_s=COPY_S
         )
-        etag = ElementTree.fromstring(answer.body).findtext("{*}ETag")  # noqa: S314
+        etag = parsed(answer.body).findtext("{*}ETag")
         if not etag:  # it failed in the middle, after the 200
             raise TryAgain(f"The store could not copy a part ({s3_faults.code_of(answer)[0]}).")
         self._etags[number] = etag

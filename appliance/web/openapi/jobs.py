@@ -28,6 +28,7 @@ from appliance.web.openapi.operation import (
 _JOB = {200: Answer("The job, as it is now.", JobDocument)}
 _GONE = {204: Answer("It is gone, with its files.")}
 _MOVE = (errors.BadRequest, errors.NotFound, errors.IllegalMove)
+_DELETION = (*_MOVE, errors.StorageUnavailable)
 _STREAM = {
     200: Answer("An event `job` for each change, with the job as its data.", str,
                 ("Cache-Control",), "text/event-stream")
@@ -136,12 +137,12 @@ JOBS = Group(
         job_acts.release_job: Operation(
             "Unlock what the virus scanner found infected", _JOB, _MOVE, body=NEXT
         ),
-        job_acts.delete_job: Operation("Delete a final job", _GONE, _MOVE, body=NEXT),
-        job_acts.delete_job_by_form: Operation("Delete a final job", _GONE, _MOVE, body=NEXT),
+        job_acts.delete_job: Operation("Delete a final job", _GONE, _DELETION, body=NEXT),
+        job_acts.delete_job_by_form: Operation("Delete a final job", _GONE, _DELETION, body=NEXT),
         several.delete_jobs: Operation(
             "Delete several jobs of one's own, all or none",
             {200: Answer("They are gone.", DeletedJobs)},
-            _MOVE,
+            _DELETION,
             body=asks(several.Deleting),
             curl="""--json '{"jobs": ["01M85F1MKT1XZEV6WT98GJ23JH"]}'""",
         ),
