@@ -12,8 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.clock import Clock, rfc3339
-from appliance.database import audit, dead_letters, job_reads, jobs, pauses, redrives, stored_files
+from appliance.database import (
+    audit,
+    dead_letters,
+    job_reads,
+    jobs,
+    lifecycle,
+    pauses,
+    redrives,
+    stored_files,
+)
 from appliance.database.dead_letters import Filter
+from appliance.database.lifecycle import Pin
 from appliance.database.pauses import Kind, Pause
 from appliance.database.protocol import Database, Transaction
 from appliance.database.redrives import Redrive
@@ -130,6 +140,9 @@ class Acts:
         await self.storage.space()  # one that is down is told while the job is still there
 
         def acting() -> Transaction[tuple[DeletedJob | None, Job | None]]:
+            pin = yield from lifecycle.pin_of(job_id)
+            if pin is not None:
+                raise IllegalMove(f"It is pinned: {pin.reason} An admin can take the pin away.")
             deleted = yield from stored_files.delete(job_id)
             if deleted is None:
                 return None, (yield from job_reads.get(job_id))
@@ -144,6 +157,33 @@ class Acts:
             raise NotFound("There is no such job, or it is not yours.")
         await self.delete_files(deleted)
         return deleted
+
+    async def pin(self, job_id: str, *, reason: str, actor: str) -> Pin:
+        """Keep a job and its files from being deleted, by people and by age. Audited.
+
+        A second time changes the reason. Raises NotFound.
+        """
+        now = self.clock.now()
+
+        def acting() -> Transaction[Pin]:
+            if (yield from job_reads.get(job_id)) is None:
+                raise NotFound("There is no such job.")
+            yield from self._audit(actor, "job.pin", job_id, jobs=1, detail={"reason": reason})
+            return (yield from lifecycle.set_pin(job_id, actor=actor, reason=reason, now=now))
+
+        return await self.database.write(acting())
+
+    async def unpin(self, job_id: str, *, actor: str) -> None:
+        """Audited. Raises NotFound, IllegalMove where there is no pin."""
+
+        def acting() -> Transaction[None]:
+            if (yield from job_reads.get(job_id)) is None:
+                raise NotFound("There is no such job.")
+            if not (yield from lifecycle.delete_pin(job_id)):
+                raise IllegalMove("It is not pinned.")
+            yield from self._audit(actor, "job.unpin", job_id, jobs=1)
+
+        await self.database.write(acting())
 
     async def delete_files(self, deleted: DeletedJob) -> None:
         """What is left of a job whose rows are gone."""

@@ -34,6 +34,7 @@ from appliance.jobs import JobType
 from appliance.last_uses import LastUses
 from appliance.maintenance.backups import BackupTaker
 from appliance.maintenance.certificates import Certificates
+from appliance.maintenance.cooler import Cooler
 from appliance.maintenance.deliverer import Deliverer
 from appliance.maintenance.heartbeat import Heartbeat
 from appliance.maintenance.inspector import Inspector
@@ -161,6 +162,15 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
         clock=parts.clock,
     )
     stack.push_async_callback(deliverer.drain, DELIVERY_DRAIN_S)
+    if parts.storage.has_cold_place and config.cold_after_days:
+        others.append(
+            Cooler(
+                database=parts.database,
+                storage=parts.storage,
+                clock=parts.clock,
+                after_s=config.cold_after_days * 24 * 3600.0,
+            )
+        )
     if config.scrub_bytes_per_s:
         others.append(_scrubber(parts, config))
     if config.backup_url is not None:

@@ -25,6 +25,7 @@ from appliance.commands import (
     scrub,
     serve,
     status,
+    storage,
     upload,
 )
 from appliance.commands.command import EXIT_FAULT
@@ -40,6 +41,7 @@ COMMANDS = (
     dead_letters,
     encryption,
     backup,
+    storage,
     scrub,
     upload,
     status,

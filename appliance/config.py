@@ -69,6 +69,8 @@ class Config:
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] | None
     database_url: str
     storage_url: str
+    cold_storage_url: str | None
+    cold_after_days: int
     storage_redirect: bool
     scrub_bytes_per_s: int
     scrub_every_days: int
@@ -429,6 +431,18 @@ SETTINGS: tuple[Setting, ...] = (
         parse_storage_url,
         "file://<data>/files",
         "Where originals and results are kept: a directory, or a bucket (`s3://…`, `gs://…`).",
+    ),
+    Setting(
+        "cold_storage_url",
+        parse_storage_url,
+        None,
+        "Where originals go when they are old: another disk's directory, or a bucket.",
+    ),
+    Setting(
+        "cold_after_days",
+        parse_days,
+        "30",
+        "How old originals are then; a bucket of AWS has its own cold place. `0` never.",
     ),
     Setting(
         "scrub_bytes_per_s",

@@ -43,6 +43,7 @@ from appliance.storage.keyring import is_encrypted, master_keys, open_keyring
 from appliance.storage.local import LocalStorage
 from appliance.storage.object_store import ObjectStorage
 from appliance.storage.protocol import Storage
+from appliance.storage.tiered import TieredStorage
 from appliance.store_urls import BucketUrl, parse_bucket_url
 
 NO_SCANNER = Scan(verdict="not_scanned", reason="no scanner is set")
@@ -229,11 +230,22 @@ def encryption_secrets(config: Config) -> list[bytes]:
 
 
 async def open_store(config: Config) -> Storage:
-    """Raises ConfigurationError."""
+    """With its cold place, where one is set. Raises ConfigurationError."""
+    hot = await _open_hot(config)
+    if config.cold_storage_url is None:
+        return hot
+    try:
+        return TieredStorage(hot, await _open_place(config, config.cold_storage_url, "raw"))
+    except BaseException:
+        await hot.close()
+        raise
+
+
+async def _open_hot(config: Config) -> Storage:
     if config.storage_url.startswith("file:"):
         return await asyncio.to_thread(LocalStorage.open, _storage_path(config))
     await asyncio.to_thread(data_dir.empty_spool, config.data_dir)
-    storage = store_beside(config)
+    storage = _hot_beside(config)
     try:
         await storage.check()
     except StorageUnavailable as error:
@@ -244,6 +256,13 @@ async def open_store(config: Config) -> Storage:
 
 def store_beside(config: Config) -> Storage:
     """Without clearing away what a running server is receiving. Raises ConfigurationError."""
+    hot = _hot_beside(config)
+    if config.cold_storage_url is None:
+        return hot
+    return TieredStorage(hot, _place_beside(config, config.cold_storage_url))
+
+
+def _hot_beside(config: Config) -> Storage:
     if config.storage_url.startswith("file:"):
         return LocalStorage(_storage_path(config))
     bucket = open_bucket(parse_bucket_url(config.storage_url), config.cloud_environ)
@@ -299,32 +318,45 @@ async def backups(
 
 async def open_backup_place(config: Config, url: str) -> Storage:
     """A store that holds backups only. Raises ConfigurationError."""
+    return await _open_place(config, url)
+
+
+async def _open_place(config: Config, url: str, *folders: str) -> Storage:
+    """Another store than that of uploads, reached once. Raises ConfigurationError."""
     if url.startswith("file:"):
-        path = Path(unquote(urlsplit(url).path))
+        path = _path_of(url)
         try:
-            return await asyncio.to_thread(LocalStorage.open, path, folders=())
+            return await asyncio.to_thread(LocalStorage.open, path, folders=folders)
         except ApplianceError as error:
-            raise ConfigurationError(
-                [f"The place of backups {path} cannot be written: {error.detail}"]
-            ) from error
+            raise ConfigurationError([f"{path} cannot be written: {error.detail}"]) from error
+    await asyncio.to_thread(make_directory, data_dir.spool(config.data_dir))
+    place = _place_beside(config, url)
+    try:
+        await place.check()
+    except StorageUnavailable as error:
+        await place.close()
+        raise ConfigurationError([f"{parse_bucket_url(url)}: {error.detail}"]) from error
+    return place
+
+
+def _place_beside(config: Config, url: str) -> Storage:
+    if url.startswith("file:"):
+        return LocalStorage(_path_of(url))
     bucket = open_bucket(parse_bucket_url(url), config.cloud_environ)
     spool_dir = data_dir.spool(config.data_dir)
-    await asyncio.to_thread(make_directory, spool_dir)
-    storage = ObjectStorage(bucket, spool_dir, max_object_bytes=config.max_upload_bytes)
-    try:
-        await storage.check()
-    except StorageUnavailable as error:
-        await storage.close()
-        raise ConfigurationError([f"The place of backups: {error.detail}"]) from error
-    return storage
+    return ObjectStorage(bucket, spool_dir, max_object_bytes=config.max_upload_bytes)
+
+
+def _path_of(url: str) -> Path:
+    return Path(unquote(urlsplit(url).path))
 
 
 def database_path(config: Config) -> Path:
-    return Path(unquote(urlsplit(config.database_url).path))
+    return _path_of(config.database_url)
 
 
 def _storage_path(config: Config) -> Path:
-    return Path(unquote(urlsplit(config.storage_url).path))
+    return _path_of(config.storage_url)
 
 
 async def open_messenger(config: Config) -> Messenger | None:

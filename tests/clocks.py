@@ -14,6 +14,9 @@ class MovedClock:
     def monotonic(self) -> float:
         return self.mono
 
+    def moved_to(self, now: float) -> None:
+        self.wall = now
+
     def pass_time(self, seconds: float) -> None:
         self.wall += seconds
         self.mono += seconds

@@ -47,9 +47,10 @@ class Backups:
         """
         with alone(self.data_dir / "backup") as folder:
             began_at = self.clock.now()
+            trusting = not await self.database.read(records.is_damaged(self.url))
             await self.database.write(records.begin(self.url, now=began_at))
             try:
-                taken = await self._taker(folder).take()
+                taken = await self._taker(folder, trusting=trusting).take()
                 await thin(self.place, keep=self.keep, folder=folder)
             except ApplianceError as error:
                 await self.database.write(
@@ -90,7 +91,7 @@ class Backups:
         there = await places.snapshots(self.place)
         return there[-1] if there else None
 
-    def _taker(self, folder: Path) -> Taker:
+    def _taker(self, folder: Path, *, trusting: bool) -> Taker:
         return Taker(
             database=self.database,
             store=self.store,
@@ -100,5 +101,6 @@ class Backups:
             folder=folder,
             open_copy=self.open_copy,
             clock=self.clock,
+            trusting=trusting,
             counted=self.counted,
         )

@@ -27,6 +27,9 @@ class Index:
         row = (name, *(stored or (None, 0)))
         self._connection.execute("INSERT OR REPLACE INTO known VALUES (?, ?, ?)", row)
 
+    def clear(self) -> None:
+        self._connection.execute("DELETE FROM known")
+
     def get(self, name: str) -> Stored | None:
         sha256, size = self._row(name) or (None, 0)
         return None if sha256 is None else Stored(sha256, size)

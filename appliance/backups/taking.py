@@ -19,7 +19,7 @@ import appliance
 from appliance.backups import place as places
 from appliance.backups.copies import OpenDatabase, named_files
 from appliance.backups.index import Index
-from appliance.backups.manifest import DATA, DATABASE, Entry, Head, Writer, entries_of
+from appliance.backups.manifest import DATA, DATABASE, Entry, Head, Writer, entries_of, head_of
 from appliance.backups.place import Stored
 from appliance.clock import Clock
 from appliance.database.protocol import Database
@@ -87,10 +87,13 @@ class Taker:
         folder: Path,
         open_copy: OpenDatabase,
         clock: Clock,
+        trusting: bool = True,
         counted: Callable[[int], None] = lambda size_bytes: None,
     ) -> None:
         """`store` gives the bytes as they lie: encrypted ones stay so. `folder` is that of `alone`;
-        `counted` is told the size of each piece that was copied."""
+        `counted` is told the size of each piece that was copied. Not `trusting`, what the place has
+        already is read before it is relied on: after a proof that found damage.
+        """
         self._database = database
         self._store = store
         self._is_encrypted = is_encrypted
@@ -99,14 +102,14 @@ class Taker:
         self._folder = folder
         self._open_copy = open_copy
         self._clock = clock
+        self._trusting = trusting
         self._counted = counted
 
     async def take(self) -> Taken:
         """Raises StorageFull, StorageUnavailable, BackupInvalid."""
         with Index(self._folder / "known") as known:
-            for snapshot in (await places.snapshots(self._place))[-1:]:
-                async for entry in entries_of(self._place, snapshot):
-                    known.add(entry.key, entry.stored)
+            if self._trusting:
+                await self._recall(known)
             for last in range(1, ROUNDS + 1):
                 now = self._clock.now()
                 taken = Taken(places.snapshot_name(now))
@@ -122,6 +125,18 @@ class Taker:
                         await writer.publish(self._place, taken.snapshot)
                         return taken
         raise AssertionError("the last round publishes")
+
+    async def _recall(self, known: Index) -> None:
+        """What the newest backup has, unless files from before encryption were among it: these are
+        replaced under their keys once they are encrypted."""
+        for snapshot in (await places.snapshots(self._place))[-1:]:
+            was_encrypted = (await head_of(self._place, snapshot)).encrypted
+            if was_encrypted != self._is_encrypted:
+                return
+            async for entry in entries_of(self._place, snapshot):
+                known.add(entry.key, entry.stored)
+            if keyring.PLAINTEXT in known:
+                known.clear()
 
     async def _copy_all(self, known: Index, writer: Writer, taken: Taken) -> None:
         path = self._folder / "database"
@@ -171,7 +186,7 @@ class Taker:
 
     async def _copy(self, key: str, stored: Stored, taken: Taken) -> None:
         """Raises ObjectMissing, ObjectDamaged."""
-        if await places.has(self._place, stored):
+        if await self._is_there(stored):
             return
         digest, size = hashlib.sha256(), 0
         async with await self._place.receive(stored.key) as incoming:
@@ -186,6 +201,16 @@ class Taker:
             await incoming.commit()
         taken.new_files += 1
         taken.new_bytes += size
+
+    async def _is_there(self, stored: Stored) -> bool:
+        if self._trusting or not await places.has(self._place, stored):
+            return await places.has(self._place, stored)
+        try:
+            async for _ in places.read(self._place, stored, self._counted):
+                pass
+        except ObjectDamaged:
+            return False
+        return True
 
     async def _digest_of(self, key: str) -> Stored:
         digest, size = hashlib.sha256(), 0
@@ -205,7 +230,7 @@ class Taker:
 
     async def _add_local(self, name: str, path: Path, writer: Writer, taken: Taken) -> None:
         stored = await places.digest_of(path)
-        if not await places.has(self._place, stored):
+        if not await self._is_there(stored):
             async with await self._place.receive(stored.key) as incoming:
                 with path.open("rb") as file:
                     while piece := await in_thread(file.read, READ_BYTES):

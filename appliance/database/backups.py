@@ -49,6 +49,12 @@ def prove(place: str, snapshot: str, *, now: float, faults: str | None) -> Trans
     yield Statement("prove_backup", dict(locals()))
 
 
+def is_damaged(place: str) -> Transaction[bool]:
+    """Whether the newest backup in that place was found to be."""
+    rows = yield Statement("newest_backup_of", {"place": place})
+    return bool(rows) and rows[0]["faults"] is not None
+
+
 def latest(limit: int) -> Transaction[list[Backup]]:
     """The newest first."""
     rows = yield Statement("latest_backups", {"limit": limit})

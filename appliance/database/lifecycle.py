@@ -1,13 +1,14 @@
-"""What becomes of files with age: which go to the cold place, which are deleted, which are pinned."""
+"""What becomes of files with age: what goes to the cold place, what is deleted, what is pinned."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from appliance.database.protocol import Statement, Transaction
-from appliance.database.records import record
+from appliance.database.records import as_json, record
 from appliance.database.stored_files import StoredFile
 from appliance.ids import first_id_at
 
@@ -29,7 +30,7 @@ class Pin(msgspec.Struct, frozen=True):
 
 
 class Totals(NamedTuple):
-    count: int
+    files: int
     size_bytes: int
 
 
@@ -67,7 +68,7 @@ def due_for_cold(*, before: float) -> Transaction[Totals]:
 
 
 def due_for_deletion(*, before: float) -> Transaction[Totals]:
-    """Jobs, and the bytes of their originals and results."""
+    """The originals of jobs, and the bytes of these and of their results."""
     rows = yield Statement("prunable_totals", {"before": before})
     return Totals(rows[0]["jobs"], rows[0]["bytes"])
 
@@ -83,6 +84,11 @@ def set_pin(job_id: str, *, actor: str, reason: str, now: float) -> Transaction[
     pin = yield from pin_of(job_id)
     assert pin is not None
     return pin
+
+
+def pinned(job_ids: Sequence[str]) -> Transaction[list[Pin]]:
+    rows = yield Statement("pins_of", {"job_ids": as_json(job_ids)})
+    return [record(Pin, row) for row in rows]
 
 
 def delete_pin(job_id: str) -> Transaction[bool]:

@@ -34,6 +34,8 @@ log = structlog.get_logger()
 
 FOLDER = "keys"
 PLAINTEXT_ALLOWED = "plaintext-allowed"
+PLAINTEXT = f"{FOLDER}/{PLAINTEXT_ALLOWED}"
+"""The key of an object that is there while files from before encryption may be read."""
 _WRAPPING = b"wrapping key"
 _DATA = b"data key"
 SETTING = "APPLIANCE_ENCRYPTION_KEY"
@@ -104,7 +106,7 @@ async def open_keyring(store: Storage, secrets: Sequence[bytes]) -> Keyring:
             current = wrapping
     if current is None:
         if not ids and await _has_files(store):
-            await _put(store, f"{FOLDER}/{PLAINTEXT_ALLOWED}", b"Files from before encryption.\n")
+            await _put(store, PLAINTEXT, b"Files from before encryption.\n")
         current = await _new_wrapping_key(store, masters[0])
         known[current.key_id] = current
     await _forget_old_wraps(store, masters, sorted(ids))
@@ -114,7 +116,7 @@ async def open_keyring(store: Storage, secrets: Sequence[bytes]) -> Keyring:
 
 async def forbid_plaintext(store: Storage) -> None:
     """From the next start on, what is not encrypted is refused."""
-    await store.delete(f"{FOLDER}/{PLAINTEXT_ALLOWED}")
+    await store.delete(PLAINTEXT)
 
 
 async def _unwrapped(

@@ -50,6 +50,9 @@ DONE = {
     "links.end": "Ended the links to a job",
     "person.block": "Blocked a person",
     "person.unblock": "Let a person in again",
+    "job.pin": "Pinned a job",
+    "job.unpin": "Took a pin away",
+    "storage.cool": "Moved originals to the cold place",
     "refused": "Was refused",
 }
 """Every act there is, in words."""

@@ -123,11 +123,20 @@ class HistoryDocument(TypedDict):
     detail: str | None
 
 
+class PinDocument(TypedDict):
+    """Keeps a job and its files from being deleted."""
+
+    reason: str
+    actor: str
+    pinnedAt: Time
+
+
 class WholeJob(JobDocument):
-    """A job with its attempts and its history."""
+    """A job with its attempts, its history, and the pin that keeps it."""
 
     attempts: list[AttemptDocument]
     history: list[HistoryDocument]
+    pin: PinDocument | None
 
 
 class PresetDocument(TypedDict):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 from aiohttp import web
 
-from appliance.database import backups, figures, scrub, stored_files, workers
+from appliance.database import backups, figures, lifecycle, scrub, stored_files, workers
 from appliance.database.backups import Backup
 from appliance.database.workers import PoolState, ProcessorState
 from appliance.errors import ApplianceError, StorageUnavailable
@@ -54,9 +54,11 @@ async def check_parts(shared: Services) -> dict[str, Part]:
     parts: dict[str, Part] = {}
     pools: list[PoolState] = []
     known: list[Backup] = []
+    cooled: lifecycle.Pass | None = None
     try:
         pools = await shared.database.read(workers.pools())
         known = await shared.database.read(backups.latest(LOOKED_AT))
+        cooled = await shared.database.read(lifecycle.last_pass())
         damage = shared.database.faults
         parts["database"] = _part(
             not damage, f"damaged: {damage[0]}" if damage else "answers", needed=True
@@ -75,6 +77,8 @@ async def check_parts(shared: Services) -> dict[str, Part]:
     kept = backups_part(known, every_s=shared.backup_every_s, now=shared.clock.now())
     if kept is not None:
         parts["backup"] = kept
+    if cooled is not None and cooled.error is not None:
+        parts["cold storage"] = _part(False, f"nothing is moved there: {cooled.error}")
     if shared.tls is not None:
         parts["certificate"] = _certificate(shared.tls, shared.clock.now())
     return parts

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from appliance.database import audit, dead_letters, deliveries, job_reads, keys, pauses
+from appliance.database import audit, dead_letters, deliveries, job_reads, keys, lifecycle, pauses
 from appliance.database.audit import Act
 from appliance.database.dead_letters import DeadLetter
+from appliance.database.lifecycle import Pin
 from appliance.database.pauses import Pause
 from appliance.database.protocol import Transaction
 from appliance.errors import NotFound
@@ -46,6 +47,7 @@ class Whole(NamedTuple):
     """Of people on this job, the latest first."""
     pause: Pause | None
     """Of its owner."""
+    pin: Pin | None
     deliveries: list[Delivery]
     """Of its ends, to webhooks and its callback."""
     names: dict[str, str]
@@ -93,6 +95,7 @@ async def _show(request: web.Request) -> web.StreamResponse:
         else [],
         "deliveries": [delivery_words(one) for one in found.deliveries],
         "pause": None if found.pause is None else pause_words(found.pause, found.names),
+        "pin": None if found.pin is None else _pin(found.pin, found.names),
         "pause_choices": PAUSE_CHOICES,
         "periods": PERIODS,
     }
@@ -113,11 +116,18 @@ def _whole(job_id: str, *, now: float) -> Transaction[Whole | None]:
     people = {job.owner, *([pause.actor] if pause else [])}
     people |= {actor for entry in history if (actor := _actor(entry.detail))}
     people |= {act.actor for act in acts}
+    pin = yield from lifecycle.pin_of(job_id)
+    people |= {pin.actor} if pin else set()
     names = yield from keys.names(people)
     sent = yield from deliveries.page(owner=None, job_id=job_id, limit=SHOWN_DELIVERIES)
     return Whole(
-        job, letter, alike.jobs if alike else 1, attempts, history, acts, pause, sent, names
+        job, letter, alike.jobs if alike else 1, attempts, history, acts, pause, pin, sent, names
     )
+
+
+def _pin(pin: Pin, names: Mapping[str, str]) -> dict[str, Any]:
+    who = words.plain(words.actor(pin.actor, names))
+    return {"reason": words.plain(pin.reason), "who": who, "at": pin.pinned_at}
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:

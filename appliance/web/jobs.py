@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 from aiohttp import web
 
-from appliance.database import job_reads
+from appliance.database import job_reads, lifecycle
 from appliance.database.job_reads import JobFilter
+from appliance.database.lifecycle import Pin
 from appliance.database.protocol import Transaction
 from appliance.errors import NotFound
 from appliance.ids import is_id
@@ -20,6 +21,7 @@ from appliance.web.representation import (
     job_document,
     job_summary,
     json_response,
+    pin_document,
 )
 from appliance.web.services import services, user
 
@@ -98,19 +100,22 @@ async def get_job(request: web.Request) -> web.StreamResponse:
     scope = user(request).sees_only
     if found is None or (scope is not None and found[0].owner != scope):
         raise NotFound("There is no such job, or it is not yours.")
-    job, attempts, history = found
+    job, attempts, history, pin = found
     document: WholeJob = {
         **job_document(job, user(request).owner),
         "attempts": [attempt_document(attempt) for attempt in attempts],
         "history": [history_document(entry) for entry in history],
+        "pin": None if pin is None else pin_document(pin),
     }
     return json_response(document)
 
 
-def _whole_job(job_id: str) -> Transaction[tuple[Job, list[Attempt], list[HistoryEntry]] | None]:
+def _whole_job(
+    job_id: str,
+) -> Transaction[tuple[Job, list[Attempt], list[HistoryEntry], Pin | None] | None]:
     job = yield from job_reads.get(job_id)
     if job is None:
         return None
     attempts = yield from job_reads.attempts(job_id)
     history = yield from job_reads.history(job_id)
-    return job, attempts, history
+    return job, attempts, history, (yield from lifecycle.pin_of(job_id))

@@ -12,6 +12,7 @@ from appliance import job_documents
 from appliance.clock import rfc3339
 from appliance.database.audit import Act
 from appliance.database.dead_letters import DeadLetter, Group
+from appliance.database.lifecycle import Pin
 from appliance.database.ownership import Standing
 from appliance.database.pauses import Pause
 from appliance.database.redrives import Redrive
@@ -34,6 +35,7 @@ from appliance.web.documents import (
     KeyDocument,
     PauseDocument,
     PersonDocument,
+    PinDocument,
     PresetDocument,
     RedriveDocument,
     SecretsDocument,
@@ -184,6 +186,10 @@ def pause_document(pause: Pause) -> PauseDocument:
         "since": rfc3339(pause.since),
         "until": _time(pause.until),
     }
+
+
+def pin_document(pin: Pin) -> PinDocument:
+    return {"reason": pin.reason, "actor": pin.actor, "pinnedAt": rfc3339(pin.pinned_at)}
 
 
 def act_document(act: Act) -> ActDocument:

@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import web
 from multidict import MultiDict
 
-from appliance.database import job_reads
+from appliance.database import job_reads, lifecycle
 from appliance.errors import BadRequest, IllegalMove, NotFound
 from appliance.ids import is_id
 from appliance.jobs import Job
@@ -63,6 +63,12 @@ async def delete_jobs(request: web.Request) -> web.StreamResponse:
     asked, owner = await forms.read(request), user(request).owner
     wanted = asked.to(Deleting, shape=_to_delete)
     jobs = await find_jobs(request, wanted.jobs, owner=owner)
+    pinned = await services(request).database.read(lifecycle.pinned([job.id for job in jobs]))
+    if pinned:
+        raise IllegalMove(
+            f"{words.count(len(pinned), 'upload')} of these {len(jobs)} must be kept: "
+            f"{pinned[0].reason} Leave it out. Nothing was deleted."
+        )
     busy = [job for job in jobs if "delete" not in job.status.possible]
     if busy:
         raise IllegalMove(

@@ -182,6 +182,11 @@ async def test_what_rots_is_found_and_not_restored(server: Server, tmp_path: Pat
         (faults,) = database.execute("SELECT faults FROM backups").fetchone()
     assert sha256 in faults
 
+    # The next one reads what is there, and puts right what it can.
+    await run(server.data_dir, "backup", place)
+    await run(server.data_dir, "verify", place)
+    flip(rotten)
+
     _, err = await run(tmp_path / "new", "restore", place, expect=2)
     assert sha256 in err
     assert "--despite-damage" in err
@@ -207,6 +212,31 @@ async def test_a_rotten_file_does_not_come_into_a_backup(server: Server, tmp_pat
     assert "missing in the store" in err
     await run(server.data_dir, "verify", place)
     await run(tmp_path / "new", "restore", place, expect=1)
+
+
+async def test_files_that_are_encrypted_later_are_taken_anew(
+    new_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    secret = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+    place, key = tmp_path / "place", {"APPLIANCE_ENCRYPTION_KEY": secret}
+    server = new_server()
+    await server.start()
+    job = await uploaded(server, "secret.txt", b"nobody reads this" * 300)
+    await server.finished(job["jobId"])
+    await run(server.data_dir, "backup", place)
+    await server.end()
+    server.settings["encryption_key"] = secret
+    await server.start()
+    await run(server.data_dir, "backup", place, **key)  # while both kinds are there
+    await run(server.data_dir, "encryption", "encrypt", **key)
+    await run(server.data_dir, "backup", place, "--keep", "1", **key)
+    await server.end()
+    for path in place.rglob("*"):
+        assert path.is_dir() or b"nobody reads this" not in path.read_bytes()
+    await run(tmp_path / "new", "restore", place, **key)
+    again = new_server(tmp_path / "new", encryption_key=secret)
+    await again.start()
+    await has_all(again, {job["jobId"]: b"nobody reads this" * 300})
 
 
 async def test_encrypted_files_stay_so(new_server: Callable[..., Server], tmp_path: Path) -> None:
@@ -293,7 +323,7 @@ async def test_taken_and_proven_by_itself(
         (["verify", "/nowhere/at/all"], "There is no backup in this place"),
         (["restore", "{empty}"], "There is no backup in this place"),
         (["restore", "{empty}", "--snapshot", "x"], "There is no backup in this place"),
-        (["backup", "/proc/1/backups"], "The place of backups"),
+        (["backup", "/proc/1/backups"], "cannot be written"),
         (["backup", "s3://"], "name the bucket"),
         (["backup", "{empty}", "--keep", "0"], "above 0"),
     ],

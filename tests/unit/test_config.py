@@ -36,6 +36,8 @@ BAD: dict[str, str] = {
     "trusted_proxies": "10.0.0.1/8",
     "database_url": "mysql://db",
     "storage_url": "ftp://store",
+    "cold_storage_url": "ftp://store",
+    "cold_after_days": "monthly",
     "scrub_bytes_per_s": "slow",
     "scrub_every_days": "monthly",
     "backup_url": "ftp://store",

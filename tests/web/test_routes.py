@@ -175,6 +175,8 @@ EXPECTED: dict[str, tuple[int | str, ...]] = {
     "POST /jobs/{job_id}/retry": MOVE_ONE,
     "POST /jobs/{job_id}/process": MOVE_ONE,
     "POST /jobs/{job_id}/release": ADMINISTER,
+    "POST /jobs/{job_id}/pin": ADMINISTER,
+    "POST /jobs/{job_id}/unpin": ADMINISTER,
     "DELETE /jobs/{job_id}": DELETE_ONE,
     "POST /jobs/{job_id}/delete": DELETE_ONE,
     "POST /jobs/{job_id}/links": MOVE_ONE,

@@ -43,6 +43,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /pauses/end": {"kind": "type", "name": "IMAGE"},
     "PUT /pauses/{kind}/{name}": {"reason": "tests"},
     "POST /keys": {"name": "for tests"},
+    "POST /jobs/{job_id}/pin": {"reason": "tests"},
 }
 """What the routes take that take something."""
 
@@ -77,6 +78,9 @@ async def test_what_was_done_is_audited(serve: Serve, join: Join, route: Route) 
         await claim(served, job["jobId"])
         await fail(served, job["jobId"], code="infected_file")
         path = f"/jobs/{job['jobId']}/release"
+    if route.path.endswith("/unpin"):
+        pin = path.replace("/unpin", "/pin")
+        await served.json("POST", pin, json=BODIES["POST /jobs/{job_id}/pin"])
     async with chief.http.request(route.method, path, json=BODIES.get(named(route))) as response:
         if route.path.endswith("/release"):
             assert response.status == 409  # nothing was found in it: test_scanning has the other

@@ -8,8 +8,26 @@ from msgspec import Meta
 
 from appliance import errors
 from appliance.jobs import JobStatus, JobType
-from appliance.web import archives, events, files, job_acts, jobs, presets, several, status
-from appliance.web.documents import DeletedJobs, Id, JobDocument, JobPage, PresetList, WholeJob
+from appliance.web import (
+    archives,
+    events,
+    files,
+    job_acts,
+    jobs,
+    pins,
+    presets,
+    several,
+    status,
+)
+from appliance.web.documents import (
+    DeletedJobs,
+    Id,
+    JobDocument,
+    JobPage,
+    PinDocument,
+    PresetList,
+    WholeJob,
+)
 from appliance.web.openapi.fields import IDEMPOTENCY_KEY, IF_NONE_MATCH
 from appliance.web.openapi.operation import (
     CURSOR,
@@ -136,6 +154,16 @@ JOBS = Group(
         ),
         job_acts.release_job: Operation(
             "Unlock what the virus scanner found infected", _JOB, _MOVE, body=NEXT
+        ),
+        pins.pin_job: Operation(
+            "Keep a job and its files from being deleted",
+            {200: Answer("The pin.", PinDocument)},
+            (errors.NotFound,),
+            body=asks(pins.Pinning),
+            curl="""--json '{"reason": "Wanted by the court until 2028."}'""",
+        ),
+        pins.unpin_job: Operation(
+            "Take the pin away", {204: Answer("It is gone.")}, _MOVE, body=NEXT
         ),
         job_acts.delete_job: Operation("Delete a final job", _GONE, _DELETION, body=NEXT),
         job_acts.delete_job_by_form: Operation("Delete a final job", _GONE, _DELETION, body=NEXT),

@@ -17,3 +17,7 @@ DELETE FROM backups WHERE began_at NOT IN (SELECT began_at FROM backups ORDER BY
 
 -- name: latest_backups
 SELECT * FROM backups ORDER BY began_at DESC LIMIT :limit;
+
+-- name: newest_backup_of
+SELECT faults FROM backups WHERE place = :place AND snapshot IS NOT NULL
+ORDER BY began_at DESC LIMIT 1;

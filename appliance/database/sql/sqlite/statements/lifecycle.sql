@@ -45,3 +45,7 @@ ON CONFLICT DO UPDATE SET actor = :actor, reason = :reason;
 
 -- name: delete_pin
 DELETE FROM pins WHERE job_id = :job_id RETURNING job_id;
+
+-- name: pins_of
+SELECT job_id, actor, reason, pinned_at FROM pins
+WHERE job_id IN (SELECT value FROM json_each(:job_ids));

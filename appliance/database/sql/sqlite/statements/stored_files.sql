@@ -40,11 +40,13 @@ SELECT count(*) AS uploads FROM uploads WHERE missing_since IS NOT NULL;
 SELECT id FROM jobs
 WHERE finished_at < :before
   AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.job_id = jobs.id)
+  AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.job_id = jobs.id)
 ORDER BY finished_at LIMIT :limit;
 
 -- name: deletable_job
 SELECT id, upload_id, owner, type, status FROM jobs
-WHERE id = :id AND status IN ('COMPLETED', 'FAILED', 'CANCELLED');
+WHERE id = :id AND status IN ('COMPLETED', 'FAILED', 'CANCELLED')
+  AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.job_id = jobs.id);
 
 -- name: delete_job_files!
 DELETE FROM files WHERE job_id = :id;
