@@ -19,6 +19,7 @@ from appliance.storage.encrypted import EncryptedStorage
 from appliance.storage.keyring import open_keyring
 from appliance.storage.local import LocalStorage
 from appliance.storage.protocol import Storage
+from appliance.storage.tiered import TieredStorage
 from tests import buckets
 from tests.clocks import MovedClock
 
@@ -37,7 +38,18 @@ def queue(request: pytest.FixtureRequest, database: Database) -> Queue:
     return TableQueue(database, SystemClock())
 
 
-@pytest.fixture(params=["local", "encrypted", "swift", "moto", "gcs", "encrypted moto"])
+@pytest.fixture(
+    params=[
+        "local",
+        "encrypted",
+        "tiered",
+        "encrypted tiered",
+        "swift",
+        "moto",
+        "gcs",
+        "encrypted moto",
+    ]
+)
 async def open_storage(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> AsyncIterator[OpenStorage]:
@@ -48,6 +60,9 @@ async def open_storage(
         async def opened() -> Storage:
             if kind in ("local", "encrypted"):
                 store: Storage = LocalStorage.open(tmp_path / "files")
+            elif kind == "tiered":
+                hot = LocalStorage.open(tmp_path / "files")
+                store = TieredStorage(hot, LocalStorage.open(tmp_path / "cold"))
             else:
                 store = await buckets.opened(kind, tmp_path, prefix=tmp_path.name)
                 stack.push_async_callback(store.close)
