@@ -6,6 +6,7 @@
 <data>/spool        parts of files on their way to an object store; emptied at every start
 <data>/admin.key    see `appliance.admin_key`
 <data>/backup       what a backup under way needs for itself
+<data>/cold-place   the path of the cold place, once it was used
 <data>/restoring    there while a backup is being restored
 """
 
@@ -53,6 +54,28 @@ def check_restored(data_dir: Path) -> None:
                 "not end. Give `appliance restore` again; it goes on. Or begin with an empty one."
             ]
         )
+
+
+COLD_MARK = "cold-place"
+"""In the data directory the path of the cold place, in the cold place the name of the node."""
+
+
+def check_cold_place(data_dir: Path, cold: Path) -> None:
+    """Raises ConfigurationError where the cold place was used before and looks empty now: a disk
+    that is not mounted would be filled at its mount point, and its files told as missing."""
+    mark = data_dir / COLD_MARK
+    if mark.exists() and mark.read_text("utf-8") == str(cold) and not (cold / COLD_MARK).exists():
+        raise ConfigurationError(
+            [
+                f"APPLIANCE_COLD_STORAGE_URL: {cold} is not the directory that was used before. "
+                f"Mount its disk. If it is to begin anew, delete {mark}."
+            ]
+        )
+
+
+def mark_cold_place(data_dir: Path, cold: Path) -> None:
+    (cold / COLD_MARK).write_text(node_id(data_dir), "ascii")
+    (data_dir / COLD_MARK).write_text(str(cold), "utf-8")
 
 
 @contextmanager

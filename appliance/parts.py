@@ -235,7 +235,8 @@ async def open_store(config: Config) -> Storage:
     if config.cold_storage_url is None:
         return hot
     try:
-        return TieredStorage(hot, await _open_place(config, config.cold_storage_url, "raw"))
+        cold = await _open_cold(config, config.cold_storage_url)
+        return TieredStorage(hot, cold, reserve_bytes=config.reserve_bytes)
     except BaseException:
         await hot.close()
         raise
@@ -259,7 +260,8 @@ def store_beside(config: Config) -> Storage:
     hot = _hot_beside(config)
     if config.cold_storage_url is None:
         return hot
-    return TieredStorage(hot, _place_beside(config, config.cold_storage_url))
+    cold = _place_beside(config, config.cold_storage_url)
+    return TieredStorage(hot, cold, reserve_bytes=config.reserve_bytes)
 
 
 def _hot_beside(config: Config) -> Storage:
@@ -314,6 +316,16 @@ async def backups(
             clock=clock,
             counted=counted,
         )
+
+
+async def _open_cold(config: Config, url: str) -> Storage:
+    """Raises ConfigurationError, also where a disk that was there is not mounted."""
+    if url.startswith("file:"):
+        data_dir.check_cold_place(config.data_dir, _path_of(url))
+    place = await _open_place(config, url, "raw")
+    if url.startswith("file:"):
+        data_dir.mark_cold_place(config.data_dir, _path_of(url))
+    return place
 
 
 async def open_backup_place(config: Config, url: str) -> Storage:

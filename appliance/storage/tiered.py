@@ -1,33 +1,35 @@
-"""Two places as one store: what is new lies in the hot one, what was made cold in the other.
+"""Two stores as one: what is new lies in the hot one, what is old in the cold, cheaper one.
 
-Reading looks in both, so nobody has to know. An object that is moved is in both for a moment, never
-in none: it is copied, read back and compared, and only then deleted where it was.
+An object is moved by a copy that is read back and compared before the hot one goes. Killed at any
+point, it lies in the hot store, or in both, or in the cold one; `make_cold` once more ends the
+move, and `delete` takes both. Encryption stands in front of this: objects are moved as they lie.
+
+Moving an object that is being read harms no reader. Who holds its `local_path` for longer must not
+let it be moved meanwhile. A cold store that is full or away keeps objects from being moved, and
+those that are there from being read; nothing else.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
-from appliance.errors import ObjectDamaged, ObjectMissing
-from appliance.storage.partials import Partials
+from appliance.errors import ObjectDamaged, ObjectMissing, StorageFull, StorageUnavailable
 from appliance.storage.protocol import Incoming, Space, Storage
 from appliance.threads import in_thread
 
 
 class TieredStorage:
-    def __init__(self, hot: Storage, cold: Storage) -> None:
+    has_cold_place = True
+
+    def __init__(self, hot: Storage, cold: Storage, *, reserve_bytes: int = 0) -> None:
+        """`reserve_bytes`: room that moves leave in the cold store."""
         self._hot = hot
         self._cold = cold
-
-    @property
-    def partials(self) -> Partials | None:
-        return self._hot.partials
-
-    has_cold_place = True
+        self._reserve_bytes = reserve_bytes
+        self.partials = hot.partials
 
     async def receive(self, key: str) -> Incoming:
         return await self._hot.receive(key)
@@ -43,21 +45,23 @@ class TieredStorage:
         length: int | None = None,
         size_bytes: int | None = None,
     ) -> AsyncGenerator[bytes, None]:
-        sent = 0
-        for place in (self._hot, self._cold):
-            left = None if length is None else length - sent
-            pieces = place.read(key, start=start + sent, length=left, size_bytes=size_bytes)
-            try:
-                async with aclosing(pieces):
-                    async for piece in pieces:
-                        sent += len(piece)
-                        yield piece
-                return
-            except ObjectDamaged:
+        begun = False
+        try:
+            pieces = self._hot.read(key, start=start, length=length, size_bytes=size_bytes)
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    begun = True
+                    yield piece
+            return
+        except ObjectDamaged:
+            raise
+        except ObjectMissing:
+            if begun:
                 raise
-            except ObjectMissing:
-                if place is self._cold:
-                    raise
+        pieces = self._cold.read(key, start=start, length=length, size_bytes=size_bytes)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
 
     async def size(self, key: str) -> int:
         try:
@@ -66,78 +70,92 @@ class TieredStorage:
             return await self._cold.size(key)
 
     async def delete(self, prefix: str) -> int:
-        """An object that is being moved is counted twice."""
         return await self._hot.delete(prefix) + await self._cold.delete(prefix)
 
     async def list(self, prefix: str) -> AsyncIterator[str]:
-        told: set[str] = set()
-        for place in (self._hot, self._cold):
+        seen: set[str] = set()
+        missing: ObjectMissing | None = None
+        for store in (self._hot, self._cold):
             try:
-                async for name in place.list(prefix):
-                    if name not in told:
-                        told.add(name)
+                async for name in store.list(prefix):
+                    if name not in seen:
+                        seen.add(name)
                         yield name
-            except ObjectMissing:
-                if place is self._cold and not told:
+            except ObjectMissing as error:
+                if missing is not None:
                     raise
+                missing = error
 
     def local_path(self, key: str) -> Path | None:
         path = self._hot.local_path(key)
         if path is not None and path.exists():
             return path
-        return self._cold.local_path(key) or path
+        return self._cold.local_path(key)
 
     async def presigned(
         self, key: str, *, expires_s: int, content_type: str, disposition: str
     ) -> str | None:
-        place = self._hot if await _has(self._hot, key) else self._cold
-        return await place.presigned(
+        try:
+            await self._hot.size(key)
+            holder = self._hot
+        except ObjectMissing:
+            holder = self._cold
+        return await holder.presigned(
             key, expires_s=expires_s, content_type=content_type, disposition=disposition
         )
 
     async def make_cold(self, key: str) -> None:
-        if not await _has(self._hot, key):
-            await self._cold.size(key)  # raises ObjectMissing where it is in neither
+        """Raises StorageFull when the cold store has no room; then the object stays where it is."""
+        try:
+            size_bytes = await self._hot.size(key)
+        except ObjectMissing:
+            await self._cold.size(key)  # it is there already, or nowhere
             return
-        digest, size = hashlib.sha256(), 0
+        space = await self._cold.space()
+        if space is not None and space.free_bytes - size_bytes < self._reserve_bytes:
+            raise StorageFull(
+                "The cold place has no room for another file. Free some space there; what is to "
+                "go there stays where it is meanwhile."
+            )
+        digest = hashlib.sha256()
+        # Over one that an earlier life has left there: whether that is whole is not known.
         async with await self._cold.receive(key) as incoming:
-            async with aclosing(self._hot.read(key)) as pieces:
+            async with aclosing(self._hot.read(key, size_bytes=size_bytes)) as pieces:
                 async for piece in pieces:
                     await in_thread(digest.update, piece)
-                    size += len(piece)
                     await incoming.write(piece)
             await incoming.commit()
-        if await _digest_of(self._cold, key, size) != digest.digest():
-            await self._cold.delete(key)
-            raise ObjectDamaged(f"{key} did not arrive whole in the cold place; it stays.")
+        if await self._cold_digest(key, size_bytes) != digest.digest():
+            raise StorageUnavailable(
+                f"The cold place gave back something else than was written to it ({key}). The file "
+                "stays where it is; look at that disk or bucket."
+            )
+        # Not told apart from one deleted meanwhile: another process may just have ended this move.
         await self._hot.delete(key)
+
+    async def _cold_digest(self, key: str, size_bytes: int) -> bytes:
+        digest = hashlib.sha256()
+        try:
+            async with aclosing(self._cold.read(key, size_bytes=size_bytes)) as pieces:
+                async for piece in pieces:
+                    await in_thread(digest.update, piece)
+        except ObjectDamaged:
+            return b""
+        return digest.digest()
 
     async def tidy(self) -> int:
         return await self._hot.tidy() + await self._cold.tidy()
 
-    async def close(self) -> None:
-        await asyncio.gather(self._hot.close(), self._cold.close())
-
     async def space(self) -> Space | None:
-        """Of the hot place: that is where uploads go."""
+        """Of the hot store: that is where uploads go."""
         return await self._hot.space()
 
     async def check(self) -> None:
+        """The hot store alone: without the cold one, work and uploads go on."""
         await self._hot.check()
-        await self._cold.check()
 
-
-async def _has(place: Storage, key: str) -> bool:
-    try:
-        await place.size(key)
-    except ObjectMissing:
-        return False
-    return True
-
-
-async def _digest_of(place: Storage, key: str, size_bytes: int) -> bytes:
-    digest = hashlib.sha256()
-    async with aclosing(place.read(key, size_bytes=size_bytes)) as pieces:
-        async for piece in pieces:
-            await in_thread(digest.update, piece)
-    return digest.digest()
+    async def close(self) -> None:
+        try:
+            await self._hot.close()
+        finally:
+            await self._cold.close()

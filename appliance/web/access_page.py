@@ -86,6 +86,7 @@ def _key(key: ApiKey, now: float) -> Mapping[str, Any]:
         "scopes": "" if every else ", ".join(key.scopes),
         "state": key.state(now),
         "created_at": key.created_at,
+        "quota_bytes": key.quota_bytes,
         "expires_at": key.expires_at,
         "last_used_at": key.last_used_at,
     }

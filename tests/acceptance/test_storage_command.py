@@ -28,7 +28,7 @@ async def test_told_before_it_is_done(new_server: Callable[..., Server], tmp_pat
     assert json.loads(out)["dueForCold"] == {"files": 1, "bytes": 5000}
     out, _ = await run(server.data_dir, "storage", "lifecycle", "--now", **cold)
     assert "In the cold:      1 originals, 5.0 KB" in out
-    assert len([path for path in (tmp_path / "cold/raw").rglob("a.txt")]) == 1
+    assert len(list((tmp_path / "cold/raw").rglob("a.txt"))) == 1
     _, err = await run(server.data_dir, "storage", "lifecycle", "--now", expect=2)
     assert "APPLIANCE_COLD_STORAGE_URL" in err
 

@@ -408,6 +408,14 @@ async def test_the_page_makes_and_revokes_a_key(serve: Serve) -> None:
     assert "Revoked" in (await page(served, "/dashboard/access")).words()
 
 
+async def test_the_page_shows_a_quota_of_a_keys_own(serve: Serve) -> None:
+    served = await serve()
+    await served.json("POST", "/keys", json={"name": "plain"})
+    assert "may have" not in (await page(served, "/dashboard/access")).words()
+    await served.json("POST", "/keys", json={"name": "narrow", "quotaBytes": 5_000_000_000})
+    assert "may have 5.0 GB" in (await page(served, "/dashboard/access")).words()
+
+
 async def test_a_user_sees_own_sessions_and_no_keys(serve: Serve, join: Join) -> None:
     served = await serve()
     ada = await join(served)

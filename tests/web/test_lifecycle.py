@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from appliance.database import lifecycle
-from appliance.errors import StorageUnavailable
+from appliance.errors import ConfigurationError, StorageUnavailable
 from appliance.maintenance.cooler import Cooler
 from appliance.maintenance.pruner import Pruner
 from appliance.storage.tiered import TieredStorage
@@ -64,7 +64,10 @@ async def done(served: Served, name: str, content: bytes = b"words\n" * 100) -> 
 
 
 def files(folder: Path) -> dict[str, int]:
-    return {path.parent.name: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    """Sizes by the id of their job."""
+    found = [path for path in folder.rglob("raw/*/*") if path.is_file()]
+    found += [path for path in folder.glob("*/*") if path.is_file() and folder.name == "raw"]
+    return {path.parent.name: path.stat().st_size for path in found}
 
 
 async def test_an_old_original_goes_to_the_cold_place_and_is_read_as_before(
@@ -127,9 +130,10 @@ async def test_what_arrives_otherwise_in_the_cold_place_stays_where_it_was(
 
     with monkeypatch.context() as patched:
         patched.setattr(storage._cold, "read", rotten)
-        assert await cooler(served, 31).run_once() == {"moved": 0}
+        with pytest.raises(StorageUnavailable):
+            await cooler(served, 31).run_once()
     assert set(files(served.data_dir / "files/raw")) == {job_id}
-    assert files(tmp_path / "cold") == {}
+    assert await cooler(served, 31).run_once() == {"moved": 1}
 
 
 async def test_two_years(served: Served, tmp_path: Path, chance: random.Random) -> None:
@@ -214,3 +218,14 @@ async def test_a_cold_picture_is_worked_on_again(serve: Serve, tmp_path: Path) -
     assert await cooler(served, 31).run_once() == {"moved": 1}
     again = await served.json("POST", f"/jobs/{job['jobId']}/process", json={"preset": "thumbnail"})
     assert (await served.finished(again["jobId"]))["status"] == "COMPLETED"
+
+
+async def test_a_disk_that_is_not_mounted_stops_the_start(serve: Serve, tmp_path: Path) -> None:
+    served = await serve(cold_storage_url=f"file://{tmp_path}/cold")
+    await served.stop()
+    (tmp_path / "cold").rename(tmp_path / "elsewhere")
+    with pytest.raises(ConfigurationError, match="Mount its disk"):
+        await serve(cold_storage_url=f"file://{tmp_path}/cold")
+    assert not (tmp_path / "cold").exists(), "nothing is written at its mount point"
+    (tmp_path / "elsewhere").rename(tmp_path / "cold")
+    await serve(cold_storage_url=f"file://{tmp_path}/cold")
