@@ -10,6 +10,7 @@ from appliance import parts
 from appliance.clock import Clock, SystemClock
 from appliance.commands.command import Commands, opened_database
 from appliance.config import Config
+from appliance.costs import monthly_usd, saved_usd
 from appliance.database import figures, lifecycle
 from appliance.database.protocol import Database, Transaction
 from appliance.errors import ConfigurationError
@@ -17,9 +18,6 @@ from appliance.maintenance.cooler import Cooler
 from appliance.web.words import bytes_in_words
 
 DAY_S = 24 * 3600.0
-GB = 1e9
-HOT_USD, COLD_USD = 0.023, 0.0125
-"""For a gigabyte a month: AWS S3 Standard and Standard-IA, us-east-1."""
 
 
 def add_to(commands: Commands) -> None:
@@ -74,14 +72,14 @@ def _told(config: Config, *, now: float) -> Transaction[dict[str, Any]]:
     if config.delete_after_days:
         before = now - config.delete_after_days * DAY_S
         deletion = yield from lifecycle.due_for_deletion(before=before)
-    monthly = (total - cold.size_bytes) / GB * HOT_USD + cold.size_bytes / GB * COLD_USD
+    monthly = monthly_usd(hot_bytes=total - cold.size_bytes, cold_bytes=cold.size_bytes)
     return {
         "storedBytes": total,
         "cold": _document(cold),
         "dueForCold": _document(cooling),
         "dueForDeletion": _document(deletion),
         "monthlyUsd": round(monthly, 2),
-        "savedUsd": round(cold.size_bytes / GB * (HOT_USD - COLD_USD), 2),
+        "savedUsd": round(saved_usd(cold.size_bytes), 2),
     }
 
 
@@ -95,11 +93,11 @@ def _lines(config: Config, told: dict[str, Any]) -> list[str]:
 
     cold, days = config.cold_after_days, config.delete_after_days
     return [
-        f"Stored:           {bytes_in_words(told['storedBytes'])}",
-        f"In the cold:      {amount('cold')}",
+        f"Stored:            {bytes_in_words(told['storedBytes'])}",
+        f"In the cold:       {amount('cold')}",
         f"Old enough for it: {amount('dueForCold')} (after {cold} days)" if cold
         else "Nothing goes to the cold place (APPLIANCE_COLD_AFTER_DAYS=0).",
-        f"To be deleted:    {amount('dueForDeletion')} with results (after {days} days)" if days
+        f"To be deleted:     {amount('dueForDeletion')} with results (after {days} days)" if days
         else "Nothing is deleted by age (APPLIANCE_DELETE_AFTER_DAYS=0).",
         f"At the prices of AWS that is ${told['monthlyUsd']:.2f} a month; the cold place saves "
         f"${told['savedUsd']:.2f} of it.",

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from appliance.costs import monthly_usd
 from appliance.database import (
     figures,
     history,
     keys,
+    lifecycle,
     pauses,
     resumables,
     scrub,
@@ -56,6 +58,7 @@ class Seen(NamedTuple):
     missing: int
     damaged: list[DamagedFile]
     stored: dict[JobType, Stored]
+    cold: lifecycle.Totals
     unfinished: Unfinished
     names: dict[str, str]
 
@@ -83,6 +86,7 @@ async def show_dashboard(request: web.Request) -> web.Response:
         ),
         "health": await _health(shared, parts, seen),
         "stored": seen.stored,
+        "cost": _cost(seen.stored, seen.cold),
         "backups": parts.get("backup"),
         "metrics": metric_tiles(seen.history, seen.queue, seen.pools, now=now),
         "pools": pool_cells(seen.pools, seen.queue, seen.running, seen.paused, seen.names),
@@ -110,6 +114,7 @@ def _seen(owners: set[str], *, now: float) -> Transaction[Seen]:
         missing=(yield from stored_files.count_missing()),
         damaged=(yield from scrub.damaged(MANY_DAMAGED + 1)),
         stored=(yield from figures.stored()),
+        cold=(yield from lifecycle.cold()),
         unfinished=(yield from resumables.unfinished(since=now - DAY_S)),
         names=(yield from keys.names(people)),
     )
@@ -132,6 +137,15 @@ async def _health(shared: Services, parts: Mapping[str, Part], seen: Seen) -> li
         health_tiles.sandbox_tile(seen.pools, parts["sandbox"]),
         health_tiles.paused_tile(seen.pools, seen.paused, seen.names),
     ]
+
+
+def _cost(stored: Mapping[JobType, Stored], cold: lifecycle.Totals) -> str:
+    total = sum(one.originals.size_bytes + one.results.size_bytes for one in stored.values())
+    usd = monthly_usd(hot_bytes=total - cold.size_bytes, cold_bytes=cold.size_bytes)
+    told = f"{words.bytes_in_words(total)} in all"
+    if cold.files:
+        told += f", {words.bytes_in_words(cold.size_bytes)} of it in the cold place"
+    return f"{told}; at the prices of AWS ${usd:,.2f} a month"
 
 
 def _row(job: Job, now: float, names: Mapping[str, str]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ async def test_told_before_it_is_done(new_server: Callable[..., Server], tmp_pat
     out, _ = await run(server.data_dir, "storage", "lifecycle", "--json", **cold)
     assert json.loads(out)["dueForCold"] == {"files": 1, "bytes": 5000}
     out, _ = await run(server.data_dir, "storage", "lifecycle", "--now", **cold)
-    assert "In the cold:      1 originals, 5.0 KB" in out
+    assert "In the cold:       1 originals, 5.0 KB" in out
     assert len(list((tmp_path / "cold/raw").rglob("a.txt"))) == 1
     _, err = await run(server.data_dir, "storage", "lifecycle", "--now", expect=2)
     assert "APPLIANCE_COLD_STORAGE_URL" in err

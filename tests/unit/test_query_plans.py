@@ -45,7 +45,6 @@ MAY_SCAN = {
     "discard_dead_letters": "an act of an admin, in batches",
     "collect_redrive_jobs": "an act of an admin",
     "forget_unfinished_resumables": "once, after a restore",
-    "cold_totals": "for the command, once",
 }
 
 

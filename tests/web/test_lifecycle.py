@@ -85,6 +85,10 @@ async def test_an_old_original_goes_to_the_cold_place_and_is_read_as_before(
     headers = {"Range": "bytes=6-10"}
     async with served.admin.get(f"/jobs/{job_id}/files/original", headers=headers) as response:
         assert (response.status, await response.read()) == (206, b"words")
+    shown = (await page(served, "/dashboard")).words()
+    assert (
+        "650 bytes in all, 600 bytes of it in the cold place; at the prices of AWS $0.00" in shown
+    )
     acts = (await served.json("GET", "/audit?action=storage.cool"))["acts"]
     assert [act["detail"] for act in acts] == [{"files": 1, "bytes": 600}]
     assert await cooler(served, 32).run_once() == {"moved": 0}

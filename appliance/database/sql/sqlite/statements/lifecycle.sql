@@ -19,8 +19,7 @@ ON CONFLICT DO UPDATE SET ran_at = :now, files = :files, bytes = :bytes, error =
 SELECT ran_at, files, bytes, error FROM lifecycle;
 
 -- name: cold_totals
-SELECT count(*) AS files, coalesce(sum(size_bytes), 0) AS bytes FROM uploads
-WHERE cold_since IS NOT NULL;
+SELECT files, bytes FROM cold;
 
 -- name: due_totals
 SELECT count(*) AS files, coalesce(sum(size_bytes), 0) AS bytes FROM uploads AS u
