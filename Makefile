@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 # -qq: errors only, not the warnings about every index that lacks a package.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test torture torture-uploads torture-backups seeded-faults fuzz contract check fmt bench screenshots wheel lock sbom audit clean
+.PHONY: help run test test-all torture torture-uploads torture-backups seeded-faults fuzz contract check fmt bench screenshots wheel lock sbom audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -19,6 +19,9 @@ run: $(VENV)/.installed ## start the appliance on 127.0.0.1:8080, with ./data
 # Most tests wait for a server, a browser or a disk: three at a time take half as long on two cores.
 test: $(VENV)/.installed-dev ## run the tests; those that miss a service are skipped, and named
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
+
+test-all: export APPLIANCE_TEST_ALL := 1
+test-all: test ## run the thorough tests too; twice as long
 
 # The long form of the torture suite; half an hour. KILLS=200 is shorter.
 KILLS ?= 1000

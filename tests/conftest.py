@@ -123,6 +123,28 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
     return random.Random(seed)
 
 
+THOROUGH = (
+    *("tests/torture", "tests/fuzz", "tests/contract"),
+    *(f"tests/acceptance/test_{name}.py" for name in (
+        "backup", "client", "cut_uploads", "dead_letters", "object_store", "plugins", "presets",
+        "selftest",
+    )),
+)  # fmt: skip
+"""Half of the time, for the last tenth of the faults: run where all are, and by their names."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if os.environ.get("APPLIANCE_TEST_ALL") or os.environ.get("APPLIANCE_TEST_NO_SKIP"):
+        return
+    named = [str(Path(arg.partition("::")[0])) for arg in config.args]
+    why = pytest.mark.skip(reason="thorough: `make test-all`, or name it: make test ARGS=tests/…")
+    for item in items:
+        path = item.path.relative_to(config.rootpath).as_posix()
+        here = next((one for one in THOROUGH if path.startswith(one)), None)
+        if here is not None and not any(name.startswith(here) for name in named):
+            item.add_marker(why)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # A developer's own settings must not reach the tests.
     for name in [name for name in os.environ if name.startswith("APPLIANCE_")]:
