@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
+
+import msgspec
 
 from appliance import parts
 from appliance.clock import SystemClock
@@ -12,7 +15,8 @@ from appliance.commands.command import Commands, opened_database, printable
 from appliance.commands.progress import Progress
 from appliance.config import Config
 from appliance.database import scrub
-from appliance.maintenance.scrubber import Scrubber
+from appliance.database.scrub import DamagedFile
+from appliance.maintenance.scrubber import Outcome, Scrubber
 from appliance.web.words import bytes_in_words
 
 _SHOWN = 20
@@ -24,7 +28,7 @@ def add_to(commands: Commands) -> None:
         help="read every stored file against its digest",
         description="Read every stored file against its digest, as fast as it goes; the server may "
         "run meanwhile. It does the same by itself, slowly. Exit status 0: all is as it was "
-        "stored; 1: files are damaged.",
+        "stored; 1: files are damaged, missing or cannot be read.",
     )
     parser.add_argument("--json", action="store_true", help="tell the outcome as JSON")
     parser.set_defaults(run=_run)
@@ -41,18 +45,23 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
             every_s=0.0,
             counted=progress.count,
         )
-        count, read = await scrubber.pass_over_all()
+        outcome = await scrubber.pass_over_all()
         damaged = await database.read(scrub.damaged(_SHOWN))
     progress.end()
     if options.json:
         keys = [one.storage_key for one in damaged]
-        print(
-            json.dumps({"files": read.files, "bytes": read.bytes, "count": count, "damaged": keys})
-        )
-        return 1 if count else 0
-    print(f"{read.files:,} files read, {bytes_in_words(read.bytes)}; {count:,} are damaged.")
+        print(json.dumps({**msgspec.structs.asdict(outcome), "damagedKeys": keys}))
+    else:
+        _tell(outcome, damaged)
+    return 0 if outcome.is_sound else 1
+
+
+def _tell(outcome: Outcome, damaged: Sequence[DamagedFile]) -> None:
+    print(
+        f"{outcome.files:,} files read, {bytes_in_words(outcome.bytes)}; {outcome.damaged:,} are "
+        f"damaged, {outcome.missing:,} missing, {outcome.unreadable:,} could not be read."
+    )
     for one in damaged:
         print(f"  {printable(one.storage_key)}", file=sys.stderr)
-    if damaged:
+    if not outcome.is_sound:
         print("Restore them from a backup into the same places; then scrub again.", file=sys.stderr)
-    return 1 if count else 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
+from appliance.database import audit
 from appliance.database.protocol import Statement, Transaction
-from appliance.database.records import record
+from appliance.database.records import as_json, record
 from appliance.database.stored_files import StoredFile, originals_named, results_named
 
 
@@ -63,21 +66,32 @@ def advance(at: Scrub, read: list[StoredFile], *, now: float) -> Transaction[Non
 
 
 def mark_damaged(file: StoredFile, *, now: float) -> Transaction[bool]:
-    """Whether it is news."""
+    """Whether it is news; what is news is audited."""
     rows = yield Statement(
         "mark_damaged",
         {"storage_key": file.storage_key, "job_id": file.id, "name": file.name, "now": now},
     )
+    if rows:
+        yield from _audit("file.damaged", file, now=now)
     return bool(rows)
 
 
-def mark_sound(storage_key: str) -> Transaction[bool]:
-    """Whether it was damaged before."""
-    return bool((yield Statement("mark_sound", {"storage_key": storage_key})))
+def mark_sound(file: StoredFile, *, now: float) -> Transaction[bool]:
+    """Whether it was damaged before; then it is audited."""
+    rows = yield Statement("mark_sound", {"storage_key": file.storage_key})
+    if rows:
+        yield from _audit("file.sound", file, now=now)
+    return bool(rows)
 
 
-def is_damaged(storage_key: str) -> Transaction[bool]:
-    return bool((yield Statement("damaged_file", {"storage_key": storage_key})))
+def _audit(action: str, file: StoredFile, *, now: float) -> Transaction[None]:
+    detail = {"key": file.storage_key}
+    yield from audit.add(actor="system", action=action, subject=file.id, now=now, detail=detail)
+
+
+def damaged_among(keys: Iterable[str]) -> Transaction[set[str]]:
+    rows = yield Statement("damaged_among", {"keys": as_json(list(keys))})
+    return {row["storage_key"] for row in rows}
 
 
 def damaged(limit: int) -> Transaction[list[DamagedFile]]:

@@ -9,24 +9,43 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 
+import msgspec
 import structlog
 
 from appliance.clock import Clock
-from appliance.database import scrub
+from appliance.database import scrub, stored_files
 from appliance.database.protocol import Database
 from appliance.database.scrub import Scrub
 from appliance.database.stored_files import StoredFile
-from appliance.errors import ObjectDamaged, ObjectMissing
+from appliance.errors import ObjectDamaged, ObjectMissing, StorageUnavailable
 from appliance.storage.protocol import Storage
 from appliance.threads import in_thread
 
 log = structlog.get_logger()
 
 BATCH = 20
-"""Files between two notes of how far it is."""
+BATCH_BYTES = 256 * 1024 * 1024
+"""Files between two notes of how far it is, and of what size."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """Of a whole pass: what was read, and how many files are out of order now."""
+
+    files: int
+    bytes: int
+    damaged: int
+    missing: int
+    """Originals; a result that is gone counts as damaged."""
+    unreadable: int
+    """Not judged: the store works, and these could not be read."""
+
+    @property
+    def is_sound(self) -> bool:
+        return not (self.damaged or self.missing or self.unreadable)
 
 
 class Scrubber:
@@ -63,47 +82,80 @@ class Scrubber:
             return {}
         return await self._read_batch(at)
 
-    async def pass_over_all(self) -> tuple[int, Scrub]:
-        """A whole pass, now; how many damaged files it found, and what it read."""
+    async def pass_over_all(self) -> Outcome:
+        """A whole pass, now. Raises StorageUnavailable, StorageFull."""
         await self._database.write(scrub.begin(now=self._clock.now()))
+        unreadable = 0
         while True:
             at = await self._database.read(scrub.progress())
             assert at is not None
             if at.ended_at is not None:
-                return await self._database.read(scrub.count_damaged()), at
-            await self._read_batch(at)
+                damaged = await self._database.read(scrub.count_damaged())
+                missing = await self._database.read(stored_files.count_missing())
+                return Outcome(at.files, at.bytes, damaged, missing, unreadable)
+            unreadable += (await self._read_batch(at)).get("unreadable", 0)
 
     async def _read_batch(self, at: Scrub) -> Mapping[str, int]:
-        files = await self._database.read(scrub.next_files(at, limit=BATCH))
-        damaged = found = 0
+        files = _bounded(await self._database.read(scrub.next_files(at, limit=BATCH)))
+        found: Counter[str] = Counter()
         for file in files:
-            is_sound = await self._is_sound(file)
-            if is_sound is None:
-                continue
-            if is_sound:
-                if await self._database.write(scrub.mark_sound(file.storage_key)):
-                    log.info("file_sound_again", key=file.storage_key)
-                    found += 1
-            elif await self._database.write(scrub.mark_damaged(file, now=self._clock.now())):
-                log.error("file_damaged", key=file.storage_key, job_id=file.id)
-                damaged += 1
+            news = await self._look_at(file, is_original=not at.results)
+            found.update([news] if news else [])
         await self._database.write(scrub.advance(at, files, now=self._clock.now()))
-        return {"damaged": damaged, "sound_again": found}
+        return found
 
-    async def _is_sound(self, file: StoredFile) -> bool | None:
-        """None: it is not there; the inspector tells of originals that are missing, and a result
-        goes with its attempt."""
+    async def _look_at(self, file: StoredFile, *, is_original: bool) -> str | None:
+        """What is new of it. An original that is gone is missing, as the inspector has it."""
+        try:
+            is_sound = await self._is_sound(file)
+        except ObjectDamaged:
+            is_sound = False
+        except ObjectMissing:
+            if is_original:
+                await self._mark_original(missing=[file.id])
+                return None
+            is_sound = False  # unless it went with its attempt: then no row names it any more
+        except StorageUnavailable as fault:
+            await self._storage.check()  # raises when it is not this file alone
+            log.error("file_unreadable", key=file.storage_key, job_id=file.id, reason=fault.detail)
+            return "unreadable"
+        now = self._clock.now()
+        if not is_sound:
+            if not await self._database.write(scrub.mark_damaged(file, now=now)):
+                return None
+            log.error("file_damaged", key=file.storage_key, job_id=file.id)
+            return "damaged"
+        if is_original:
+            await self._mark_original(found=[file.id])
+        if not await self._database.write(scrub.mark_sound(file, now=now)):
+            return None
+        log.info("file_sound_again", key=file.storage_key, job_id=file.id)
+        return "sound_again"
+
+    async def _mark_original(
+        self, *, missing: Sequence[str] = (), found: Sequence[str] = ()
+    ) -> None:
+        now = self._clock.now()
+        await self._database.write(stored_files.mark(missing=missing, found=found, now=now))
+
+    async def _is_sound(self, file: StoredFile) -> bool:
+        """Raises ObjectDamaged, ObjectMissing, StorageUnavailable."""
         digest = hashlib.sha256()
         pieces = self._storage.read(file.storage_key, size_bytes=file.size_bytes)
-        try:
-            async with aclosing(pieces):
-                async for piece in pieces:
-                    await in_thread(digest.update, piece)
-                    self._counted(len(piece))
-                    if self._bytes_per_s is not None:
-                        await asyncio.sleep(len(piece) / self._bytes_per_s)
-        except ObjectDamaged:
-            return False
-        except ObjectMissing:
-            return None
+        async with aclosing(pieces):
+            async for piece in pieces:
+                await in_thread(digest.update, piece)
+                self._counted(len(piece))
+                if self._bytes_per_s is not None:
+                    await asyncio.sleep(len(piece) / self._bytes_per_s)
         return digest.hexdigest() == file.sha256
+
+
+def _bounded(files: list[StoredFile]) -> list[StoredFile]:
+    """The first of them, as many as a restart may read again; at least one."""
+    size_bytes = 0
+    for number, file in enumerate(files, 1):
+        size_bytes += file.size_bytes
+        if size_bytes >= BATCH_BYTES:
+            return files[:number]
+    return files

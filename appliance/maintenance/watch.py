@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from appliance.clock import Clock
-from appliance.database import redrives, stored_files, webhooks, workers
+from appliance.database import redrives, scrub, stored_files, webhooks, workers
 from appliance.database.protocol import Database
 from appliance.database.redrives import Redrive
 from appliance.database.workers import Outage, PoolState
@@ -45,6 +45,7 @@ class Watch:
         self._own_pools = own_pools
         self._standing: dict[str, _Standing] = {}
         self._missing = 0
+        self._damaged = 0
         self._redrives_after = clock.now()
         self._webhooks_after = clock.now()
 
@@ -57,6 +58,7 @@ class Watch:
             outages = {_work(pool): pool.outage for pool in pools} | outages
             outages[DATABASE] = None
             news += await self._missing_files()
+            news += await self._damaged_files()
             news += await self._stopped_redrives()
             news += await self._disabled_webhooks()
         except DatabaseUnavailable as fault:
@@ -112,6 +114,20 @@ class Watch:
                 f"{count(self._missing, 'original', 'originals')} missing",
                 f"{more} newly found missing, {self._missing:,} in all. The log names each "
                 "(file_missing). Restore them from a backup.",
+            )
+        ]
+
+    async def _damaged_files(self) -> list[News]:
+        before = self._damaged
+        self._damaged = await self._database.read(scrub.count_damaged())
+        if self._damaged <= before:
+            return []
+        more = count(self._damaged - before, "stored file is", "stored files are")
+        return [
+            News(
+                f"{count(self._damaged, 'file', 'files')} damaged",
+                f"{more} newly found damaged, {self._damaged:,} in all. The log names each "
+                "(file_damaged). Restore them from a backup, then run `appliance scrub`.",
             )
         ]
 

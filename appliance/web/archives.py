@@ -11,7 +11,14 @@ from aiohttp import web
 from appliance.jobs import Job, ResultFile
 from appliance.storage.verified import read_verified
 from appliance.web import bodies
-from appliance.web.files import ORIGINAL, check_unlocked, disposition, file_of, find_job
+from appliance.web.files import (
+    ORIGINAL,
+    check_sound,
+    check_unlocked,
+    disposition,
+    file_of,
+    find_job,
+)
 from appliance.web.services import services, user
 from appliance.web.several import find_jobs
 from appliance.web.zips import Entry, archive, length_of, safe_names
@@ -23,7 +30,7 @@ async def get_job_archive(request: web.Request) -> web.StreamResponse:
     check_unlocked(job, user(request))
     names = safe_names([job.filename, *(file.name for file in job.files)])
     files = [file_of(job, ORIGINAL), *job.files]
-    entries = _entries(request, [(job, file) for file in files], names)
+    entries = await _entries(request, [(job, file) for file in files], names)
     return await _send(request, entries, f"{_stem(job)}.zip")
 
 
@@ -34,20 +41,22 @@ async def get_archive(request: web.Request) -> web.StreamResponse:
     for job in wanted:
         check_unlocked(job, user(request))
     files = [(job, file_of(job, ORIGINAL)) for job in wanted]
-    entries = _entries(request, files, safe_names([job.filename for job in wanted]))
+    entries = await _entries(request, files, safe_names([job.filename for job in wanted]))
     return await _send(request, entries, "files.zip")
 
 
-def _entries(
+async def _entries(
     request: web.Request, files: Sequence[tuple[Job, ResultFile]], names: Sequence[str]
 ) -> list[Entry]:
-    storage = services(request).storage
+    """Raises ObjectDamaged."""
+    shared = services(request)
+    await check_sound(shared, [file for _, file in files])
     return [
         Entry(
             name=name,
             size_bytes=file.size_bytes,
             modified_at=job.finished_at or job.created_at,
-            read=partial(read_verified, storage, file),
+            read=partial(read_verified, shared.storage, file),
         )
         for (job, file), name in zip(files, names, strict=True)
     ]

@@ -53,6 +53,8 @@ DONE = {
     "job.pin": "Pinned a job",
     "job.unpin": "Took a pin away",
     "storage.cool": "Moved originals to the cold place",
+    "file.damaged": "Found a stored file damaged",
+    "file.sound": "Found a damaged file sound again",
     "refused": "Was refused",
 }
 """Every act there is, in words."""

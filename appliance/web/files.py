@@ -7,7 +7,7 @@ of it: `nosniff`, a sandboxing policy, and as a download unless it is a picture,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Literal
 from urllib.parse import quote
@@ -81,6 +81,17 @@ def file_of(job: Job, name: str) -> ResultFile:
     return _original(job) if name == ORIGINAL else _result(job, name)
 
 
+async def check_sound(shared: Services, files: Sequence[ResultFile]) -> None:
+    """Raises ObjectDamaged when the scrubber found one of them to be another than was stored."""
+    damaged = await shared.database.read(scrub.damaged_among(file.storage_key for file in files))
+    for file in files:
+        if file.storage_key in damaged:
+            raise ObjectDamaged(
+                f"{file.name} was damaged where it is stored. Whoever runs this server can restore "
+                "it from a backup."
+            )
+
+
 async def send_file(
     request: web.Request, job: Job, name: str, *, extra: Mapping[str, str] | None = None
 ) -> web.StreamResponse:
@@ -99,11 +110,7 @@ async def send_file(
     if file.content_type == "application/pdf":
         # Chromium's viewer does not start in a sandboxed document; it runs no page script.
         del headers["Content-Security-Policy"]
-    if await shared.database.read(scrub.is_damaged(file.storage_key)):
-        raise ObjectDamaged(
-            "This file was damaged where it is stored. Whoever runs this server can restore it "
-            "from a backup."
-        )
+    await check_sound(shared, [file])
     if is_known(request.headers.get("If-None-Match"), headers["ETag"]):
         return web.Response(status=304, headers=headers)
 

@@ -8,7 +8,16 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from appliance.database import audit, dead_letters, deliveries, job_reads, keys, lifecycle, pauses
+from appliance.database import (
+    audit,
+    dead_letters,
+    deliveries,
+    job_reads,
+    keys,
+    lifecycle,
+    pauses,
+    scrub,
+)
 from appliance.database.audit import Act
 from appliance.database.dead_letters import DeadLetter
 from appliance.database.lifecycle import Pin
@@ -48,6 +57,8 @@ class Whole(NamedTuple):
     pause: Pause | None
     """Of its owner."""
     pin: Pin | None
+    damaged: set[str]
+    """Storage keys of those of its files that are not what was stored."""
     deliveries: list[Delivery]
     """Of its ends, to webhooks and its callback."""
     names: dict[str, str]
@@ -96,6 +107,7 @@ async def _show(request: web.Request) -> web.StreamResponse:
         "deliveries": [delivery_words(one) for one in found.deliveries],
         "pause": None if found.pause is None else pause_words(found.pause, found.names),
         "pin": None if found.pin is None else _pin(found.pin, found.names),
+        "damaged": _names_of(job, found.damaged),
         "pause_choices": PAUSE_CHOICES,
         "periods": PERIODS,
     }
@@ -118,11 +130,29 @@ def _whole(job_id: str, *, now: float) -> Transaction[Whole | None]:
     people |= {act.actor for act in acts}
     pin = yield from lifecycle.pin_of(job_id)
     people |= {pin.actor} if pin else set()
+    damaged = yield from scrub.damaged_among(
+        [job.storage_key, *(file.storage_key for file in job.files)]
+    )
     names = yield from keys.names(people)
     sent = yield from deliveries.page(owner=None, job_id=job_id, limit=SHOWN_DELIVERIES)
     return Whole(
-        job, letter, alike.jobs if alike else 1, attempts, history, acts, pause, pin, sent, names
+        job=job,
+        letter=letter,
+        alike=alike.jobs if alike else 1,
+        attempts=attempts,
+        history=history,
+        acts=acts,
+        pause=pause,
+        pin=pin,
+        damaged=damaged,
+        deliveries=sent,
+        names=names,
     )
+
+
+def _names_of(job: Job, storage_keys: set[str]) -> list[str]:
+    files = [(job.storage_key, job.filename), *((one.storage_key, one.name) for one in job.files)]
+    return [words.plain(name) for key, name in files if key in storage_keys]
 
 
 def _pin(pin: Pin, names: Mapping[str, str]) -> dict[str, Any]:

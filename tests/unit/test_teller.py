@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from appliance.acts import Acts
 from appliance.coordination.memory import MemoryCoordination
-from appliance.database import dead_letters, jobs, redrives, stored_files, workers
+from appliance.database import dead_letters, jobs, redrives, scrub, stored_files, workers
 from appliance.database.dead_letters import Filter
 from appliance.database.protocol import Transaction
 from appliance.database.sqlite import SqliteDatabase
@@ -479,6 +479,20 @@ async def test_missing_files_are_told_when_there_are_more(stage: Stage) -> None:
         "2 stored originals are newly found missing, 3 in all.",
         "1 stored original is newly found missing, 3 in all.",
     ]
+
+
+async def test_damaged_files_are_told_once(stage: Stage) -> None:
+    notes = Notes()
+    teller = stage.teller(notes)
+    upload = a_job()
+    await stage.database.write(jobs.create([upload]))
+    (original,) = await stage.database.read(stored_files.originals_named("", limit=2))
+    await stage.database.write(scrub.mark_damaged(original, now=stage.clock.now()))
+    for _ in range(2):
+        await stage.turn(teller)
+        stage.clock.pass_time(BETWEEN_S)
+    (body,) = notes.bodies()
+    assert body.startswith("1 stored file is newly found damaged, 1 in all.")
 
 
 async def test_a_redrive_that_stops_by_itself_is_told(stage: Stage, tmp_path: Path) -> None:

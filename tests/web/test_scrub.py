@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +55,9 @@ def flip(path: Path) -> bytes:
 async def test_a_flipped_bit(serve: Serve, name: str, settings: dict[str, str]) -> None:
     served = await serve(workers=True, scrub_bytes_per_s="0", **settings)
     job = await stored(served)
-    assert (await scrubber(served).pass_over_all())[0] == 0
+    assert (await scrubber(served).pass_over_all()).damaged == 0
     before = flip(place_of(served, name))
-    assert (await scrubber(served).pass_over_all())[0] == 1
+    assert (await scrubber(served).pass_over_all()).damaged == 1
 
     url = f"/jobs/{job['jobId']}/files/{'original' if name == 'cat.jpg' else name}"
     async with served.admin.get(url) as response:
@@ -63,14 +66,22 @@ async def test_a_flipped_bit(serve: Serve, name: str, settings: dict[str, str]) 
     shown = (await page(served, "/dashboard")).words()
     assert "1 stored file is damaged" in shown
     assert f"{name} is not what was stored" in shown
+    job_page = f"/dashboard/jobs/{job['jobId']}"
+    assert f"{name} was damaged where it is stored" in (await page(served, job_page)).words()
+    async with served.admin.get(f"/jobs/{job['jobId']}/archive") as response:
+        await refused(response, 500, "object_damaged")
     async with served.admin.get("/metrics") as response:
         assert "appliance_damaged_files 1.0" in await response.text()
 
     place_of(served, name).write_bytes(before)
-    assert (await scrubber(served).pass_over_all())[0] == 0
+    assert (await scrubber(served).pass_over_all()).damaged == 0
     async with served.admin.get(url) as response:
         assert response.status == 200
     assert "damaged" not in (await page(served, "/dashboard?fresh=1")).words()
+    assert "was damaged" not in (await page(served, job_page)).words()
+    acts = (await served.json("GET", f"/audit?subject={job['jobId']}"))["acts"]
+    assert [act["action"] for act in acts] == ["file.sound", "file.damaged"]
+    assert {act["actor"] for act in acts} == {"system"}
 
 
 async def test_a_deleted_file_is_damaged_no_more(serve: Serve) -> None:
@@ -78,10 +89,10 @@ async def test_a_deleted_file_is_damaged_no_more(serve: Serve) -> None:
     job = await stored(served)
     flip(place_of(served, "cat.jpg"))
     flip(place_of(served, "thumbnail.webp"))
-    assert (await scrubber(served).pass_over_all())[0] == 2
+    assert (await scrubber(served).pass_over_all()).damaged == 2
     async with served.admin.delete(f"/jobs/{job['jobId']}") as response:
         assert response.status == 204
-    assert (await scrubber(served).pass_over_all())[0] == 0
+    assert (await scrubber(served).pass_over_all()).damaged == 0
 
 
 async def test_it_goes_on_where_it_was_and_rests_in_between(serve: Serve) -> None:
@@ -93,10 +104,10 @@ async def test_it_goes_on_where_it_was_and_rests_in_between(serve: Serve) -> Non
     flip(place_of(served, "1.jpg"))
     await scrubber(served, month_s).run_once()  # their end; another life, as after a restart
     flip((served.data_dir / "files").rglob("thumbnail.webp").__next__())
-    assert await scrubber(served, month_s).run_once() == {"damaged": 1, "sound_again": 0}
+    assert await scrubber(served, month_s).run_once() == {"damaged": 1}
     await scrubber(served, month_s).run_once()  # the end of the pass
     assert await scrubber(served, month_s).run_once() == {}
-    assert await scrubber(served, 0.0).run_once() == {"damaged": 1, "sound_again": 0}
+    assert await scrubber(served, 0.0).run_once() == {"damaged": 1}
 
 
 async def test_by_itself(serve: Serve) -> None:
@@ -108,3 +119,55 @@ async def test_by_itself(serve: Serve) -> None:
         async with served.admin.head(url) as response:
             if response.status == 500:
                 break
+
+
+@pytest.mark.parametrize("name", ["cat.jpg", "thumbnail.webp"])
+async def test_a_missing_file(serve: Serve, name: str) -> None:
+    """An original that is gone is missing; a result that is gone is damaged."""
+    served = await serve(workers=True, scrub_bytes_per_s="0")
+    await stored(served)
+    path = place_of(served, name)
+    content = path.read_bytes()
+    path.unlink()
+    outcome = await scrubber(served).pass_over_all()
+    assert (outcome.missing, outcome.damaged) == ((1, 0) if name == "cat.jpg" else (0, 1))
+    assert ("missing" if name == "cat.jpg" else "damaged") in (
+        await page(served, "/dashboard")
+    ).words()
+
+    path.write_bytes(content)
+    assert (await scrubber(served).pass_over_all()).is_sound
+
+
+async def test_a_file_that_cannot_be_read_holds_up_no_other(serve: Serve) -> None:
+    served = await serve(workers=True, scrub_bytes_per_s="0")
+    await stored(served)
+    path = place_of(served, "cat.jpg")
+    path.unlink()
+    path.symlink_to(path)  # opening it fails, as it does on a bad sector
+    flip(place_of(served, "thumbnail.webp"))
+    outcome = await scrubber(served).pass_over_all()
+    assert (outcome.unreadable, outcome.damaged, outcome.missing) == (1, 1, 0)
+
+
+async def test_the_command(serve: Serve) -> None:
+    served = await serve(workers=True, scrub_bytes_per_s="0", encryption_key=KEY)
+    await stored(served)
+    assert (await command(served))["damaged"] == 0
+    flip(place_of(served, "cat.jpg"))
+    told = await command(served)
+    assert told["damaged"] == 1
+    assert told["damagedKeys"][0].endswith("/cat.jpg")
+
+
+async def command(served: Served) -> Any:
+    """What `appliance scrub --json` says, beside the server."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "appliance", "scrub", "--json"),
+        env={"APPLIANCE_DATA_DIR": str(served.data_dir), "APPLIANCE_ENCRYPTION_KEY": KEY},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await process.communicate()
+    told = json.loads(said)
+    assert process.returncode == (1 if told["damaged"] else 0)
+    return told

@@ -24,8 +24,8 @@ RETURNING storage_key;
 -- name: mark_sound
 DELETE FROM damaged_files WHERE storage_key = :storage_key RETURNING storage_key;
 
--- name: damaged_file
-SELECT found_at FROM damaged_files WHERE storage_key = :storage_key;
+-- name: damaged_among
+SELECT storage_key FROM damaged_files WHERE storage_key IN (SELECT value FROM json_each(:keys));
 
 -- name: damaged_files
 SELECT storage_key, job_id, name, found_at FROM damaged_files ORDER BY storage_key LIMIT :limit;

@@ -26,7 +26,7 @@ WHERE (job_id, name) > (:after, :name) ORDER BY job_id, name LIMIT :limit;
 UPDATE uploads SET missing_since = :now WHERE id = :id AND missing_since IS NULL;
 
 -- name: mark_found!
-UPDATE uploads SET missing_since = NULL WHERE id = :id;
+UPDATE uploads SET missing_since = NULL WHERE id = :id AND missing_since IS NOT NULL;
 
 -- name: missing_uploads
 SELECT id, owner, filename, storage_key, missing_since FROM uploads
