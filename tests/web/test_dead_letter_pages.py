@@ -213,7 +213,7 @@ async def test_the_buttons_that_make_sense_and_no_others(
         await served.json("POST", "/dead-letters/discard", json={"ids": [job_id]})
     shown = await page(served, f"{JOBS}/{job_id}")
     actions = {form.action.rpartition("/")[2] for form in shown.acts()}
-    assert actions == offered | {"pauses", "process", "links"}
+    assert actions == offered | {"pauses", "process", "links", "pin"}
 
 
 async def test_a_job_that_is_not_there(serve: Serve) -> None:

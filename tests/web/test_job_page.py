@@ -120,7 +120,7 @@ async def test_a_role_is_offered_what_it_may(serve: Serve, join: Join, role: Rol
         == {
             Role.VIEWER: set(),
             Role.OPERATOR: operates,
-            Role.ADMIN: operates | {"delete"},
+            Role.ADMIN: operates | {"delete", "pin"},
         }[role]
     )
     # And what is offered is taken: no button leads to a refusal.
