@@ -1,4 +1,4 @@
-"""`appliance storage lifecycle`: what becomes of stored files with age, told before it is done."""
+"""`appliance storage`: where stored files are, and what becomes of them with age."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DAY_S = 24 * 3600.0
 
 
 def add_to(commands: Commands) -> None:
-    noun = commands.add_parser("storage", help="what becomes of stored files with age")
+    noun = commands.add_parser("storage", help="where stored files are, and what becomes of them")
     storage = noun.add_subparsers(title="commands", required=True, metavar="COMMAND")
     parser = storage.add_parser(
         "lifecycle",
@@ -36,6 +36,9 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--now", action="store_true", help="move to the cold place what is due")
     parser.add_argument("--json", action="store_true", help="tell it as JSON")
     parser.set_defaults(run=_run)
+    usage = storage.add_parser("usage", help="what is stored, by owner, type and place")
+    usage.add_argument("--json", action="store_true", help="tell it as JSON")
+    usage.set_defaults(run=_usage)
     keep = storage.add_parser(
         "keep",
         help="how long the finished jobs of one owner are kept",
@@ -47,6 +50,29 @@ def add_to(commands: Commands) -> None:
         "days", type=_days, help="whole days; 0: for ever; `default`: as for all others"
     )
     keep.set_defaults(run=_keep)
+
+
+async def _usage(config: Config, options: argparse.Namespace) -> int:
+    async with opened_database(config) as database:
+        used = await database.read(lifecycle.used())
+    if options.json:
+        print(json.dumps({"used": [_used_document(one) for one in used]}))
+        return 0
+    for one in used:
+        size = bytes_in_words(one.size_bytes)
+        print(f"{one.owner} {one.type} {one.kind} {one.place}: {one.files:,} files, {size}")
+    return 0
+
+
+def _used_document(used: lifecycle.Used) -> dict[str, Any]:
+    return {
+        "owner": used.owner,
+        "type": used.type,
+        "kind": used.kind,
+        "place": used.place,
+        "files": used.files,
+        "bytes": used.size_bytes,
+    }
 
 
 def _days(text: str) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -44,6 +44,22 @@ class Share(msgspec.Struct, frozen=True):
     """Jobs, and so originals."""
     size_bytes: int
     """With their results."""
+
+
+class Used(msgspec.Struct, frozen=True):
+    """What one owner has of one type in one place."""
+
+    owner: str
+    type: JobType
+    kind: Literal["originals", "results"]
+    place: Literal["hot", "cold"]
+    files: int
+    size_bytes: int
+
+
+def used() -> Transaction[list[Used]]:
+    """The most first. Walks through all files: not for every request."""
+    return [record(Used, row) for row in (yield Statement("usage_by_place"))]
 
 
 def to_make_cold(*, before: float, after: str, limit: int) -> Transaction[list[StoredFile]]:

@@ -29,6 +29,12 @@ async def test_told_before_it_is_done(new_server: Callable[..., Server], tmp_pat
     out, _ = await run(server.data_dir, "storage", "lifecycle", "--now", **cold)
     assert "In the cold:       1 originals, 5.0 KB" in out
     assert len(list((tmp_path / "cold/raw").rglob("a.txt"))) == 1
+    out, _ = await run(server.data_dir, "storage", "usage", "--json")
+    used = {(one["kind"], one["place"]): one["bytes"] for one in json.loads(out)["used"]}
+    assert used["originals", "cold"] == 5000
+    assert ("originals", "hot") not in used
+    out, _ = await run(server.data_dir, "storage", "usage")
+    assert "ANY originals cold: 1 files, 5.0 KB" in out
     _, err = await run(server.data_dir, "storage", "lifecycle", "--now", expect=2)
     assert "APPLIANCE_COLD_STORAGE_URL" in err
 

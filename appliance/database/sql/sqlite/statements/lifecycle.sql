@@ -54,6 +54,17 @@ WHERE NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.job_id = j.id)
   AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.job_id = j.id)
 GROUP BY j.owner, j.type ORDER BY size_bytes DESC;
 
+-- Walks through all files.
+-- name: usage_by_place
+SELECT u.owner, (SELECT type FROM jobs WHERE upload_id = u.id LIMIT 1) AS type,
+       'originals' AS kind, iif(u.cold_since IS NULL, 'hot', 'cold') AS place,
+       count(*) AS files, sum(u.size_bytes) AS size_bytes
+FROM uploads AS u GROUP BY 1, 2, 4
+UNION ALL
+SELECT j.owner, j.type, 'results', 'hot', count(*), sum(f.size_bytes)
+FROM files AS f JOIN jobs AS j ON j.id = f.job_id GROUP BY 1, 2
+ORDER BY size_bytes DESC;
+
 -- name: owner_ages
 SELECT owner, days FROM owner_ages ORDER BY owner;
 
