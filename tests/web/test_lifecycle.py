@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from appliance.acts import Acts
 from appliance.database import figures, jobs, lifecycle
 from appliance.database.stored_files import Ages
 from appliance.errors import ConfigurationError, StorageUnavailable
@@ -234,6 +235,27 @@ async def test_two_years(
     acts = (await served.json("GET", "/audit?action=storage.delete&limit=100"))["acts"]
     assert {job_id for act in acts for job_id in act["detail"]["jobIds"]} == deleted
     assert sum(act["detail"]["bytes"] for act in acts) == sum(sizes[one] for one in deleted)
+
+
+async def test_files_left_by_a_pass_that_was_cut_go_with_the_next(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_ids = {await done(served, f"{number}.txt", b"x" * (65 + number)) for number in range(3)}
+    assert await cooler(served, 31).run_once() == {"moved": 3}
+
+    async def cut(self: Acts, deleted: Any) -> None:
+        raise StorageUnavailable("The disk failed.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Acts, "delete_files", cut)
+        with pytest.raises(StorageUnavailable):
+            await pruner(served, 400).run_once()
+    assert set(files(tmp_path / "cold")) == job_ids
+    assert (await served.json("GET", "/jobs"))["jobs"] == []
+    (act,) = (await served.json("GET", "/audit?action=storage.delete"))["acts"]
+    assert (act["jobs"], act["detail"]["bytes"]) == (3, 65 + 66 + 67)
+    assert (await pruner(served, 400).run_once())["orphan_originals"] == 3
+    assert files(tmp_path / "cold") == {}
 
 
 async def test_a_pin_keeps_a_job(served: Served, join: Join) -> None:
