@@ -25,6 +25,7 @@ from appliance.admin_key import ensure_admin_key
 from appliance.clock import Clock, SystemClock
 from appliance.config import Config, PoolSize
 from appliance.database import workers
+from appliance.database.stored_files import Ages
 from appliance.database.workers import About, Kind
 from appliance.errors import ConfigurationError
 from appliance.ids import new_id
@@ -127,7 +128,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     listening = stack.enter_context(listen(config))
     tls = open_tls(config)
     messenger = await open_messenger(config)
-    presets = await asyncio.to_thread(_load_presets, config)
+    presets = await asyncio.to_thread(load_presets, config)
     parts = await open_parts(stack, config)
     node = data_dir.node_id(config.data_dir)
     process = Process(f"{node}:{new_id()}", node, about_this_process(with_workers=with_workers))
@@ -175,7 +176,9 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
         others.append(_scrubber(parts, config))
     if config.backup_url is not None:
         others.append(await _backup_taker(stack, parts, config, config.backup_url))
-    maintenance = _maintenance(parts, config, rescuer, recorder, deliverer, *others)
+    maintenance = _maintenance(
+        parts, rescuer, ages_of(config, presets), recorder, deliverer, *others
+    )
     maintenance.start()
     stack.push_async_callback(maintenance.stop)
 
@@ -198,8 +201,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     )
 
 
-def _maintenance(parts: Parts, config: Config, rescuer: Rescuer, *others: Service) -> Maintenance:
-    days = config.delete_after_days
+def _maintenance(parts: Parts, rescuer: Rescuer, ages: Ages, *others: Service) -> Maintenance:
     services: list[Service] = []
     if parts.uploads is not None:
         services.append(
@@ -228,7 +230,7 @@ def _maintenance(parts: Parts, config: Config, rescuer: Rescuer, *others: Servic
                 storage=parts.storage,
                 acts=parts.acts,
                 clock=parts.clock,
-                delete_after_s=days * 24 * 3600.0 if days else None,
+                ages=ages,
             ),
             *others,
         ]
@@ -397,7 +399,12 @@ def _nurseries(config: Config, scratch_dir: Path) -> dict[JobType, Nursery]:
     }
 
 
-def _load_presets(config: Config) -> Presets:
+def ages_of(config: Config, presets: Presets) -> Ages:
+    """How long finished jobs are kept."""
+    return Ages(config.delete_after_days, presets.delete_after_days)
+
+
+def load_presets(config: Config) -> Presets:
     """Raises ConfigurationError."""
     folder = config.presets_dir
     if folder != config.data_dir / "presets" and not folder.is_dir():
@@ -422,7 +429,7 @@ async def _preset_faults(
 
 async def check_presets(config: Config) -> None:
     """As the start does, in nurseries of its own. Raises ConfigurationError, NurseryUnavailable."""
-    presets = await asyncio.to_thread(_load_presets, config)
+    presets = await asyncio.to_thread(load_presets, config)
     nurseries = _nurseries(config, config.data_dir)  # where no attempt is made, nothing is written
     plugins = Plugins.open(config.data_dir, sandbox=config.sandbox)
     plugins.start()

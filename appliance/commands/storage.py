@@ -1,27 +1,31 @@
-"""`appliance storage lifecycle`: what becomes of stored files with age, told before it is done."""
+"""`appliance storage`: where stored files are, and what becomes of them with age."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
+import re
 from typing import Any
 
-from appliance import parts
+from appliance import bootstrap, parts
 from appliance.clock import Clock, SystemClock
-from appliance.commands.command import Commands, opened_database
+from appliance.commands.command import Commands, actor, opened_database
 from appliance.config import Config
 from appliance.costs import monthly_usd, saved_usd
-from appliance.database import figures, lifecycle
+from appliance.database import audit, figures, lifecycle
 from appliance.database.protocol import Database, Transaction
+from appliance.database.stored_files import Ages
 from appliance.errors import ConfigurationError
 from appliance.maintenance.cooler import Cooler
+from appliance.presets.files import MAX_DAYS
 from appliance.web.words import bytes_in_words
 
 DAY_S = 24 * 3600.0
 
 
 def add_to(commands: Commands) -> None:
-    noun = commands.add_parser("storage", help="what becomes of stored files with age")
+    noun = commands.add_parser("storage", help="where stored files are, and what becomes of them")
     storage = noun.add_subparsers(title="commands", required=True, metavar="COMMAND")
     parser = storage.add_parser(
         "lifecycle",
@@ -32,6 +36,69 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--now", action="store_true", help="move to the cold place what is due")
     parser.add_argument("--json", action="store_true", help="tell it as JSON")
     parser.set_defaults(run=_run)
+    usage = storage.add_parser("usage", help="what is stored, by owner, type and place")
+    usage.add_argument("--json", action="store_true", help="tell it as JSON")
+    usage.set_defaults(run=_usage)
+    keep = storage.add_parser(
+        "keep",
+        help="how long the finished jobs of one owner are kept",
+        description="The age of an owner goes before that of the preset and that of the settings. "
+        "It holds from the next hour on.",
+    )
+    keep.add_argument("owner", help="as `key:<id>`")
+    keep.add_argument(
+        "days", type=_days, help="whole days; 0: for ever; `default`: as for all others"
+    )
+    keep.set_defaults(run=_keep)
+
+
+async def _usage(config: Config, options: argparse.Namespace) -> int:
+    async with opened_database(config) as database:
+        used = await database.read(lifecycle.used())
+    if options.json:
+        print(json.dumps({"used": [_used_document(one) for one in used]}))
+        return 0
+    for one in used:
+        size = bytes_in_words(one.size_bytes)
+        print(f"{one.owner} {one.type} {one.kind} {one.place}: {one.files:,} files, {size}")
+    return 0
+
+
+def _used_document(used: lifecycle.Used) -> dict[str, Any]:
+    return {
+        "owner": used.owner,
+        "type": used.type,
+        "kind": used.kind,
+        "place": used.place,
+        "files": used.files,
+        "bytes": used.size_bytes,
+    }
+
+
+def _days(text: str) -> int | None:
+    if text == "default":
+        return None
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > MAX_DAYS:
+        raise argparse.ArgumentTypeError(f"give a number of days up to {MAX_DAYS}, or `default`")
+    return int(text)
+
+
+async def _keep(config: Config, options: argparse.Namespace) -> int:
+    owner, days = options.owner, options.days
+    now = SystemClock().now()
+
+    def acting() -> Transaction[None]:
+        if days is None:
+            yield from lifecycle.delete_owner_age(owner)
+        else:
+            yield from lifecycle.set_owner_age(owner, days)
+        yield from audit.add(
+            actor=actor(), action="storage.keep", subject=owner, now=now, detail={"days": days}
+        )
+
+    async with opened_database(config) as database:
+        await database.write(acting())
+    return 0
 
 
 async def _run(config: Config, options: argparse.Namespace) -> int:
@@ -39,8 +106,13 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
     async with opened_database(config) as database:
         if options.now:
             await _move(config, database, clock)
-        document = await database.read(_told(config, now=clock.now()))
-    print(json.dumps(document) if options.json else "\n".join(_lines(config, document)))
+        ages = await asyncio.to_thread(_ages, config)
+        document = await database.read(_told(config, ages, now=clock.now()))
+    print(
+        json.dumps(document)
+        if options.json
+        else "\n".join(_lines(document, config.cold_after_days))
+    )
     return 0
 
 
@@ -60,7 +132,11 @@ async def _move(config: Config, database: Database, clock: Clock) -> None:
         await cooler.run_once()
 
 
-def _told(config: Config, *, now: float) -> Transaction[dict[str, Any]]:
+def _ages(config: Config) -> Ages:
+    return bootstrap.ages_of(config, bootstrap.load_presets(config))
+
+
+def _told(config: Config, ages: Ages, *, now: float) -> Transaction[dict[str, Any]]:
     stored = yield from figures.stored()
     total = sum(one.originals.size_bytes + one.results.size_bytes for one in stored.values())
     cold = yield from lifecycle.cold()
@@ -68,16 +144,30 @@ def _told(config: Config, *, now: float) -> Transaction[dict[str, Any]]:
     if config.cold_after_days:
         before = now - config.cold_after_days * DAY_S
         cooling = yield from lifecycle.due_for_cold(before=before)
-    deletion = lifecycle.Totals(0, 0)
-    if config.delete_after_days:
-        before = now - config.delete_after_days * DAY_S
-        deletion = yield from lifecycle.due_for_deletion(before=before)
+    deletion = yield from lifecycle.due_for_deletion(ages, now=now)
     monthly = monthly_usd(hot_bytes=total - cold.size_bytes, cold_bytes=cold.size_bytes)
     return {
         "storedBytes": total,
         "cold": _document(cold),
         "dueForCold": _document(cooling),
-        "dueForDeletion": _document(deletion),
+        "dueForDeletion": {
+            "files": sum(share.files for share in deletion),
+            "bytes": sum(share.size_bytes for share in deletion),
+            "of": [
+                {
+                    "owner": share.owner,
+                    "type": share.type,
+                    "files": share.files,
+                    "bytes": share.size_bytes,
+                }
+                for share in deletion
+            ],
+        },
+        "ages": {
+            "days": ages.days,
+            "presets": dict(ages.presets),
+            "owners": (yield from lifecycle.owner_ages()),
+        },
         "monthlyUsd": round(monthly, 2),
         "savedUsd": round(saved_usd(cold.size_bytes), 2),
     }
@@ -87,18 +177,25 @@ def _document(totals: lifecycle.Totals) -> dict[str, int]:
     return {"files": totals.files, "bytes": totals.size_bytes}
 
 
-def _lines(config: Config, told: dict[str, Any]) -> list[str]:
-    def amount(name: str) -> str:
-        return f"{told[name]['files']:,} originals, {bytes_in_words(told[name]['bytes'])}"
+def _lines(told: dict[str, Any], cold_after_days: int) -> list[str]:
+    def amount(totals: dict[str, Any]) -> str:
+        return f"{totals['files']:,} originals, {bytes_in_words(totals['bytes'])}"
 
-    cold, days = config.cold_after_days, config.delete_after_days
+    ages, deletion = told["ages"], told["dueForDeletion"]
     return [
         f"Stored:            {bytes_in_words(told['storedBytes'])}",
-        f"In the cold:       {amount('cold')}",
-        f"Old enough for it: {amount('dueForCold')} (after {cold} days)" if cold
+        f"In the cold:       {amount(told['cold'])}",
+        f"Old enough for it: {amount(told['dueForCold'])} (after {cold_after_days} days)"
+        if cold_after_days
         else "Nothing goes to the cold place (APPLIANCE_COLD_AFTER_DAYS=0).",
-        f"To be deleted:     {amount('dueForDeletion')} with results (after {days} days)" if days
-        else "Nothing is deleted by age (APPLIANCE_DELETE_AFTER_DAYS=0).",
+        f"To be deleted:     {amount(deletion)} with results ({_kept(ages['days'])})",
+        *(f"  {share['owner']} {share['type']}: {amount(share)}" for share in deletion["of"]),
+        *(f"Preset {name}: {_kept(days)}" for name, days in ages["presets"].items()),
+        *(f"Owner {owner}: {_kept(days)}" for owner, days in ages["owners"].items()),
         f"At the prices of AWS that is ${told['monthlyUsd']:.2f} a month; the cold place saves "
         f"${told['savedUsd']:.2f} of it.",
-    ]  # fmt: skip
+    ]
+
+
+def _kept(days: int) -> str:
+    return f"after {days} days" if days else "kept for ever"

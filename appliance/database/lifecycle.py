@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from appliance.database.protocol import Statement, Transaction
 from appliance.database.records import as_json, record
-from appliance.database.stored_files import StoredFile
+from appliance.database.stored_files import Ages, StoredFile
 from appliance.ids import first_id_at
+from appliance.jobs import JobType
 
 
 class Pass(msgspec.Struct, frozen=True):
@@ -32,6 +33,33 @@ class Pin(msgspec.Struct, frozen=True):
 class Totals(NamedTuple):
     files: int
     size_bytes: int
+
+
+class Share(msgspec.Struct, frozen=True):
+    """What is due of one owner and type."""
+
+    owner: str
+    type: JobType
+    files: int
+    """Jobs, and so originals."""
+    size_bytes: int
+    """With their results."""
+
+
+class Used(msgspec.Struct, frozen=True):
+    """What one owner has of one type in one place."""
+
+    owner: str
+    type: JobType
+    kind: Literal["originals", "results"]
+    place: Literal["hot", "cold"]
+    files: int
+    size_bytes: int
+
+
+def used() -> Transaction[list[Used]]:
+    """The most first. Walks through all files: not for every request."""
+    return [record(Used, row) for row in (yield Statement("usage_by_place"))]
 
 
 def to_make_cold(*, before: float, after: str, limit: int) -> Transaction[list[StoredFile]]:
@@ -67,10 +95,24 @@ def due_for_cold(*, before: float) -> Transaction[Totals]:
     return Totals(rows[0]["files"], rows[0]["bytes"])
 
 
-def due_for_deletion(*, before: float) -> Transaction[Totals]:
-    """The originals of jobs, and the bytes of these and of their results."""
-    rows = yield Statement("prunable_totals", {"before": before})
-    return Totals(rows[0]["jobs"], rows[0]["bytes"])
+def due_for_deletion(ages: Ages, *, now: float) -> Transaction[list[Share]]:
+    rows = yield Statement("prunable_totals", ages.at(now))
+    return [record(Share, row) for row in rows]
+
+
+def owner_ages() -> Transaction[dict[str, int]]:
+    """For how many days the finished jobs of some owners are kept; 0: for ever."""
+    rows = yield Statement("owner_ages")
+    return {row["owner"]: row["days"] for row in rows}
+
+
+def set_owner_age(owner: str, days: int) -> Transaction[None]:
+    yield Statement("set_owner_age", {"owner": owner, "days": days})
+
+
+def delete_owner_age(owner: str) -> Transaction[bool]:
+    """Whether there was one."""
+    return bool((yield Statement("delete_owner_age", {"owner": owner})))
 
 
 def pin_of(job_id: str) -> Transaction[Pin | None]:

@@ -3,7 +3,9 @@ of jobs, whose files go with them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -30,6 +32,19 @@ class StoredFile(msgspec.Struct, frozen=True):
     sha256: str
 
 
+@dataclass(frozen=True)
+class Ages:
+    """How long finished jobs are kept, in days; 0: for ever. That of an owner, which the database
+    has, goes before that of the preset, and that before `days`."""
+
+    days: int
+    presets: Mapping[str, int] = field(default_factory=dict)
+
+    def at(self, now: float) -> dict[str, Any]:
+        """As parameters of the statements that compare them."""
+        return {"now": now, "days": self.days, "presets": as_json(self.presets)}
+
+
 class DeletedJob(msgspec.Struct, frozen=True):
     """The rows are gone; what lies in the store under its id is an orphan from now on."""
 
@@ -39,6 +54,8 @@ class DeletedJob(msgspec.Struct, frozen=True):
     type: JobType
     status: JobStatus
     upload_is_gone: bool
+    size_bytes: int
+    """Of its results, and of the original if that is gone."""
 
 
 def known_uploads(ids: Sequence[str]) -> Transaction[set[str]]:
@@ -85,9 +102,9 @@ def count_missing() -> Transaction[int]:
     return count
 
 
-def to_prune(*, before: float, limit: int) -> Transaction[list[str]]:
-    """Ids of jobs that were final before that time and wait for no review."""
-    rows = yield Statement("jobs_to_prune", {"before": before, "limit": limit})
+def to_prune(ages: Ages, *, now: float, limit: int) -> Transaction[list[str]]:
+    """Ids of jobs that have been final for so long, wait for no review and have no pin."""
+    rows = yield Statement("jobs_to_prune", {**ages.at(now), "limit": limit})
     return [row["id"] for row in rows]
 
 
@@ -115,4 +132,5 @@ def delete(job_id: str) -> Transaction[DeletedJob | None]:
         type=JobType(row["type"]),
         status=JobStatus(row["status"]),
         upload_is_gone=bool(gone),
+        size_bytes=row["result_bytes"] + (gone[0]["size_bytes"] if gone else 0),
     )

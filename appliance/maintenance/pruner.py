@@ -3,7 +3,8 @@
 - sessions and sign-in links that have expired
 - originals that were made durable but whose rows were not (a crash between the two)
 - results of attempts that never settled
-- finished jobs after `delete_after_s`, with their files, unless they wait for review
+- finished jobs that are older than their age, with their files, unless they wait for review or
+  are pinned; one act of the audit log for each batch
 - parts of uploads to an object store that were never ended
 - ended redrives, deliveries of webhooks, and the lanes of owners who have long had their turn
 """
@@ -14,13 +15,16 @@ from collections.abc import Mapping
 
 from appliance.acts import Acts
 from appliance.clock import Clock
-from appliance.database import deliveries, keys, redrives, stored_files, turns
-from appliance.database.protocol import Database
+from appliance.database import audit, deliveries, keys, redrives, stored_files, turns
+from appliance.database.protocol import Database, Transaction
+from appliance.database.stored_files import Ages, DeletedJob
 from appliance.errors import ObjectMissing
 from appliance.ids import is_id, time_of
 from appliance.storage.protocol import Storage
 
 BATCH = 500
+DELETED_TOGETHER = 100
+"""Jobs, in one transaction with the act of the audit log that names them."""
 YOUNG_S = 3600.0
 """Results this young may belong to an attempt that is being settled just now."""
 YOUNG_ORIGINAL_S = 30 * 24 * 3600.0
@@ -41,14 +45,13 @@ class Pruner:
         storage: Storage,
         acts: Acts,
         clock: Clock,
-        delete_after_s: float | None,
+        ages: Ages,
     ) -> None:
-        """`delete_after_s`: how long finished jobs are kept; None: for ever."""
         self._database = database
         self._storage = storage
         self._acts = acts
         self._clock = clock
-        self._delete_after_s = delete_after_s
+        self._ages = ages
 
     async def run_once(self) -> Mapping[str, int]:
         old = self._clock.now() - KEEP_REDRIVES_S
@@ -64,20 +67,37 @@ class Pruner:
         }
 
     async def _prune_jobs(self) -> int:
-        if self._delete_after_s is None:
-            return 0
         await self._storage.space()  # raises where the files could not go with their rows
-        before = self._clock.now() - self._delete_after_s
-        pruned = 0
-        while ids := await self._database.read(stored_files.to_prune(before=before, limit=BATCH)):
-            for job_id in ids:
-                deleted = await self._database.write(stored_files.delete(job_id))
-                if deleted is not None:
-                    await self._acts.delete_files(deleted)
-                    pruned += 1
-            if len(ids) < BATCH:
-                break
+        pruned, now = 0, self._clock.now()
+        while ids := await self._database.read(
+            stored_files.to_prune(self._ages, now=now, limit=DELETED_TOGETHER)
+        ):
+            deleted = await self._database.write(self._deleted(ids, now))
+            for job in deleted:
+                await self._acts.delete_files(job)
+            pruned += len(deleted)
         return pruned
+
+    def _deleted(self, ids: list[str], now: float) -> Transaction[list[DeletedJob]]:
+        found = []
+        for job_id in ids:
+            job = yield from stored_files.delete(job_id)
+            if job is not None:
+                found.append(job)
+        if found:
+            detail = {
+                "bytes": sum(job.size_bytes for job in found),
+                "jobIds": [job.id for job in found],
+            }
+            yield from audit.add(
+                actor="system",
+                action="storage.delete",
+                subject="jobs",
+                now=now,
+                detail=detail,
+                jobs=len(found),
+            )
+        return found
 
     async def _prune_deliveries(self) -> int:
         before = self._clock.now() - KEEP_DELIVERIES_S

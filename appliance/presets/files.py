@@ -24,6 +24,9 @@ SHIPPED = Path(__file__).parent
 NAME = r"[a-z0-9][a-z0-9-]{0,49}"
 HEAD = ("version", "description")
 """What a preset says beside its tables."""
+LIFECYCLE = "lifecycle"
+"""The table that is no processor's."""
+MAX_DAYS = 36500
 MAX_VERSION = 10**9
 """A date such as 20261125 is one; what no database can hold is none."""
 MAX_DESCRIPTION_CHARS = 200
@@ -116,7 +119,11 @@ def _read(path: Path, faults: list[str]) -> Preset | None:
     except RecursionError:
         faults.append(told(path, "is not valid TOML: it is nested too deeply."))
         return None
-    found = [*_faults_of_head(document), *_faults_of_tables(document)]
+    found = [
+        *_faults_of_head(document),
+        *_faults_of_lifecycle(document),
+        *_faults_of_tables(document),
+    ]
     faults += [
         told(path, fault, None if key is None else _line_at_top(text, key)) for key, fault in found
     ]
@@ -127,6 +134,7 @@ def _read(path: Path, faults: list[str]) -> Preset | None:
         version=document["version"],
         description=document.get("description", ""),
         tables=_tables(document),
+        delete_after_days=document.get(LIFECYCLE, {}).get("delete_after_days"),
         path=path,
         text=text,
     )
@@ -155,6 +163,27 @@ def _faults_of_head(document: Mapping[str, Any]) -> Faults:
     return faults
 
 
+def _faults_of_lifecycle(document: Mapping[str, Any]) -> Faults:
+    table = document.get(LIFECYCLE, {})
+    if not isinstance(table, dict):
+        return []  # told with those that are no tables
+    faults: list[tuple[str | None, str]] = [
+        (LIFECYCLE, f"[{LIFECYCLE}] `{key}` is not known. Known is `delete_after_days`.")
+        for key in table
+        if key != "delete_after_days"
+    ]
+    days = table.get("delete_after_days", 0)
+    if type(days) is not int or not 0 <= days <= MAX_DAYS:
+        faults.append(
+            (
+                LIFECYCLE,
+                f"[{LIFECYCLE}] delete_after_days is a whole number of days up to {MAX_DAYS}; "
+                "0 is for ever.",
+            )
+        )
+    return faults
+
+
 def _faults_of_tables(document: Mapping[str, Any]) -> Faults:
     faults: list[tuple[str | None, str]] = [
         (key, f"{key} is not known here{_mend(key)}")
@@ -179,4 +208,9 @@ def _mend(key: str) -> str:
 
 
 def _tables(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return {key: value for key, value in document.items() if isinstance(value, dict)}
+    """Of the processors."""
+    return {
+        key: value
+        for key, value in document.items()
+        if isinstance(value, dict) and key != LIFECYCLE
+    }

@@ -23,6 +23,8 @@ class Preset:
     description: str
     tables: Mapping[str, Mapping[str, Any]]
     """Options by the name of the processor; JSON values."""
+    delete_after_days: int | None
+    """How long finished jobs are kept that name it; 0: for ever; None: it does not say."""
     path: Path
     """The file that it was read from."""
     text: str = field(repr=False)
@@ -51,6 +53,16 @@ class Presets:
     def processors(self) -> set[str]:
         """The names of all for which there is a table."""
         return {table for preset in self for table in preset.tables}
+
+    @property
+    def delete_after_days(self) -> dict[str, int]:
+        """By the names of those for which it is said, there or by `default`."""
+        default = self._by_name[DEFAULT].delete_after_days
+        found = {
+            preset.name: default if preset.delete_after_days is None else preset.delete_after_days
+            for preset in self
+        }
+        return {name: days for name, days in found.items() if days is not None}
 
     def options(self, preset: Preset, processor: str) -> dict[str, Any]:
         """What the processor is asked for: option by option as the preset says it, else as

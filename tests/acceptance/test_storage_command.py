@@ -29,8 +29,37 @@ async def test_told_before_it_is_done(new_server: Callable[..., Server], tmp_pat
     out, _ = await run(server.data_dir, "storage", "lifecycle", "--now", **cold)
     assert "In the cold:       1 originals, 5.0 KB" in out
     assert len(list((tmp_path / "cold/raw").rglob("a.txt"))) == 1
+    out, _ = await run(server.data_dir, "storage", "usage", "--json")
+    used = {(one["kind"], one["place"]): one["bytes"] for one in json.loads(out)["used"]}
+    assert used["originals", "cold"] == 5000
+    assert ("originals", "hot") not in used
+    out, _ = await run(server.data_dir, "storage", "usage")
+    assert "ANY originals cold: 1 files, 5.0 KB" in out
     _, err = await run(server.data_dir, "storage", "lifecycle", "--now", expect=2)
     assert "APPLIANCE_COLD_STORAGE_URL" in err
+
+
+async def test_an_owner_has_an_age_of_its_own(
+    new_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = new_server()
+    await server.start()
+    await server.end()
+    (server.data_dir / "presets").mkdir()
+    (server.data_dir / "presets/short.toml").write_text(
+        "version = 1\n[lifecycle]\ndelete_after_days = 7\n"
+    )
+    await run(server.data_dir, "storage", "keep", "key:a", "90")
+    await run(server.data_dir, "storage", "keep", "key:b", "0")
+    out, _ = await run(server.data_dir, "storage", "lifecycle")
+    assert "Preset short: after 7 days" in out
+    assert "Owner key:a: after 90 days" in out
+    assert "Owner key:b: kept for ever" in out
+    await run(server.data_dir, "storage", "keep", "key:a", "default")
+    out, _ = await run(server.data_dir, "storage", "lifecycle", "--json")
+    assert json.loads(out)["ages"]["owners"] == {"key:b": 0}
+    _, err = await run(server.data_dir, "storage", "keep", "key:a", "soon", expect=2)
+    assert "give a number of days" in err
 
 
 def _backdate(data_dir: Path, job_id: str) -> None:

@@ -13,6 +13,7 @@ from appliance.coordination.memory import MemoryCoordination
 from appliance.database import history, job_reads, jobs, keys, pauses, stored_files, workers
 from appliance.database.dead_letters import Filter
 from appliance.database.sqlite import SqliteDatabase
+from appliance.database.stored_files import Ages
 from appliance.database.workers import About, Kind, PoolState
 from appliance.ids import new_id, time_of
 from appliance.jobs import Claim, Job, JobStatus, JobType
@@ -94,7 +95,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
             storage=storage,
             acts=acts,
             clock=clock,
-            delete_after_s=None,
+            ages=Ages(0),
         ),
         acts,
     )
@@ -371,9 +372,9 @@ async def test_finished_jobs_are_pruned_with_their_files_when_their_time_is_over
         storage=stage.storage,
         acts=stage.acts,
         clock=stage.clock,
-        delete_after_s=100.0,
+        ages=Ages(1),
     )
-    stage.clock.pass_time(99.0)
+    stage.clock.pass_time(86_399.0)
     assert (await pruner.run_once())["jobs"] == 0
     stage.clock.pass_time(2.0)
     assert (await pruner.run_once())["jobs"] == 1

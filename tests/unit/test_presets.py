@@ -104,6 +104,15 @@ def test_other_files_and_hidden_ones_are_left_alone(folder: Path, write: Write) 
         ("version = 1\ndescription = 5", ", line 2: description is a text"),
         (f"version = 1\ndescription = '{'x' * 201}'", ", line 2: description is a text of up to"),
         ("version = 1\n\nverison = 2", ", line 3: verison is not known here; did you mean version"),
+        ("version = 1\n[lifecycle]\nkeep = 1", ", line 2: [lifecycle] `keep` is not known. Known"),
+        (
+            "version = 1\n[lifecycle]\ndelete_after_days = -1",
+            ", line 2: [lifecycle] delete_after_days is a whole number of days",
+        ),
+        (
+            "version = 1\n[lifecycle]\ndelete_after_days = true",
+            ", line 2: [lifecycle] delete_after",
+        ),
         ("version = 1\nwidth = 2", ", line 2: width is not known here. Options go below the name"),
         ("version = 1\n[[image]]\na = 1", ", line 2: image is not known here"),
         ("version = ", "is not valid TOML: Invalid value"),
@@ -136,6 +145,17 @@ def test_a_file_that_cannot_be_read_is_told(folder: Path, write: Write) -> None:
         "cannot be read (Is a directory); check its permissions.",
         "cannot be read (No such file or directory); check its permissions.",
     ]
+
+
+def test_a_preset_says_how_long_its_jobs_are_kept(folder: Path, write: Write) -> None:
+    write("short.toml", "version = 1\n[lifecycle]\ndelete_after_days = 7")
+    write("kept.toml", "version = 1\n[lifecycle]\ndelete_after_days = 0")
+    presets = files.load(folder)
+    assert presets.delete_after_days == {"short": 7, "kept": 0}
+    assert "lifecycle" not in presets.processors
+    write("default.toml", "version = 1\n[lifecycle]\ndelete_after_days = 30")
+    days = files.load(folder).delete_after_days
+    assert (days["short"], days["kept"], days["default"], days["thumbnail"]) == (7, 0, 30, 30)
 
 
 @pytest.mark.parametrize("name", ["Web", "-a", "a b", "a_b", "a.b", "ä", "x" * 51, ""])

@@ -41,6 +41,7 @@ SMALL_INDEXES = {
 """Partial ones, as large as what they hold: what waits, runs, is missing, is not told yet."""
 
 MAY_SCAN = {
+    "usage_by_place": "a command of an admin",
     "count_dead_letters_matching": "an admin's filter over dead letters, counted once",
     "discard_dead_letters": "an act of an admin, in batches",
     "collect_redrive_jobs": "an act of an admin",
@@ -93,7 +94,7 @@ EXPECTED = {
     "job": "sqlite_autoindex_jobs_1 (id=?)",
     "claim_jobs": "jobs_by_status (status=? AND id=?)",
     "due_jobs": "jobs_due (next_attempt_at<?)",
-    "jobs_to_prune": "jobs_finished (finished_at<?)",
+    "jobs_to_prune": "jobs_finished_of_preset (preset=? AND finished_at<?)",
     "dead_letters_page_of_group": "dead_letters_by_fingerprint (fingerprint=? AND job_id<?)",
     "moves_since_of_owner": "history_of_owner (owner=? AND id>?)",
     "running_jobs": "jobs_by_status (status=?)",
@@ -115,7 +116,7 @@ def test_the_hot_statements_go_by_their_index(connection: sqlite3.Connection, na
 @pytest.mark.parametrize(
     "name",
     ["jobs_page", "jobs_page_by_owner", "jobs_page_by_status", "jobs_page_by_type",
-     "dead_letters_page", "dead_letters_page_of_group", "oldest_waiting", "jobs_to_prune",
+     "dead_letters_page", "dead_letters_page_of_group", "oldest_waiting",
      "deliveries_page", "deliveries_page_by_owner", "deliveries_page_by_webhook",
      "deliveries_page_by_job"],
 )  # fmt: skip

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import errno
 import random
+from math import inf
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import pytest
 
-from appliance.database import lifecycle
+from appliance.acts import Acts
+from appliance.database import figures, jobs, lifecycle
+from appliance.database.stored_files import Ages
 from appliance.errors import ConfigurationError, StorageUnavailable
 from appliance.maintenance.cooler import Cooler
 from appliance.maintenance.pruner import Pruner
@@ -22,6 +27,7 @@ from tests.web.pages import page
 from tests.web.wire import claim, complete, refused, services_of, upload
 
 DAY_S = 24 * 3600.0
+YEAR = Ages(365)
 
 
 @pytest.fixture
@@ -45,22 +51,36 @@ def cooler(served: Served, days: float) -> Cooler:
     )
 
 
-def pruner(served: Served, days: float) -> Pruner:
+def pruner(served: Served, days: float, ages: Ages = YEAR) -> Pruner:
     shared = services_of(served)
     return Pruner(
         database=shared.database,
         storage=shared.storage,
         acts=shared.acts,
         clock=clock_of(served, days),
-        delete_after_s=365 * DAY_S,
+        ages=ages,
     )
 
 
-async def done(served: Served, name: str, content: bytes = b"words\n" * 100) -> str:
-    job = await upload(served, content, name)
-    await claim(served, job["jobId"])
-    await complete(served, job["jobId"])
-    return str(job["jobId"])
+async def done(
+    served: Served,
+    name: str,
+    content: bytes = b"words\n" * 100,
+    *,
+    by: aiohttp.ClientSession | None = None,
+    preset: str = "default",
+    now: float | None = None,
+) -> str:
+    job_id = (await upload(served, content, name, by=by, preset=preset))["jobId"]
+    await claim(served, job_id)
+    shared = services_of(served)
+    at = shared.clock.now() if now is None else now
+    await shared.database.write(jobs.complete(job_id, attempt=1, now=at, result={}, files=[]))
+    return str(job_id)
+
+
+async def fails(key: str) -> Any:
+    raise StorageUnavailable(f"The disk failed: {errno.errorcode[errno.EIO]}.")
 
 
 def files(folder: Path) -> dict[str, int]:
@@ -104,9 +124,6 @@ async def test_a_cold_place_that_fails_is_told_and_loses_nothing(
     storage = services_of(served).storage
     assert isinstance(storage, TieredStorage)
 
-    async def fails(key: str) -> Any:
-        raise StorageUnavailable(f"The disk failed: {errno.errorcode[errno.EIO]}.")
-
     with monkeypatch.context() as patched:
         patched.setattr(storage._cold, "receive", fails)
         with pytest.raises(StorageUnavailable):
@@ -140,40 +157,105 @@ async def test_what_arrives_otherwise_in_the_cold_place_stays_where_it_was(
     assert await cooler(served, 31).run_once() == {"moved": 1}
 
 
-async def test_two_years(served: Served, tmp_path: Path, chance: random.Random) -> None:
-    """A model beside it: what must lie where after every week, with pins that come and go."""
+async def test_two_years(
+    served: Served,
+    join: Join,
+    tmp_path: Path,
+    chance: random.Random,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A model beside it: what must lie where after every week, while files of several owners and
+    presets come, pins come and go, and the cold place fails now and then."""
     shared = services_of(served)
-    age: dict[str, float] = {}
+    database = shared.database
+    owner = await join(served)
+    await database.write(lifecycle.set_owner_age(owner.key.owner, 500))
+    storage = shared.storage
+    assert isinstance(storage, TieredStorage)
+    ages = Ages(365, {"thumbnail": 100, "hls": 0})
+    kept: dict[str, float] = {}  # until which day
+    born: dict[str, float] = {}
+    sizes: dict[str, int] = {}
     cold: set[str] = set()
     pinned: set[str] = set()
-    sizes: dict[str, int] = {}
-    start = shared.clock.now()
-    for number in range(12):
-        size = chance.randrange(1, 2000)
-        job_id = await done(served, f"{number}.txt", bytes(65 + number % 26 for _ in range(size)))
-        age[job_id], sizes[job_id] = shared.clock.now() - start, size
-    for week in range(1, 105):
-        days = week * 7.0
-        if chance.random() < 0.1 and age:
-            job_id = chance.choice(sorted(age))
+    deleted: set[str] = set()
+    start, today = shared.clock.now(), 0.0
+    clock = SimpleNamespace(time_ns=lambda: int((start + today * DAY_S) * 1e9))
+    monkeypatch.setattr("appliance.ids.time", clock)
+    for day in range(7, 735, 7):
+        if chance.random() < 0.5:
+            today = day - chance.randrange(1, 7) + 0.5
+            content = b"x" * chance.randrange(1, 2000)
+            preset = chance.choice(["default", "thumbnail", "hls"])
+            by = chance.choice([None, owner])
+            job_id = await done(
+                served,
+                "a.txt",
+                content,
+                by=by and by.http,
+                preset=preset,
+                now=clock.time_ns() / 1e9,
+            )
+            days = 500 if by else ages.presets.get(preset, ages.days)
+            kept[job_id], born[job_id] = today + days if days else inf, today
+            sizes[job_id] = len(content)
+        today = day
+        if chance.random() < 0.2 and kept:
+            job_id = chance.choice(sorted(kept))
             if job_id in pinned:
                 pinned.remove(job_id)
                 await shared.acts.unpin(job_id, actor="key:admin")
             else:
                 pinned.add(job_id)
                 await shared.acts.pin(job_id, reason="Keep.", actor="key:admin")
-        await cooler(served, days).run_once()
-        if days > 30:
-            cold |= set(age)
-        await pruner(served, days)._prune_jobs()
-        if days > 365:
-            age = {job_id: at for job_id, at in age.items() if job_id in pinned}
-            cold &= set(age)
+        due = {job_id for job_id in kept if born[job_id] + 30 < day} - cold
+        if chance.random() < 0.2 and due:
+            with monkeypatch.context() as patched:
+                patched.setattr(storage._cold, "receive", fails)
+                with pytest.raises(StorageUnavailable):
+                    await cooler(served, day).run_once()
+        assert await cooler(served, day).run_once() == {"moved": len(due)}
+        cold |= due
+        gone = {job_id for job_id, until in kept.items() if until < day} - pinned
+        now = start + day * DAY_S
+        told = await database.read(lifecycle.due_for_deletion(ages, now=now))
+        assert sum(share.files for share in told) == len(gone)
+        assert sum(share.size_bytes for share in told) == sum(sizes[job_id] for job_id in gone)
+        assert (await pruner(served, day, ages)._prune_jobs()) == len(gone)
+        kept = {job_id: until for job_id, until in kept.items() if job_id not in gone}
+        cold -= gone
+        deleted |= gone
         assert set(files(tmp_path / "cold")) == cold
-        assert set(files(served.data_dir / "files/raw")) == set(age) - cold
-        totals = await shared.database.read(lifecycle.cold())
+        assert set(files(served.data_dir / "files/raw")) == set(kept) - cold
+        totals = await database.read(lifecycle.cold())
         assert totals == (len(cold), sum(sizes[job_id] for job_id in cold))
-    assert set(age) == pinned
+    assert deleted
+    stored = (await database.read(figures.stored())).values()
+    assert sum(one.originals.size_bytes for one in stored) == sum(sizes[one] for one in kept)
+    acts = (await served.json("GET", "/audit?action=storage.delete&limit=100"))["acts"]
+    assert {job_id for act in acts for job_id in act["detail"]["jobIds"]} == deleted
+    assert sum(act["detail"]["bytes"] for act in acts) == sum(sizes[one] for one in deleted)
+
+
+async def test_files_left_by_a_pass_that_was_cut_go_with_the_next(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_ids = {await done(served, f"{number}.txt", b"x" * (65 + number)) for number in range(3)}
+    assert await cooler(served, 31).run_once() == {"moved": 3}
+
+    async def cut(self: Acts, deleted: Any) -> None:
+        raise StorageUnavailable("The disk failed.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Acts, "delete_files", cut)
+        with pytest.raises(StorageUnavailable):
+            await pruner(served, 400).run_once()
+    assert set(files(tmp_path / "cold")) == job_ids
+    assert (await served.json("GET", "/jobs"))["jobs"] == []
+    (act,) = (await served.json("GET", "/audit?action=storage.delete"))["acts"]
+    assert (act["jobs"], act["detail"]["bytes"]) == (3, 65 + 66 + 67)
+    assert (await pruner(served, 400).run_once())["orphan_originals"] == 3
+    assert files(tmp_path / "cold") == {}
 
 
 async def test_a_pin_keeps_a_job(served: Served, join: Join) -> None:

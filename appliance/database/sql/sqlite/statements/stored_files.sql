@@ -35,17 +35,34 @@ WHERE missing_since IS NOT NULL ORDER BY id LIMIT :limit;
 -- name: count_missing_uploads
 SELECT count(*) AS uploads FROM uploads WHERE missing_since IS NOT NULL;
 
--- Finished jobs old enough to be deleted. One that waits for review stays.
+-- Finished jobs old enough to be deleted: by the age of their owner, else of their preset, else of
+-- all others. One that waits for review stays.
 -- name: jobs_to_prune
-SELECT id FROM jobs
-WHERE finished_at < :before
-  AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.job_id = jobs.id)
-  AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.job_id = jobs.id)
-ORDER BY finished_at LIMIT :limit;
+WITH due AS (
+    SELECT j.id FROM owner_ages AS age
+        CROSS JOIN jobs AS j INDEXED BY jobs_finished_of_owner
+        ON j.owner = age.owner AND j.finished_at < :now - age.days * 86400.0
+    WHERE age.days > 0
+    UNION ALL
+    SELECT j.id FROM json_each(:presets) AS age
+        CROSS JOIN jobs AS j INDEXED BY jobs_finished_of_preset
+        ON j.preset = age.key AND j.finished_at < :now - age.value * 86400.0
+    WHERE age.value > 0 AND j.owner NOT IN (SELECT owner FROM owner_ages)
+    UNION ALL
+    SELECT j.id FROM jobs AS j INDEXED BY jobs_finished
+    WHERE :days > 0 AND j.finished_at < :now - :days * 86400.0
+      AND j.preset NOT IN (SELECT key FROM json_each(:presets))
+      AND j.owner NOT IN (SELECT owner FROM owner_ages)
+)
+SELECT id FROM due
+WHERE NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.job_id = due.id)
+  AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.job_id = due.id)
+LIMIT :limit;
 
 -- name: deletable_job
-SELECT id, upload_id, owner, type, status FROM jobs
-WHERE id = :id AND status IN ('COMPLETED', 'FAILED', 'CANCELLED')
+SELECT id, upload_id, owner, type, status,
+       (SELECT coalesce(sum(size_bytes), 0) FROM files WHERE job_id = :id) AS result_bytes
+FROM jobs WHERE id = :id AND status IN ('COMPLETED', 'FAILED', 'CANCELLED')
   AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.job_id = jobs.id);
 
 -- name: delete_job_files!
@@ -63,4 +80,4 @@ DELETE FROM jobs WHERE id = :id;
 -- name: delete_upload
 DELETE FROM uploads WHERE id = :upload_id
   AND NOT EXISTS (SELECT 1 FROM jobs WHERE upload_id = :upload_id)
-RETURNING id;
+RETURNING id, size_bytes;
