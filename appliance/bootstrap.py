@@ -23,7 +23,7 @@ import appliance
 from appliance import data_dir, outgoing
 from appliance.admin_key import ensure_admin_key
 from appliance.clock import Clock, SystemClock
-from appliance.config import Config, PoolSize
+from appliance.config import Config
 from appliance.database import workers
 from appliance.database.stored_files import Ages
 from appliance.database.workers import About, Kind
@@ -59,6 +59,7 @@ from appliance.permissions import Role
 from appliance.presets import files as preset_files
 from appliance.presets.preset import Presets
 from appliance.processors.protocol import Limits
+from appliance.setting_values import PoolSize
 from appliance.tls import Tls
 from appliance.web.app import create_app
 from appliance.web.connections import Runner, Site

@@ -15,7 +15,7 @@ from appliance import data_dir
 from appliance.acts import Acts
 from appliance.backups.backups import Backups
 from appliance.clock import Clock, SystemClock
-from appliance.config import Config, parse_encryption_key
+from appliance.config import Config
 from appliance.coordination.memory import MemoryCoordination
 from appliance.coordination.protocol import Coordination
 from appliance.database.ownership import Quota
@@ -34,6 +34,7 @@ from appliance.queue.protocol import Queue
 from appliance.queue.table import TableQueue
 from appliance.scanning.clamd import ClamdScanner
 from appliance.scanning.protocol import Scanner
+from appliance.setting_values import parse_encryption_key
 from appliance.storage.buckets.protocol import Bucket
 from appliance.storage.buckets.s3 import DEFAULT_REGION, S3Bucket
 from appliance.storage.buckets.s3_credentials import CredentialSource

@@ -18,8 +18,9 @@ from appliance.backups.proving import Proof, prove
 from appliance.clock import SystemClock
 from appliance.commands.command import Commands, opened_database, printable
 from appliance.commands.progress import Progress
-from appliance.config import Config, parse_storage_url
+from appliance.config import Config
 from appliance.errors import ConfigurationError
+from appliance.setting_values import parse_storage_url
 from appliance.web.words import bytes_in_words
 
 _SHOWN = 20

@@ -10,9 +10,10 @@ import time
 from appliance.admin_key import create_key, revoke_key
 from appliance.clock import rfc3339
 from appliance.commands.command import EXIT_FAULT, Commands, actor, opened_database, printable
-from appliance.config import Config, parse_bytes
+from appliance.config import Config
 from appliance.database import keys
 from appliance.permissions import EVERY_SCOPE, Role, Scope
+from appliance.setting_values import parse_bytes
 
 DAY_S = 24 * 3600.0
 

@@ -13,7 +13,6 @@ from aiohttp import web
 from multidict import MultiDict
 
 from appliance.clock import rfc3339
-from appliance.config import parse_bytes, parse_media_types
 from appliance.database import audit, links
 from appliance.database.protocol import Transaction
 from appliance.errors import BadRequest, NotFound
@@ -22,6 +21,7 @@ from appliance.keys import hash_secret, new_token
 from appliance.links import UploadLink
 from appliance.permissions import Permission
 from appliance.presets.preset import DEFAULT
+from appliance.setting_values import parse_bytes, parse_media_types
 from appliance.web import forms, queries
 from appliance.web.documents import UploadLinkDocument, UploadLinkMade, UploadLinkPage
 from appliance.web.options import preset_name

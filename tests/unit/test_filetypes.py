@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config import DEFAULT_TYPES, parse_media_types
+from appliance.config import DEFAULT_TYPES
 from appliance.intake.filetypes import (
     FILE_TYPES,
     SNIFF_BYTES,
@@ -19,6 +19,7 @@ from appliance.intake.filetypes import (
     recognise,
 )
 from appliance.jobs import JobType
+from appliance.setting_values import parse_media_types
 from tests import media
 
 DEFAULT = parse_media_types(DEFAULT_TYPES)

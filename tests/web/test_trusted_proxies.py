@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from appliance.config import parse_networks
+from appliance.setting_values import parse_networks
 from appliance.web.guesses import WRONG
 from appliance.web.proxies import Proxies
 from tests.conftest import Serve, Served
