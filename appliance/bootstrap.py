@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import structlog
 
 import appliance
-from appliance import data_dir, outgoing
+from appliance import data_dir, outgoing, upkeep
 from appliance.admin_key import ensure_admin_key
 from appliance.clock import Clock, SystemClock
 from appliance.config import Config
@@ -33,27 +33,14 @@ from appliance.intake.receiver import Receiver
 from appliance.intake.reruns import Reruns
 from appliance.jobs import JobType
 from appliance.last_uses import LastUses
-from appliance.maintenance.backups import BackupTaker
 from appliance.maintenance.certificates import Certificates
-from appliance.maintenance.cooler import Cooler
 from appliance.maintenance.deliverer import Deliverer
 from appliance.maintenance.heartbeat import Heartbeat
-from appliance.maintenance.inspector import Inspector
-from appliance.maintenance.pruner import Pruner
 from appliance.maintenance.recorder import Recorder
-from appliance.maintenance.redriver import Redriver
 from appliance.maintenance.rescuer import Rescuer
-from appliance.maintenance.sampler import Sampler
-from appliance.maintenance.scrubber import Scrubber
 from appliance.maintenance.service import Maintenance, Service
-from appliance.maintenance.stager import Stager
-from appliance.maintenance.sweeper import Sweeper
-from appliance.maintenance.teller import Teller
-from appliance.maintenance.watch import Watch
-from appliance.notify.operators import Messenger
 from appliance.outgoing import Outgoing
 from appliance.parts import Parts, open_messenger, open_parts
-from appliance.parts import backups as open_backups
 from appliance.people import GroupRoles
 from appliance.permissions import Role
 from appliance.presets import files as preset_files
@@ -148,7 +135,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     if not (config.port or config.public_url):
         url = f"{config.scheme}://{config.host}:{port}"
     if messenger:
-        others.append(_teller(parts, messenger, crew, url))
+        others.append(upkeep.teller(parts, messenger, crew.pools if crew else (), url))
     certificates = None
     if tls is not None:
         certificates = Certificates(tls, parts.clock)
@@ -164,21 +151,14 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
         clock=parts.clock,
     )
     stack.push_async_callback(deliverer.drain, DELIVERY_DRAIN_S)
-    if parts.storage.has_cold_place and config.cold_after_days:
-        others.append(
-            Cooler(
-                database=parts.database,
-                storage=parts.storage,
-                clock=parts.clock,
-                after_s=config.cold_after_days * 24 * 3600.0,
-            )
-        )
-    if config.scrub_bytes_per_s:
-        others.append(_scrubber(parts, config))
-    if config.backup_url is not None:
-        others.append(await _backup_taker(stack, parts, config, config.backup_url))
-    maintenance = _maintenance(
-        parts, rescuer, ages_of(config, presets), recorder, deliverer, *others
+    maintenance = Maintenance(
+        [
+            *upkeep.of_jobs(parts, rescuer),
+            *await upkeep.of_files(stack, parts, config, ages_of(config, presets)),
+            recorder,
+            deliverer,
+            *others,
+        ]
     )
     maintenance.start()
     stack.push_async_callback(maintenance.stop)
@@ -199,82 +179,6 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     signin_url = f"{url}/signin?token={signin_token}" if signin_token else None
     return Appliance(
         url=url, signin_url=signin_url, services=services, port=port, certificates=certificates
-    )
-
-
-def _maintenance(parts: Parts, rescuer: Rescuer, ages: Ages, *others: Service) -> Maintenance:
-    services: list[Service] = []
-    if parts.uploads is not None:
-        services.append(
-            Sweeper(
-                database=parts.database,
-                uploads=parts.uploads,
-                metrics=parts.metrics,
-                clock=parts.clock,
-            )
-        )
-    return Maintenance(
-        [
-            *services,
-            rescuer,
-            Stager(
-                database=parts.database,
-                queue=parts.queue,
-                announcer=parts.announcer,
-                clock=parts.clock,
-            ),
-            Redriver(database=parts.database, acts=parts.acts),
-            Sampler(database=parts.database, clock=parts.clock),
-            Inspector(database=parts.database, storage=parts.storage, clock=parts.clock),
-            Pruner(
-                database=parts.database,
-                storage=parts.storage,
-                acts=parts.acts,
-                clock=parts.clock,
-                ages=ages,
-            ),
-            *others,
-        ]
-    )
-
-
-def _scrubber(parts: Parts, config: Config) -> Scrubber:
-    return Scrubber(
-        database=parts.database,
-        storage=parts.storage,
-        clock=parts.clock,
-        bytes_per_s=config.scrub_bytes_per_s,
-        every_s=config.scrub_every_days * 24 * 3600.0,
-    )
-
-
-async def _backup_taker(
-    stack: AsyncExitStack, parts: Parts, config: Config, url: str
-) -> BackupTaker:
-    """Raises ConfigurationError."""
-    backups = await stack.enter_async_context(
-        open_backups(config, url, database=parts.database, clock=parts.clock)
-    )
-    return BackupTaker(
-        backups,
-        database=parts.database,
-        clock=parts.clock,
-        every_s=config.backup_every_s,
-        prove_every_s=config.backup_prove_every_s,
-    )
-
-
-def _teller(parts: Parts, messenger: Messenger, crew: Crew | None, url: str) -> Teller:
-    pools = crew.pools if crew else ()
-    return Teller(
-        database=parts.database,
-        messenger=messenger,
-        watch=Watch(
-            parts.database, parts.clock, own_pools=lambda: [pool.state() for pool in pools]
-        ),
-        metrics=parts.metrics,
-        clock=parts.clock,
-        url=url,
     )
 
 

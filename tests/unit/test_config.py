@@ -11,19 +11,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from appliance.config import (
-    SETTINGS,
-    Config,
+from appliance.config import SETTINGS, Config, Setting, load
+from appliance.errors import ConfigurationError
+from appliance.setting_values import (
     PoolSize,
-    Setting,
-    load,
     parse_bytes,
     parse_media_types,
     parse_pool,
     parse_public_url,
     parse_seconds,
 )
-from appliance.errors import ConfigurationError
 
 BAD: dict[str, str] = {
     "host": " ",

@@ -1,0 +1,104 @@
+"""Which maintenance services a process runs, made of its parts and its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+from appliance.config import Config
+from appliance.database.lifecycle import Ages
+from appliance.maintenance.backups import BackupTaker
+from appliance.maintenance.cooler import Cooler
+from appliance.maintenance.inspector import Inspector
+from appliance.maintenance.pruner import Pruner
+from appliance.maintenance.redriver import Redriver
+from appliance.maintenance.rescuer import Rescuer
+from appliance.maintenance.sampler import Sampler
+from appliance.maintenance.scrubber import Scrubber
+from appliance.maintenance.service import Service
+from appliance.maintenance.stager import Stager
+from appliance.maintenance.sweeper import Sweeper
+from appliance.maintenance.teller import Teller
+from appliance.maintenance.watch import Watch
+from appliance.notify.operators import Messenger
+from appliance.parts import Parts, backups
+from appliance.workers.pool import Pool
+
+DAY_S = 24 * 3600.0
+
+
+def of_jobs(parts: Parts, rescuer: Rescuer) -> list[Service]:
+    """Those that move jobs and uploads on."""
+    services: list[Service] = [
+        rescuer,
+        Stager(
+            database=parts.database,
+            queue=parts.queue,
+            announcer=parts.announcer,
+            clock=parts.clock,
+        ),
+        Redriver(database=parts.database, acts=parts.acts),
+        Sampler(database=parts.database, clock=parts.clock),
+    ]
+    if parts.uploads is not None:
+        services.append(
+            Sweeper(
+                database=parts.database,
+                uploads=parts.uploads,
+                metrics=parts.metrics,
+                clock=parts.clock,
+            )
+        )
+    return services
+
+
+async def of_files(
+    stack: AsyncExitStack, parts: Parts, config: Config, ages: Ages
+) -> list[Service]:
+    """Those that look after what is stored. Raises ConfigurationError."""
+    database, storage, clock = parts.database, parts.storage, parts.clock
+    services: list[Service] = [
+        Inspector(database=database, storage=storage, clock=clock),
+        Pruner(database=database, storage=storage, acts=parts.acts, clock=clock, ages=ages),
+    ]
+    if storage.has_cold_place and config.cold_after_days:
+        after_s = config.cold_after_days * DAY_S
+        services.append(Cooler(database=database, storage=storage, clock=clock, after_s=after_s))
+    if config.scrub_bytes_per_s:
+        services.append(
+            Scrubber(
+                database=database,
+                storage=storage,
+                clock=clock,
+                bytes_per_s=config.scrub_bytes_per_s,
+                every_s=config.scrub_every_days * DAY_S,
+            )
+        )
+    if config.backup_url is not None:
+        opened = await stack.enter_async_context(
+            backups(config, config.backup_url, database=database, clock=clock)
+        )
+        services.append(
+            BackupTaker(
+                opened,
+                database=database,
+                clock=clock,
+                every_s=config.backup_every_s,
+                prove_every_s=config.backup_prove_every_s,
+            )
+        )
+    return services
+
+
+def teller(parts: Parts, messenger: Messenger, pools: Sequence[Pool], url: str) -> Teller:
+    """Tells the operators; `pools` are those of this process."""
+    return Teller(
+        database=parts.database,
+        messenger=messenger,
+        watch=Watch(
+            parts.database, parts.clock, own_pools=lambda: [pool.state() for pool in pools]
+        ),
+        metrics=parts.metrics,
+        clock=parts.clock,
+        url=url,
+    )
