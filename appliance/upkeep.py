@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from appliance.config import Config
-from appliance.database.lifecycle import Ages
+from appliance.database.stored_files import Ages
 from appliance.maintenance.backups import BackupTaker
 from appliance.maintenance.cooler import Cooler
 from appliance.maintenance.inspector import Inspector
