@@ -115,7 +115,8 @@ async def test_a_cut_stream_of_events_misses_no_end(
         await claim(served, job["jobId"])
         await complete(served, job["jobId"])
         await expect(card).to_contain_text("Done")
-        first, second = [await stream.all_headers() for stream in streams]
+        first, *others = [await stream.all_headers() for stream in streams]
         assert "last-event-id" not in first
-        assert second["last-event-id"].isdecimal()  # it said where it broke off
+        assert others  # it came back, at the first try or a later one, and said where it broke off
+        assert all(again["last-event-id"].isdecimal() for again in others)
         await visitor.context.close()

@@ -16,6 +16,8 @@ from appliance.database.sqlite import SqliteDatabase
 from appliance.errors import DatabaseCorrupt
 from tests.records import a_job
 
+DEADLINE_S = 10.0
+
 PAGE = 4096
 
 
@@ -106,6 +108,7 @@ async def test_an_opening_that_is_cancelled_leaves_no_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its thread would tell an event loop that is closed by then."""
+    before = connections()
     begun, go_on, real = threading.Event(), threading.Event(), sqlite3.connect
 
     def slow(*arguments: object, **options: object) -> sqlite3.Connection:
@@ -120,4 +123,10 @@ async def test_an_opening_that_is_cancelled_leaves_no_thread(
     asyncio.get_running_loop().call_later(0.05, go_on.set)
     with pytest.raises(asyncio.CancelledError):
         await opening
-    assert [one for one in threading.enumerate() if "_connection" in one.name] == []
+    for thread in connections() - before:
+        thread.join(DEADLINE_S)  # it has been told to end, and may be at it
+        assert not thread.is_alive()
+
+
+def connections() -> set[threading.Thread]:
+    return {one for one in threading.enumerate() if "_connection" in one.name}
