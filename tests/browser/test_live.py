@@ -115,7 +115,9 @@ async def test_a_cut_stream_of_events_misses_no_end(
         await claim(served, job["jobId"])
         await complete(served, job["jobId"])
         await expect(card).to_contain_text("Done")
-        first, *others = [await stream.all_headers() for stream in streams]
+        # Not those of the page that came before, which went past the line.
+        through = [stream for stream in streams if stream.url.startswith(road.url)]
+        first, *others = [await stream.all_headers() for stream in through]
         assert "last-event-id" not in first
         assert others  # it came back, at the first try or a later one, and said where it broke off
         assert all(again["last-event-id"].isdecimal() for again in others)
