@@ -37,7 +37,7 @@ class Entry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     sha256: str = ""
     size_bytes: int = 0
     lacking: str = ""
-    """Why it is not here: `missing` or `damaged` when the backup was taken."""
+    """Why it is not here: `missing`, `damaged` or `deleted` when the backup was taken."""
 
     @property
     def stored(self) -> Stored | None:
@@ -49,6 +49,7 @@ class Foot(msgspec.Struct, frozen=True, rename="camel"):
 
 
 DATABASE = "database"
+DELETED = "deleted"
 DATA = "data/"
 
 _head = msgspec.json.Decoder(Head)

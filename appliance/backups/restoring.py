@@ -12,9 +12,10 @@ from pathlib import Path
 
 from appliance.backups import place as places
 from appliance.backups.copies import OpenDatabase
-from appliance.backups.manifest import DATA, DATABASE, Entry, entries_of, head_of
+from appliance.backups.manifest import DATA, DATABASE, DELETED, Entry, entries_of, head_of
 from appliance.data_dir import RESTORING
-from appliance.database import resumables
+from appliance.database import jobs, resumables, stored_files
+from appliance.database.protocol import Transaction
 from appliance.directories import make_directory, sync_directory
 from appliance.errors import BackupInvalid, ObjectMissing
 from appliance.storage.protocol import Storage
@@ -69,14 +70,16 @@ async def restore(
     coming = database.with_name(database.name + ".restoring")
     make_directory(coming.parent)
     coming.unlink(missing_ok=True)
-    faults = []
+    faults, deleted = [], []
     async for entry in entries_of(place, snapshot):
         try:
             await _restore_entry(place, entry, data_dir, coming, store, counted)
         except ObjectMissing as error:
             faults.append(f"{entry.key}: {error.detail}")
             restored.lacking.append(entry.key)
-        if entry.stored is None:
+        if entry.lacking == DELETED:
+            deleted.append(entry.key)
+        elif entry.stored is None:
             restored.lacking.append(entry.key)
         else:
             restored.files += 1
@@ -90,12 +93,23 @@ async def restore(
     copy = await open_copy(coming)
     try:
         await copy.write(resumables.forget_unfinished())
+        for key in deleted:
+            folder, upload_id, _ = key.split("/", 2)
+            if folder == "raw":  # a result went with its attempt, or goes with its original
+                await copy.write(_delete_jobs_of(upload_id, now=head.taken_at))
     finally:
         await copy.close()
     coming.replace(database)
     sync_directory(database.parent)
     (data_dir / RESTORING).unlink()
     return restored
+
+
+def _delete_jobs_of(upload_id: str, *, now: float) -> Transaction[None]:
+    """They were deleted while the backup was taken; then they were final, here perhaps not yet."""
+    for job_id in (yield from stored_files.jobs_of(upload_id)):
+        yield from jobs.cancel(job_id, now=now, actor="system")
+        yield from stored_files.delete(job_id)
 
 
 async def _restore_entry(

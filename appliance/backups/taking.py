@@ -19,9 +19,19 @@ import appliance
 from appliance.backups import place as places
 from appliance.backups.copies import OpenDatabase, named_files
 from appliance.backups.index import Index
-from appliance.backups.manifest import DATA, DATABASE, Entry, Head, Writer, entries_of, head_of
+from appliance.backups.manifest import (
+    DATA,
+    DATABASE,
+    DELETED,
+    Entry,
+    Head,
+    Writer,
+    entries_of,
+    head_of,
+)
 from appliance.backups.place import Stored
 from appliance.clock import Clock
+from appliance.database import stored_files
 from appliance.database.protocol import Database
 from appliance.database.stored_files import StoredFile
 from appliance.directories import make_directory
@@ -32,8 +42,8 @@ from appliance.storage.protocol import Storage
 from appliance.threads import in_thread
 
 ROUNDS = 3
-"""How often the database is copied again because files went meanwhile. What is still missing then
-is missing in the store, and is told."""
+"""How often the database is copied because files were deleted meanwhile. Where somebody deletes all
+the time, the last copy still names some; the manifest says so, and a restore deletes their jobs."""
 
 KEPT_BESIDE = ("admin.key", "node-id", "presets")
 """Of the data directory: what a restored server goes on with. The rest is made anew."""
@@ -50,6 +60,8 @@ class Taken:
     new_bytes: int = 0
     missing: list[str] = field(default_factory=list)
     """Keys of files that the database names and the store does not have."""
+    deleted: list[str] = field(default_factory=list)
+    """Keys of files that were deleted between the copy of the database and their own."""
     damaged: list[str] = field(default_factory=list)
     """Keys of files whose bytes are not those that were stored."""
 
@@ -121,7 +133,7 @@ class Taker:
                 )
                 with Writer(self._folder / "manifest", head) as writer:
                     await self._copy_all(known, writer, taken)
-                    if not taken.missing or last == ROUNDS:
+                    if not taken.deleted or last == ROUNDS:
                         await writer.publish(self._place, taken.snapshot)
                         return taken
         raise AssertionError("the last round publishes")
@@ -171,8 +183,9 @@ class Taker:
                 writer.add(Entry(key=key, lacking="damaged"))
                 return
             except ObjectMissing:
-                taken.missing.append(key)
-                writer.add(Entry(key=key, lacking="missing"))
+                is_lost = await self._database.read(stored_files.is_named(key))
+                (taken.missing if is_lost else taken.deleted).append(key)
+                writer.add(Entry(key=key, lacking="missing" if is_lost else DELETED))
                 return
             known.add(key, stored)
         _add(key, stored, writer, taken)

@@ -76,6 +76,16 @@ def originals_after(upload_id: str, *, limit: int) -> Transaction[list[StoredOri
     return [record(StoredOriginal, row) for row in rows]
 
 
+def is_named(key: str) -> Transaction[bool]:
+    """Whether a row names the object now."""
+    return bool((yield Statement("is_named", {"key": key})))
+
+
+def jobs_of(upload_id: str) -> Transaction[list[str]]:
+    rows = yield Statement("jobs_of_upload", {"upload_id": upload_id})
+    return [row["id"] for row in rows]
+
+
 def originals_named(upload_id: str, *, limit: int) -> Transaction[list[StoredFile]]:
     """The originals after that one, in the order of their ids."""
     rows = yield Statement("originals_named", {"after": upload_id, "limit": limit})

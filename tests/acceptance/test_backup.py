@@ -341,3 +341,26 @@ def flip(path: Path) -> None:
     content[len(content) // 2] ^= 1
     path.chmod(0o640)
     path.write_bytes(content)
+
+
+async def test_what_was_deleted_meanwhile_is_gone_after_a_restore(
+    server: Server, new_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    """A file that went between the copy of the database and its own: seldom, so it is written."""
+    place = tmp_path / "place"
+    gone, kept = [await uploaded(server, f"{n}.txt", f"{n}".encode() * 500) for n in range(2)]
+    await run(server.data_dir, "backup", place)
+    (manifest,) = (place / "snapshots").iterdir()
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for line in lines:
+        if line.get("key", "").startswith(f"raw/{gone['jobId']}/"):
+            line |= {"lacking": "deleted"}
+    manifest.chmod(0o640)
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    await run(server.data_dir, "verify", place)
+    await server.end()
+    again = new_server(tmp_path / "new")
+    await run(again.data_dir, "restore", place)
+    await again.start()
+    found = (await again.request("GET", "/jobs"))["jobs"]
+    assert [job["jobId"] for job in found] == [kept["jobId"]]

@@ -14,6 +14,13 @@ WHERE status = 'PROCESSING' AND id IN (SELECT value FROM json_each(:ids));
 SELECT id, storage_key, size_bytes, missing_since FROM uploads
 WHERE id > :after ORDER BY id LIMIT :limit;
 
+-- name: is_named
+SELECT 1 FROM uploads WHERE storage_key = :key UNION ALL
+SELECT 1 FROM files WHERE storage_key = :key;
+
+-- name: jobs_of_upload
+SELECT id FROM jobs WHERE upload_id = :upload_id;
+
 -- name: originals_named
 SELECT id, filename AS name, storage_key, size_bytes, sha256 FROM uploads
 WHERE id > :after ORDER BY id LIMIT :limit;
