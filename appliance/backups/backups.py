@@ -15,6 +15,7 @@ from appliance.clock import Clock
 from appliance.database import backups as records
 from appliance.database.protocol import Database
 from appliance.errors import ApplianceError
+from appliance.storage.local_files import translated
 from appliance.storage.protocol import Storage
 
 Counted = Callable[[int], None]
@@ -50,8 +51,9 @@ class Backups:
             trusting = not await self.database.read(records.is_damaged(self.url))
             await self.database.write(records.begin(self.url, now=began_at))
             try:
-                taken = await self._taker(folder, trusting=trusting).take()
-                await thin(self.place, keep=self.keep, folder=folder)
+                with translated(folder):
+                    taken = await self._taker(folder, trusting=trusting).take()
+                    await thin(self.place, keep=self.keep, folder=folder)
             except ApplianceError as error:
                 await self.database.write(
                     records.end(began_at, now=self.clock.now(), error=error.detail)

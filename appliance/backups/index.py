@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from appliance.backups.place import Stored
+from appliance.errors import StorageFull, StorageUnavailable
 
 
 class Index:
@@ -24,8 +25,14 @@ class Index:
         )
 
     def add(self, name: str, stored: Stored | None = None) -> None:
+        """Raises StorageFull, StorageUnavailable."""
         row = (name, *(stored or (None, 0)))
-        self._connection.execute("INSERT OR REPLACE INTO known VALUES (?, ?, ?)", row)
+        try:
+            self._connection.execute("INSERT OR REPLACE INTO known VALUES (?, ?, ?)", row)
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+                raise StorageFull(f"No room is left beside {self._path}.") from error
+            raise StorageUnavailable(f"{self._path} cannot be written: {error}.") from error
 
     def clear(self) -> None:
         self._connection.execute("DELETE FROM known")

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from appliance import parts
+from appliance.backups.manifest import Writer
+from appliance.config import load
 from appliance.database import backups
 from appliance.database.backups import Backup
+from appliance.errors import StorageFull
 from appliance.web.backup_words import backups_part
 from tests.conftest import Serve, Served
 from tests.web.pages import page
-from tests.web.wire import services_of
+from tests.web.wire import services_of, upload
 
 DAY_S = 86_400.0
 
@@ -95,3 +102,25 @@ def test_one_that_is_late() -> None:
     part = backups_part([taken], every_s=None, now=2.1 * DAY_S)
     assert part is not None
     assert part["ok"], "by hand: nobody said how often"
+
+
+async def test_one_that_the_server_s_own_disk_stops_is_told(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = await serve()
+    await upload(served)
+
+    def full(self: Writer, entry: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Writer, "add", full)
+    shared = services_of(served)
+    config = load({"APPLIANCE_DATA_DIR": str(served.data_dir)})
+    async with parts.backups(
+        config, f"file://{tmp_path}/backups", database=shared.database, clock=shared.clock
+    ) as opened:
+        with pytest.raises(StorageFull):
+            await opened.take()
+    part = await told(served)
+    assert not part["ok"]
+    assert part["detail"].startswith("the last one failed: The disk is full.")
