@@ -18,7 +18,7 @@ from appliance.database import jobs, resumables, stored_files
 from appliance.database.protocol import Transaction
 from appliance.directories import make_directory, sync_directory
 from appliance.errors import BackupInvalid, ObjectMissing
-from appliance.storage.protocol import Storage
+from appliance.storage.protocol import Storage, components
 from appliance.threads import in_thread
 
 
@@ -132,6 +132,10 @@ async def _restore_entry(
         await places.fetch(place, stored, path, counted)
         path.chmod(0o600)
     else:
+        try:
+            components(entry.key)
+        except ValueError as error:
+            raise BackupInvalid(f"The backup names what is no stored file: {error}.") from error
         async with await store.receive(entry.key) as incoming:
             async for piece in places.read(place, stored, counted):
                 await incoming.write(piece)

@@ -364,3 +364,21 @@ async def test_what_was_deleted_meanwhile_is_gone_after_a_restore(
     await again.start()
     found = (await again.request("GET", "/jobs"))["jobs"]
     assert [job["jobId"] for job in found] == [kept["jobId"]]
+
+
+@pytest.mark.parametrize("key", ["raw/../../evil.txt", "data/../evil.txt", "data/"])
+async def test_a_manifest_that_leads_elsewhere_is_refused(
+    server: Server, tmp_path: Path, key: str
+) -> None:
+    place = tmp_path / "place"
+    await uploaded(server, "a.txt", b"a" * 500)
+    await run(server.data_dir, "backup", place)
+    (manifest,) = (place / "snapshots").iterdir()
+    head, first, *rest = manifest.read_text().splitlines()
+    evil = json.dumps(json.loads(first) | {"key": key})
+    manifest.chmod(0o640)
+    manifest.write_text("\n".join([head, evil, *rest, ""]))
+    _, err = await run(tmp_path / "new", "restore", place, expect=2)
+    assert "The backup names" in err
+    assert "Traceback" not in err
+    assert list(tmp_path.rglob("evil.txt")) == []
