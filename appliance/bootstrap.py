@@ -25,7 +25,7 @@ from appliance.admin_key import ensure_admin_key
 from appliance.clock import Clock, SystemClock
 from appliance.config import Config
 from appliance.database import workers
-from appliance.database.stored_files import Ages
+from appliance.database.ages import DAY_S, Age, Ages
 from appliance.database.workers import About, Kind
 from appliance.errors import ConfigurationError
 from appliance.ids import new_id
@@ -151,10 +151,11 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
         clock=parts.clock,
     )
     stack.push_async_callback(deliverer.drain, DELIVERY_DRAIN_S)
+    ages = ages_of(config, presets, has_cold_place=parts.storage.has_cold_place)
     maintenance = Maintenance(
         [
             *upkeep.of_jobs(parts, rescuer),
-            *await upkeep.of_files(stack, parts, config, ages_of(config, presets)),
+            *await upkeep.of_files(stack, parts, config, ages),
             recorder,
             deliverer,
             *others,
@@ -173,7 +174,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     sign_in = await _open_sign_in(stack, config, parts.clock, url)
     tokens = await _open_tokens(stack, config, parts, sign_in)
     services = _services(
-        parts, config, presets, url, last_uses, tokens, sign_in, tls, outgoing_requests
+        parts, config, presets, ages, url, last_uses, tokens, sign_in, tls, outgoing_requests
     )
     await _start_web(stack, services, config, listening, crew)
     signin_url = f"{url}/signin?token={signin_token}" if signin_token else None
@@ -304,9 +305,16 @@ def _nurseries(config: Config, scratch_dir: Path) -> dict[JobType, Nursery]:
     }
 
 
-def ages_of(config: Config, presets: Presets) -> Ages:
-    """How long finished jobs are kept."""
-    return Ages(config.delete_after_days, presets.delete_after_days)
+def ages_of(config: Config, presets: Presets, *, has_cold_place: bool) -> Ages:
+    return Ages(
+        originals=Age(config.delete_after_days, presets.days(preset_files.DELETE_AFTER)),
+        results=Age(
+            config.delete_results_after_days, presets.days(preset_files.DELETE_RESULTS_AFTER)
+        ),
+        cold_after_s=config.cold_after_days * DAY_S
+        if has_cold_place and config.cold_after_days
+        else None,
+    )
 
 
 def load_presets(config: Config) -> Presets:
@@ -367,6 +375,7 @@ def _services(
     parts: Parts,
     config: Config,
     presets: Presets,
+    ages: Ages,
     url: str,
     last_uses: LastUses,
     tokens: Tokens | None,
@@ -415,6 +424,7 @@ def _services(
         outgoing=outgoing_requests,
         public_url=url,
         settings=config.in_force,
+        ages=ages,
         backup_every_s=None if config.backup_url is None else config.backup_every_s,
         scans=parts.scanner is not None,
         storage_redirect=config.storage_redirect,

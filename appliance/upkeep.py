@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from appliance.config import Config
-from appliance.database.stored_files import Ages
+from appliance.database.ages import DAY_S, Ages
 from appliance.maintenance.backups import BackupTaker
 from appliance.maintenance.cooler import Cooler
 from appliance.maintenance.inspector import Inspector
@@ -23,8 +23,6 @@ from appliance.maintenance.watch import Watch
 from appliance.notify.operators import Messenger
 from appliance.parts import Parts, backups
 from appliance.workers.pool import Pool
-
-DAY_S = 24 * 3600.0
 
 
 def of_jobs(parts: Parts, rescuer: Rescuer) -> list[Service]:
@@ -59,11 +57,12 @@ async def of_files(
     database, storage, clock = parts.database, parts.storage, parts.clock
     services: list[Service] = [
         Inspector(database=database, storage=storage, clock=clock),
-        Pruner(database=database, storage=storage, acts=parts.acts, clock=clock, ages=ages),
+        Pruner(database=database, storage=storage, acts=parts.acts, clock=clock, file_ages=ages),
     ]
-    if storage.has_cold_place and config.cold_after_days:
-        after_s = config.cold_after_days * DAY_S
-        services.append(Cooler(database=database, storage=storage, clock=clock, after_s=after_s))
+    if ages.cold_after_s is not None:
+        services.append(
+            Cooler(database=database, storage=storage, clock=clock, after_s=ages.cold_after_s)
+        )
     if config.scrub_bytes_per_s:
         services.append(
             Scrubber(

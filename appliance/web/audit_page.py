@@ -55,8 +55,8 @@ DONE = {
     "storage.cool": "Moved originals to the cold place",
     "file.damaged": "Found a stored file damaged",
     "file.sound": "Found a damaged file sound again",
-    "storage.delete": "Deleted jobs by their age",
-    "storage.keep": "Set how long an owner's jobs are kept",
+    "storage.delete": "Deleted files by their age",
+    "storage.keep": "Set how long an owner's files are kept",
     "refused": "Was refused",
 }
 """Every act there is, in words."""

@@ -12,6 +12,7 @@ from appliance.acts import Acts
 from appliance.clock import Clock
 from appliance.config import InForce
 from appliance.coordination.protocol import Coordination
+from appliance.database.ages import Ages
 from appliance.database.protocol import Database
 from appliance.errors import ResumptionUnsupported
 from appliance.intake.admission import Admission
@@ -62,6 +63,8 @@ class Services:
     """Scheme and host that people use, without a slash at the end."""
     settings: tuple[InForce, ...]
     """As they were at the start, secrets left out."""
+    ages: Ages
+    """At which ages something becomes of files."""
     backup_every_s: float | None
     """None: no backup is taken by itself."""
     scans: bool
