@@ -27,6 +27,7 @@ from appliance.setting_values import (
     PoolSize,
     one_of,
     parse_bytes,
+    parse_cache_url,
     parse_clamd_url,
     parse_count,
     parse_days,
@@ -83,6 +84,7 @@ class Config:
     tls_key_file: Path | None
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] | None
     database_url: str
+    cache_url: str = field(repr=False)
     storage_url: str
     cold_storage_url: str | None
     cold_after_days: int
@@ -218,6 +220,13 @@ SETTINGS: tuple[Setting, ...] = (
         url_with_scheme("sqlite"),
         "sqlite:///<data>/appliance.db",
         "Where uploads and jobs are recorded.",
+    ),
+    Setting(
+        "cache_url",
+        parse_cache_url,
+        "memory",
+        "What several servers share beside the database: `memory` for one alone, or Redis "
+        "(`redis://…`).",
     ),
     Setting(
         "storage_url",

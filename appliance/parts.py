@@ -74,7 +74,8 @@ async def open_parts(stack: AsyncExitStack, config: Config) -> Parts:
     stack.push_async_callback(database.close)
     storage = await open_storage(config)
     stack.push_async_callback(storage.close)
-    coordination = MemoryCoordination(clock)
+    coordination = await open_coordination(config, clock)
+    stack.push_async_callback(coordination.close)
     queue = TableQueue(database, clock)
     scanner = open_scanner(config)
     announcer = Announcer(coordination)
@@ -135,7 +136,8 @@ async def open_database_at(path: Path) -> Database:
 async def beside(config: Config) -> AsyncIterator[tuple[Database, Acts]]:
     """The database and what people do to jobs, for a command beside a running server.
 
-    Announcements reach nobody: the server finds what became PENDING when it looks, within 2 s.
+    Announcements go by Redis, where it is set; else they reach nobody, and the server finds what
+    became PENDING when it looks, within 2 s.
     The storage is not opened: that would discard what the server is receiving.
     """
     clock = SystemClock()
@@ -144,8 +146,26 @@ async def beside(config: Config) -> AsyncIterator[tuple[Database, Acts]]:
         stack.push_async_callback(storage.close)
         database = await open_database(config)
         stack.push_async_callback(database.close)
-        queue, announcer = TableQueue(database, clock), Announcer(MemoryCoordination(clock))
+        coordination = await open_coordination(config, clock)
+        stack.push_async_callback(coordination.close)
+        queue, announcer = TableQueue(database, clock), Announcer(coordination)
         yield database, Acts(database, storage, queue, announcer, clock)
+
+
+async def open_coordination(config: Config, clock: Clock) -> Coordination:
+    """Raises ConfigurationError."""
+    if config.cache_url == "memory":
+        return MemoryCoordination(clock)
+    try:
+        from appliance.coordination.redis import RedisCoordination
+    except ImportError as error:
+        raise ConfigurationError(
+            [
+                "APPLIANCE_CACHE_URL: redis:// needs a package that is not installed. Install it: "
+                "pip install 'upload-appliance[redis]'"
+            ]
+        ) from error
+    return await RedisCoordination.open(config.cache_url, clock)
 
 
 def open_scanner(config: Config) -> Scanner | None:

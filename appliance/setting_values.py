@@ -216,6 +216,14 @@ def parse_clamd_url(text: str) -> str:
     raise ValueError("give tcp://host:3310 or unix:///run/clamav/clamd.ctl")
 
 
+def parse_cache_url(text: str) -> str:
+    if text.strip() == "memory":
+        return "memory"
+    if urlsplit(text.strip()).scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("give memory, redis://host:6379, rediss://… for TLS, or unix:///path")
+    return text.strip()
+
+
 def parse_storage_url(text: str) -> str:
     text = url_with_scheme("file", "s3", "gs")(text)
     if not text.startswith("file:"):

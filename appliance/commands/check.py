@@ -42,6 +42,13 @@ async def run(config: Config, options: argparse.Namespace) -> int:
             print(f"The virus scanner answers: {await scanner.check()}.")
         except ScannerUnavailable as error:
             faults.append(f"APPLIANCE_CLAMD_URL: {error.detail}")
+    coordination = await parts.open_coordination(config, SystemClock())
+    try:
+        await coordination.check()
+    except ConfigurationError as error:
+        faults += error.faults
+    finally:
+        await coordination.close()
     try:
         await bootstrap.check_provider(config)
     except ApplianceError as error:

@@ -19,6 +19,7 @@ MAX_BACKLOG = 4096
 
 class MemorySubscription:
     def __init__(self) -> None:
+        self.lost = False
         self._messages: dict[bytes, None] = {}
         self._arrived = asyncio.Event()
 
@@ -26,6 +27,7 @@ class MemorySubscription:
         self._messages[message] = None
         if len(self._messages) > MAX_BACKLOG:
             del self._messages[next(iter(self._messages))]
+            self.lost = True
         self._arrived.set()
 
     async def next(self, timeout_s: float) -> bytes | None:
@@ -42,6 +44,8 @@ class MemorySubscription:
 
 
 class MemoryCoordination:
+    fault: str | None = None
+
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._entries: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
@@ -50,6 +54,12 @@ class MemoryCoordination:
         self._paid_until_ns: OrderedDict[str, int] = OrderedDict()
         """When what each name has taken is paid for. In whole nanoseconds, so that thousands of
         them add up to exactly the period."""
+
+    async def check(self) -> None:
+        """There is nothing that could be away."""
+
+    async def close(self) -> None:
+        """Nothing to do: it goes with its process."""
 
     async def get(self, key: str) -> bytes | None:
         entry = self._entries.get(key)
@@ -80,6 +90,12 @@ class MemoryCoordination:
             self._subscriptions[topic].discard(subscription)
             if not self._subscriptions[topic]:
                 del self._subscriptions[topic]
+
+    def tell_loss(self) -> None:
+        """Messages of others may not have reached this process."""
+        for subscriptions in self._subscriptions.values():
+            for subscription in subscriptions:
+                subscription.lost = True
 
     @asynccontextmanager
     async def lock(self, name: str, *, ttl_s: float) -> AsyncIterator[bool]:

@@ -12,6 +12,11 @@ from appliance.rates import Rate, Taken
 
 
 class Subscription(Protocol):
+    @property
+    def lost(self) -> bool:
+        """Whether messages may have been lost. Who needs to know of all changes begins anew."""
+        ...
+
     async def next(self, timeout_s: float) -> bytes | None:
         """The next message, or None when there was none for that long.
 
@@ -23,6 +28,17 @@ class Subscription(Protocol):
 
 
 class Coordination(Protocol):
+    @property
+    def fault(self) -> str | None:
+        """Why the servers share nothing at the moment, for those who run them."""
+        ...
+
+    async def check(self) -> None:
+        """Raises ConfigurationError where what is set does not answer."""
+        ...
+
+    async def close(self) -> None: ...
+
     async def get(self, key: str) -> bytes | None: ...
 
     async def set(self, key: str, value: bytes, *, ttl_s: float) -> None: ...

@@ -98,9 +98,9 @@ async def _stream(
 
 async def _batches(changes: Subscription, stopping: asyncio.Event) -> AsyncIterator[list[str]]:
     """Ids of the jobs that changed, coalesced, MOST at a time; an empty list now and then when
-    none did."""
+    none did. Ends where some may have been missed: the reader comes back, and is told of all."""
     quiet_s = 0.0
-    while not stopping.is_set():
+    while not stopping.is_set() and not changes.lost:
         message = await changes.next(1.0)
         if message is None:
             quiet_s += 1.0

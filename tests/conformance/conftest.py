@@ -11,8 +11,10 @@ import pytest
 from appliance.clock import SystemClock
 from appliance.coordination.memory import MemoryCoordination
 from appliance.coordination.protocol import Coordination
+from appliance.coordination.redis import RedisCoordination
 from appliance.database.protocol import Database
 from appliance.database.sqlite import SqliteDatabase
+from appliance.ids import new_id
 from appliance.queue.protocol import Queue
 from appliance.queue.table import TableQueue
 from appliance.storage.encrypted import EncryptedStorage
@@ -22,6 +24,7 @@ from appliance.storage.protocol import Storage
 from appliance.storage.tiered import TieredStorage
 from tests import buckets
 from tests.clocks import MovedClock
+from tests.services import needed
 
 OpenStorage = Callable[[], Awaitable[Storage]]
 
@@ -85,6 +88,15 @@ def clock() -> MovedClock:
     return MovedClock()
 
 
-@pytest.fixture(params=["memory"])
-def coordination(request: pytest.FixtureRequest, clock: MovedClock) -> Coordination:
-    return MemoryCoordination(clock)
+@pytest.fixture(params=["memory", "redis"])
+async def coordination(
+    request: pytest.FixtureRequest, clock: MovedClock
+) -> AsyncIterator[Coordination]:
+    if request.param == "memory":
+        yield MemoryCoordination(clock)
+        return
+    url = f"{needed('REDIS_URL', 'redis')}?namespace={new_id()}"
+    opened = await RedisCoordination.open(url, clock, ask_time=False)
+    yield opened
+    assert opened.fault is None
+    await opened.close()
