@@ -241,6 +241,7 @@ async def _start_crew(
     attempts = Attempts(
         database=parts.database,
         storage=parts.storage,
+        queue=parts.queue,
         announcer=parts.announcer,
         metrics=parts.metrics,
         clock=parts.clock,
@@ -387,6 +388,7 @@ def _services(
         database=parts.database,
         storage=parts.storage,
         coordination=parts.coordination,
+        queue=parts.queue,
         acts=parts.acts,
         admission=parts.admission,
         receiver=Receiver(

@@ -44,6 +44,7 @@ from appliance.setting_values import (
     parse_pool,
     parse_port,
     parse_public_url,
+    parse_queue_url,
     parse_rate,
     parse_seconds,
     parse_storage_url,
@@ -84,6 +85,7 @@ class Config:
     tls_key_file: Path | None
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] | None
     database_url: str
+    queue_url: str = field(repr=False)
     cache_url: str = field(repr=False)
     storage_url: str
     cold_storage_url: str | None
@@ -220,6 +222,13 @@ SETTINGS: tuple[Setting, ...] = (
         url_with_scheme("sqlite"),
         "sqlite:///<data>/appliance.db",
         "Where uploads and jobs are recorded.",
+    ),
+    Setting(
+        "queue_url",
+        parse_queue_url,
+        "embedded",
+        "How workers are told of jobs: `embedded` looks into the database, or RabbitMQ "
+        "(`amqp://…`).",
     ),
     Setting(
         "cache_url",

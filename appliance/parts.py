@@ -76,7 +76,8 @@ async def open_parts(stack: AsyncExitStack, config: Config) -> Parts:
     stack.push_async_callback(storage.close)
     coordination = await open_coordination(config, clock)
     stack.push_async_callback(coordination.close)
-    queue = TableQueue(database, clock)
+    queue = await open_queue(config, database, clock)
+    stack.push_async_callback(queue.close)
     scanner = open_scanner(config)
     announcer = Announcer(coordination)
     admission = Admission(
@@ -148,8 +149,26 @@ async def beside(config: Config) -> AsyncIterator[tuple[Database, Acts]]:
         stack.push_async_callback(database.close)
         coordination = await open_coordination(config, clock)
         stack.push_async_callback(coordination.close)
-        queue, announcer = TableQueue(database, clock), Announcer(coordination)
+        queue = await open_queue(config, database, clock)
+        stack.push_async_callback(queue.close)
+        announcer = Announcer(coordination)
         yield database, Acts(database, storage, queue, announcer, clock)
+
+
+async def open_queue(config: Config, database: Database, clock: Clock) -> Queue:
+    """Raises ConfigurationError."""
+    if config.queue_url == "embedded":
+        return TableQueue(database, clock)
+    try:
+        from appliance.queue.rabbitmq import RabbitQueue
+    except ImportError as error:
+        raise ConfigurationError(
+            [
+                "APPLIANCE_QUEUE_URL: amqp:// needs a package that is not installed. Install it: "
+                "pip install 'upload-appliance[rabbitmq]'"
+            ]
+        ) from error
+    return await RabbitQueue.open(config.queue_url, database, clock)
 
 
 async def open_coordination(config: Config, clock: Clock) -> Coordination:

@@ -216,6 +216,14 @@ def parse_clamd_url(text: str) -> str:
     raise ValueError("give tcp://host:3310 or unix:///run/clamav/clamd.ctl")
 
 
+def parse_queue_url(text: str) -> str:
+    if text.strip() == "embedded":
+        return "embedded"
+    if urlsplit(text.strip()).scheme not in ("amqp", "amqps"):
+        raise ValueError("give embedded, amqp://user:password@host:5672/, or amqps://… for TLS")
+    return text.strip()
+
+
 def parse_cache_url(text: str) -> str:
     if text.strip() == "memory":
         return "memory"

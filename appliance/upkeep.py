@@ -12,6 +12,7 @@ from appliance.maintenance.cooler import Cooler
 from appliance.maintenance.inspector import Inspector
 from appliance.maintenance.pruner import Pruner
 from appliance.maintenance.redriver import Redriver
+from appliance.maintenance.relay import Relay
 from appliance.maintenance.rescuer import Rescuer
 from appliance.maintenance.sampler import Sampler
 from appliance.maintenance.scrubber import Scrubber
@@ -36,6 +37,7 @@ def of_jobs(parts: Parts, rescuer: Rescuer) -> list[Service]:
             clock=parts.clock,
         ),
         Redriver(database=parts.database, acts=parts.acts),
+        Relay(parts.queue),
         Sampler(database=parts.database, clock=parts.clock),
     ]
     if parts.uploads is not None:

@@ -148,6 +148,7 @@ async def latency(parts: Parts) -> None:
         attempts=Attempts(
             database=parts.database,
             storage=parts.storage,
+            queue=parts.queue,
             announcer=parts.announcer,
             metrics=Metrics(),
             clock=parts.clock,

@@ -73,8 +73,12 @@ async def run(config: Config, options: argparse.Namespace) -> int:
                     "APPLIANCE_STORAGE_URL: less free than APPLIANCE_RESERVE_BYTES; uploads would "
                     "be answered 507. Free some space."
                 )
-            async with opened_database(config):
-                pass
+            async with opened_database(config) as database:
+                queue = await parts.open_queue(config, database, SystemClock())
+                try:
+                    await queue.check()
+                finally:
+                    await queue.close()
     except data_dir.AlreadyRunning:
         if not faults:
             print("An appliance runs on this data directory; its /readyz tells how its parts are.")

@@ -20,7 +20,7 @@ from appliance.database import job_reads, jobs, workers
 from appliance.database.protocol import Database
 from appliance.database.workers import Lease, Worker
 from appliance.errors import WorkerLost
-from appliance.jobs import Job, JobError
+from appliance.jobs import Job, JobError, JobStatus
 from appliance.metrics import Metrics
 from appliance.notify.announcer import Announcer
 from appliance.queue.protocol import Queue
@@ -130,7 +130,9 @@ class Rescuer:
                 status=job.status,
             )  # fmt: skip
             await self._announcer.job_changed(job)
-            if not job.status.is_final:
+            if job.status is JobStatus.FAILED:
+                await self._queue.give_up(job)
+            elif not job.status.is_final:
                 await self._queue.enqueue(job.id, job.type, priority=job.priority)
         return rescued
 

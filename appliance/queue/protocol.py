@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from appliance.jobs import JobType
+from appliance.jobs import Job, JobType
 
 
 class Delivery(Protocol):
@@ -17,13 +17,32 @@ class Delivery(Protocol):
     def job_id(self) -> str: ...
 
     async def ack(self) -> None:
-        """The job is settled, or was no longer there to take."""
+        """The job is settled, or was no longer there to take. Never fails."""
         ...
 
 
 class Queue(Protocol):
+    @property
+    def fault(self) -> str | None:
+        """Why workers are not told of jobs at the moment, for those who run them."""
+        ...
+
+    async def check(self) -> None:
+        """Raises ConfigurationError where what is set does not answer."""
+        ...
+
+    async def close(self) -> None: ...
+
     async def enqueue(self, job_id: str, job_type: JobType, *, priority: int) -> None:
         """Announce a job that is PENDING and committed."""
+        ...
+
+    async def give_up(self, job: Job) -> None:
+        """Tell whoever listens of a job that is FAILED; its dead letter is in the database."""
+        ...
+
+    async def repair(self) -> int:
+        """Announce again what was lost on the way; how many. For maintenance to call."""
         ...
 
     async def receive(

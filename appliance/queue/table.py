@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from appliance.clock import Clock
 from appliance.database import turns
 from appliance.database.protocol import Database
-from appliance.jobs import JobType
+from appliance.jobs import Job, JobType
 
 POLL_S = 2.0
 
@@ -27,6 +27,8 @@ class TableDelivery:
 
 
 class TableQueue:
+    fault: str | None = None
+
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
@@ -34,6 +36,19 @@ class TableQueue:
 
     async def enqueue(self, job_id: str, job_type: JobType, *, priority: int) -> None:
         self._arrived[job_type].set()
+
+    async def check(self) -> None:
+        """There is nothing that could be away."""
+
+    async def close(self) -> None:
+        """Nothing to do: it goes with its process."""
+
+    async def give_up(self, job: Job) -> None:
+        """Nobody listens beside the database."""
+
+    async def repair(self) -> int:
+        """Nothing is lost on the way."""
+        return 0
 
     async def receive(
         self, job_type: JobType, *, limit: int, small_only: bool = False

@@ -70,6 +70,8 @@ async def check_parts(shared: Services) -> dict[str, Part]:
         parts["storage"] = _part(True, "has room", needed=True)
     except ApplianceError as error:
         parts["storage"] = _part(False, error.detail, needed=True)
+    if shared.queue.fault is not None:
+        parts["queue"] = _part(False, shared.queue.fault)
     if shared.coordination.fault is not None:
         parts["cache"] = _part(False, shared.coordination.fault)
     parts["workers"] = _workers(pools)

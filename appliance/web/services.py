@@ -26,6 +26,7 @@ from appliance.outgoing import Outgoing
 from appliance.permissions import Permission
 from appliance.presets.preset import Presets
 from appliance.principals import Principal
+from appliance.queue.protocol import Queue
 from appliance.storage.protocol import Storage
 from appliance.tls import Tls
 from appliance.web.guesses import Guesses
@@ -39,6 +40,7 @@ class Services:
     database: Database
     storage: Storage
     coordination: Coordination
+    queue: Queue
     acts: Acts
     admission: Admission
     receiver: Receiver

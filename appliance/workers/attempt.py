@@ -43,6 +43,7 @@ from appliance.notify.announcer import Announcer
 from appliance.presets.files import load
 from appliance.presets.preset import Preset, Presets
 from appliance.processors.protocol import Limits, Order, Output, Progress
+from appliance.queue.protocol import Queue
 from appliance.retry import delay_s
 from appliance.storage.protocol import Storage
 from appliance.storage.verified import read_verified
@@ -96,6 +97,7 @@ class Attempts:
 
     database: Database
     storage: Storage
+    queue: Queue
     announcer: Announcer
     metrics: Metrics
     clock: Clock
@@ -392,6 +394,8 @@ class Attempts:
                 outcome = "lost"
         if job is not None:
             await self.announcer.job_changed(job)
+            if outcome == "failed":
+                await self.queue.give_up(job)
         if outcome != "completed":
             await self._discard_results(claim, job)
         return outcome

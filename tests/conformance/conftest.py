@@ -22,7 +22,7 @@ from appliance.storage.keyring import open_keyring
 from appliance.storage.local import LocalStorage
 from appliance.storage.protocol import Storage
 from appliance.storage.tiered import TieredStorage
-from tests import buckets
+from tests import brokers, buckets
 from tests.clocks import MovedClock
 from tests.services import needed
 
@@ -36,9 +36,14 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
     await opened.close()
 
 
-@pytest.fixture(params=["table"])
-def queue(request: pytest.FixtureRequest, database: Database) -> Queue:
-    return TableQueue(database, SystemClock())
+@pytest.fixture(params=["table", "rabbitmq"])
+async def queue(request: pytest.FixtureRequest, database: Database) -> AsyncIterator[Queue]:
+    if request.param == "table":
+        yield TableQueue(database, SystemClock())
+        return
+    async with brokers.opened(database) as opened:
+        yield opened
+        assert opened.fault is None
 
 
 @pytest.fixture(

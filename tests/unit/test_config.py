@@ -32,6 +32,7 @@ BAD: dict[str, str] = {
     "tls_key_file": " ",
     "trusted_proxies": "10.0.0.1/8",
     "database_url": "mysql://db",
+    "queue_url": "kafka://h",
     "cache_url": "memcached://h",
     "storage_url": "ftp://store",
     "cold_storage_url": "ftp://store",

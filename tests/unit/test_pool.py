@@ -161,6 +161,7 @@ async def new_works(tmp_path: Path) -> AsyncIterator[NewWorks]:
             attempts = Attempts(
                 database=database,
                 storage=storage,
+                queue=queue,
                 announcer=announcer,
                 metrics=Metrics(),
                 clock=clock,
