@@ -109,6 +109,13 @@ class MemoryCoordination:
         finally:
             self._locked.discard(name)
 
+    async def lead(self, name: str, *, ttl_s: float) -> bool:
+        """There is nobody else."""
+        return True
+
+    async def step_down(self, name: str) -> None:
+        """There is nobody else."""
+
     async def take(self, name: str, rate: Rate, *, cost: int = 1) -> Taken:
         now_ns = int(self._clock.monotonic() * 1e9)
         period_ns = int(rate.period_s * 1e9)

@@ -58,6 +58,16 @@ class Coordination(Protocol):
         """
         ...
 
+    async def lead(self, name: str, *, ttl_s: float) -> bool:
+        """Whether this process is the one that does what `name` stands for, from now on for so
+        long. The one that leads goes on to lead by asking again in time; when servers share
+        nothing at the moment, each leads."""
+        ...
+
+    async def step_down(self, name: str) -> None:
+        """Let another lead at once, if this process does."""
+        ...
+
     async def take(self, name: str, rate: Rate, *, cost: int = 1) -> Taken:
         """Count that `name` does something `cost` times, if `rate` allows that now.
 

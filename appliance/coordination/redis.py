@@ -63,6 +63,12 @@ end
 return {allowed and 1 or 0, string.format('%.0f', paid - now), string.format('%.0f', over)}
 """
 
+_LEAD = """
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 0
+"""
+
 _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end"
 
 
@@ -73,12 +79,15 @@ class RedisCoordination:
         """With `ask_time`, rates go by the clock of Redis, which all servers share; else by
         `clock`, for tests that move it."""
         self._redis = redis
+        self._id = new_id()
+        """Of this process, as a leader."""
         self._prefix = f"{namespace}:"
         self._clock = clock
         self._ask_time = ask_time
         self._own = MemoryCoordination(clock)
         self._away_until = float("-inf")
         self._take = redis.register_script(_TAKE)
+        self._lead = redis.register_script(_LEAD)
         self._release = redis.register_script(_RELEASE)
         self._listening: PubSub | None = None
         self._topics: dict[str, int] = {}
@@ -170,6 +179,19 @@ class RedisCoordination:
             finally:
                 if taken:
                     await self._or_own(lambda: self._release([key], [token]), _yes)
+
+    async def lead(self, name: str, *, ttl_s: float) -> bool:
+        key, ttl_ms = f"{self._prefix}leader:{name}", round(ttl_s * 1000)
+
+        async def ask() -> bool:
+            return bool(await self._lead([key], [self._id, ttl_ms]))
+
+        return await self._or_own(ask, _yes)
+
+    async def step_down(self, name: str) -> None:
+        await self._or_own(
+            lambda: self._release([f"{self._prefix}leader:{name}"], [self._id]), _yes
+        )
 
     async def take(self, name: str, rate: Rate, *, cost: int = 1) -> Taken:
         period_us = round(rate.period_s * 1e6)

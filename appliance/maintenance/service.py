@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -11,6 +11,10 @@ import structlog
 from appliance.errors import ApplianceError
 
 log = structlog.get_logger()
+
+
+LOOK_S = 1.0
+"""How often a process that does not lead looks whether it has come to."""
 
 
 class Service(Protocol):
@@ -25,13 +29,18 @@ class Service(Protocol):
 class Maintenance:
     """Runs services for as long as the process lives."""
 
-    def __init__(self, services: Sequence[Service]) -> None:
+    def __init__(
+        self, services: Sequence[Service], *, leads: Callable[[], bool] = lambda: True
+    ) -> None:
+        """`leads` says whether this process is to run them at the moment."""
         self._services = services
+        self._leads = leads
         self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         self._loops = [
-            asyncio.create_task(_run(service), name=service.name) for service in self._services
+            asyncio.create_task(_run(service, self._leads), name=service.name)
+            for service in self._services
         ]
 
     async def stop(self) -> None:
@@ -41,8 +50,11 @@ class Maintenance:
             await asyncio.wait(self._loops)
 
 
-async def _run(service: Service) -> None:
+async def _run(service: Service, leads: Callable[[], bool]) -> None:
     while True:
+        if not leads():
+            await asyncio.sleep(min(service.interval_s, LOOK_S))
+            continue
         try:
             counts = {name: count for name, count in (await service.run_once()).items() if count}
             if counts:

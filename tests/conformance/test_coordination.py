@@ -144,3 +144,10 @@ async def test_the_names_in_memory_have_an_end(
         assert (await coordination.take(f"{number}", rate)).allowed
     assert len(coordination._paid_until_ns) == 50
     assert not (await coordination.take("499", rate)).allowed
+
+
+async def test_who_leads_goes_on_to_lead_until_it_steps_down(coordination: Coordination) -> None:
+    assert await coordination.lead("maintenance", ttl_s=60)
+    assert await coordination.lead("maintenance", ttl_s=60)
+    await coordination.step_down("maintenance")
+    assert await coordination.lead("maintenance", ttl_s=60)

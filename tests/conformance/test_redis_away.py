@@ -137,6 +137,14 @@ async def test_two_servers_share_it(own_redis: OwnRedis, coordination: RedisCoor
             assert not also
         async with other.lock("job:1", ttl_s=60) as now:
             assert now
+        assert await coordination.lead("maintenance", ttl_s=60)
+        assert not await other.lead("maintenance", ttl_s=60)
+        assert await apart.lead("maintenance", ttl_s=60)
+        await other.step_down("maintenance")  # it did not lead
+        assert not await other.lead("maintenance", ttl_s=60)
+        await coordination.step_down("maintenance")
+        assert await other.lead("maintenance", ttl_s=60)
+        assert not await coordination.lead("maintenance", ttl_s=60)
         rate = Rate(40, 60.0)
         told = await asyncio.gather(
             *(one.take("a", rate) for _ in range(100) for one in (coordination, other))
