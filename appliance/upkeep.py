@@ -63,7 +63,15 @@ async def of_files(
     ]
     if storage.has_cold_place and config.cold_after_days:
         after_s = config.cold_after_days * DAY_S
-        services.append(Cooler(database=database, storage=storage, clock=clock, after_s=after_s))
+        services.append(
+            Cooler(
+                database=database,
+                storage=storage,
+                clock=clock,
+                after_s=after_s,
+                own_rules=storage.own_rules,
+            )
+        )
     if config.scrub_bytes_per_s:
         services.append(
             Scrubber(

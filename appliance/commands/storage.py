@@ -10,6 +10,7 @@ from typing import Any
 
 from appliance import bootstrap, parts
 from appliance.clock import Clock, SystemClock
+from appliance.commands import storage_rules
 from appliance.commands.command import Commands, actor, opened_database
 from appliance.config import Config
 from appliance.costs import monthly_usd, saved_usd
@@ -31,9 +32,10 @@ def add_to(commands: Commands) -> None:
         "lifecycle",
         help="what is moved to the cold place and what is deleted, now and next",
         description="Tell how much is old enough to be moved or deleted, and what storing costs. "
-        "Nothing is changed without --now.",
+        "Nothing is changed without --now or --apply.",
     )
     parser.add_argument("--now", action="store_true", help="move to the cold place what is due")
+    storage_rules.add_to(parser)
     parser.add_argument("--json", action="store_true", help="tell it as JSON")
     parser.set_defaults(run=_run)
     usage = storage.add_parser("usage", help="what is stored, by owner, type and place")
@@ -103,6 +105,8 @@ async def _keep(config: Config, options: argparse.Namespace) -> int:
 
 async def _run(config: Config, options: argparse.Namespace) -> int:
     clock = SystemClock()
+    if options.apply:
+        return await storage_rules.apply(config, options, now=clock.now())
     async with opened_database(config) as database:
         if options.now:
             await _move(config, database, clock)

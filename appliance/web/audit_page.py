@@ -56,6 +56,7 @@ DONE = {
     "file.damaged": "Found a stored file damaged",
     "file.sound": "Found a damaged file sound again",
     "storage.delete": "Deleted jobs by their age",
+    "storage.rules": "Set the lifecycle rules of the bucket",
     "storage.keep": "Set how long an owner's jobs are kept",
     "refused": "Was refused",
 }

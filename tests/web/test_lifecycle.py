@@ -7,7 +7,7 @@ import random
 from math import inf
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
@@ -15,9 +15,10 @@ import pytest
 from appliance.acts import Acts
 from appliance.database import figures, jobs, lifecycle
 from appliance.database.stored_files import Ages
-from appliance.errors import ConfigurationError, StorageUnavailable
+from appliance.errors import ConfigurationError, StorageRefused, StorageUnavailable
 from appliance.maintenance.cooler import Cooler
 from appliance.maintenance.pruner import Pruner
+from appliance.storage.own_rules import OwnRules, Rules
 from appliance.storage.tiered import TieredStorage
 from tests import media
 from tests.clocks import MovedClock
@@ -41,14 +42,38 @@ def clock_of(served: Served, days: float) -> MovedClock:
     return clock
 
 
-def cooler(served: Served, days: float) -> Cooler:
+def cooler(served: Served, days: float, own_rules: OwnRules | None = None) -> Cooler:
     shared = services_of(served)
     return Cooler(
         database=shared.database,
         storage=shared.storage,
         clock=clock_of(served, days),
         after_s=30 * DAY_S,
+        own_rules=own_rules,
     )
+
+
+class RulesSet(NamedTuple):
+    """Own rules of a store, as somebody has set them."""
+
+    rules: Rules | None
+    """None: it does not tell."""
+    subject: str = "s3://files"
+    cold_class: str | None = "STANDARD_IA"
+
+    def wanted(self, cold_after_days: int) -> Rules:
+        return Rules(cold_after_days, 7)
+
+    async def installed(self) -> Rules:
+        if self.rules is None:
+            raise StorageRefused("The key may not do that.")
+        return self.rules
+
+    async def deleting(self) -> list[str]:
+        return []
+
+    async def install(self, rules: Rules) -> None:
+        raise NotImplementedError
 
 
 def pruner(served: Served, days: float, ages: Ages = YEAR) -> Pruner:
@@ -315,3 +340,17 @@ async def test_a_disk_that_is_not_mounted_stops_the_start(serve: Serve, tmp_path
     assert not (tmp_path / "cold").exists(), "nothing is written at its mount point"
     (tmp_path / "elsewhere").rename(tmp_path / "cold")
     await serve(cold_storage_url=f"file://{tmp_path}/cold")
+
+
+@pytest.mark.parametrize(
+    ("rules", "waits"),
+    [(Rules(30, 7), True), (Rules(20, 7), True), (Rules(31, 7), False), (Rules(0, 7), False),
+     (None, False)],
+)  # fmt: skip
+async def test_rules_of_the_store_are_given_time(
+    served: Served, rules: Rules | None, waits: bool
+) -> None:
+    await done(served, "a.txt")
+    own_rules = RulesSet(rules)
+    assert await cooler(served, 32, own_rules).run_once() == {"moved": 0 if waits else 1}
+    assert await cooler(served, 34, own_rules).run_once() == {"moved": 1 if waits else 0}
