@@ -105,6 +105,11 @@ class Metrics:
             "Stored files whose bytes are not those that were stored.",
             registry=registry,
         )
+        self.unreadable_files = Gauge(
+            "appliance_unreadable_files",
+            "Stored files that could not be read, while others could.",
+            registry=registry,
+        )
         self.worker_limit = Gauge(
             "appliance_workers_limit", "Largest pool.", ["type"], registry=registry
         )

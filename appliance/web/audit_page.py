@@ -54,6 +54,7 @@ DONE = {
     "job.unpin": "Took a pin away",
     "storage.cool": "Moved originals to the cold place",
     "file.damaged": "Found a stored file damaged",
+    "file.unreadable": "Found a stored file that cannot be read",
     "file.sound": "Found a damaged file sound again",
     "storage.delete": "Deleted jobs by their age",
     "storage.rules": "Set the lifecycle rules of the bucket",

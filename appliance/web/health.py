@@ -143,7 +143,9 @@ async def get_metrics(request: web.Request) -> web.StreamResponse:
         metrics.worker_limit.labels(pool.type).set(pool.largest)
         metrics.outage.labels(pool.type).set(pool.outage is not None)
     metrics.missing_files.set(await shared.database.read(stored_files.count_missing()))
-    metrics.damaged_files.set(await shared.database.read(scrub.count_damaged()))
+    out_of_order = await shared.database.read(scrub.out_of_order())
+    metrics.damaged_files.set(out_of_order.damaged)
+    metrics.unreadable_files.set(out_of_order.unreadable)
     for backup in await shared.database.read(backups.latest(LOOKED_AT)):
         if backup.snapshot is not None:
             metrics.backup_taken.set(backup.began_at)
