@@ -57,9 +57,17 @@ async def of_files(
 ) -> list[Service]:
     """Those that look after what is stored. Raises ConfigurationError."""
     database, storage, clock = parts.database, parts.storage, parts.clock
+    metrics = parts.metrics
     services: list[Service] = [
         Inspector(database=database, storage=storage, clock=clock),
-        Pruner(database=database, storage=storage, acts=parts.acts, clock=clock, ages=ages),
+        Pruner(
+            database=database,
+            storage=storage,
+            acts=parts.acts,
+            clock=clock,
+            ages=ages,
+            counted=metrics.deleted_bytes.inc,
+        ),
     ]
     if storage.has_cold_place and config.cold_after_days:
         after_s = config.cold_after_days * DAY_S
@@ -70,6 +78,7 @@ async def of_files(
                 clock=clock,
                 after_s=after_s,
                 own_rules=storage.own_rules,
+                counted=metrics.cooled_bytes.inc,
             )
         )
     if config.scrub_bytes_per_s:
@@ -80,6 +89,7 @@ async def of_files(
                 clock=clock,
                 bytes_per_s=config.scrub_bytes_per_s,
                 every_s=config.scrub_every_days * DAY_S,
+                counted=metrics.scrub_bytes.inc,
             )
         )
     if config.backup_url is not None:

@@ -8,7 +8,7 @@ is only recorded here, and the rest moved.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -39,14 +39,17 @@ class Cooler:
         clock: Clock,
         after_s: float,
         own_rules: OwnRules | None = None,
+        counted: Callable[[int], None] = lambda size_bytes: None,
     ) -> None:
         """`storage` has a cold place; `after_s` is the age at which an original goes there.
-        `own_rules` are those of the store that are to be waited for, if there are any."""
+        `own_rules` are those of the store that are to be waited for, if there are any. `counted` is
+        told the size of each that was moved."""
         self._database = database
         self._storage = storage
         self._clock = clock
         self._after_s = after_s
         self._own_rules = own_rules
+        self._counted = counted
 
     async def run_once(self) -> Mapping[str, int]:
         files = size_bytes = 0
@@ -66,6 +69,7 @@ class Cooler:
                     now = self._clock.now()
                     if await self._database.write(lifecycle.mark_cold(file.id, now=now)):
                         files, size_bytes = files + 1, size_bytes + file.size_bytes
+                        self._counted(file.size_bytes)
         except ApplianceError as fault:
             error = fault.detail
             raise

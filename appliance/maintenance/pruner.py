@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from appliance.acts import Acts
 from appliance.clock import Clock
@@ -46,12 +46,15 @@ class Pruner:
         acts: Acts,
         clock: Clock,
         ages: Ages,
+        counted: Callable[[int], None] = lambda size_bytes: None,
     ) -> None:
+        """`counted` is told what each job took that was deleted by its age."""
         self._database = database
         self._storage = storage
         self._acts = acts
         self._clock = clock
         self._ages = ages
+        self._counted = counted
 
     async def run_once(self) -> Mapping[str, int]:
         old = self._clock.now() - KEEP_REDRIVES_S
@@ -75,6 +78,7 @@ class Pruner:
             deleted = await self._database.write(self._deleted(ids, now))
             for job in deleted:
                 await self._acts.delete_files(job)
+                self._counted(job.size_bytes)
             pruned += len(deleted)
         return pruned
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from appliance.database.backups import Backup
 from appliance.web import words
@@ -24,6 +24,11 @@ def backups_part(known: Sequence[Backup], *, every_s: float | None, now: float) 
     return {"ok": fault is None, "detail": fault or _words(known, taken, now), "needed": False}
 
 
+def proven_at(known: Iterable[Backup]) -> float | None:
+    """When one was last read whole and found sound."""
+    return max((one.proven_at for one in known if one.proven_at and not one.faults), default=None)
+
+
 def _fault(tried: Backup, taken: Backup | None, every_s: float | None, now: float) -> str | None:
     if tried.error is not None:
         return f"the last one failed: {tried.error}"
@@ -42,7 +47,7 @@ def _fault(tried: Backup, taken: Backup | None, every_s: float | None, now: floa
 def _words(known: Sequence[Backup], taken: Backup | None, now: float) -> str:
     if taken is None:
         return "the first one is being taken"
-    proven = max((one.proven_at for one in known if one.proven_at and not one.faults), default=None)
+    proven = proven_at(known)
     told = f"proven {words.ago(proven, now)}" if proven else "none was proven yet"
     size = words.bytes_in_words(taken.size_bytes)
     files = words.count(taken.files, "file")

@@ -18,7 +18,7 @@ from appliance.errors import StorageFull
 from appliance.web.backup_words import backups_part
 from tests.conftest import Serve, Served
 from tests.web.pages import page
-from tests.web.wire import services_of, upload
+from tests.web.wire import metrics, services_of, upload
 
 DAY_S = 86_400.0
 
@@ -56,6 +56,14 @@ async def test_the_latest_and_its_proof(serve: Serve) -> None:
     assert part["ok"]
     assert part["detail"] == "the last one 2 h ago, 1,200 files, 5.0 MB; proven 2 d ago"
     assert part["detail"] in (await page(served, "/dashboard")).words()
+    measured, now = await metrics(served), services_of(served).clock.now()
+    taken_at = measured["appliance_backup_timestamp_seconds"]
+    assert taken_at == pytest.approx(now - 0.1 * DAY_S, abs=60)
+    proven_at = measured["appliance_backup_proven_timestamp_seconds"]
+    assert proven_at == pytest.approx(now - 3 * DAY_S, abs=60)
+    assert measured["appliance_backup_failed"] == 0
+    await recorded(served, days_ago=0, error="The place is full.")
+    assert (await metrics(served))["appliance_backup_failed"] == 1
 
 
 @pytest.mark.parametrize(

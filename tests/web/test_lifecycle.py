@@ -25,7 +25,7 @@ from tests.clocks import MovedClock
 from tests.conftest import Serve, Served
 from tests.web.conftest import Join
 from tests.web.pages import page
-from tests.web.wire import claim, complete, refused, services_of, upload
+from tests.web.wire import claim, complete, metrics, refused, services_of, upload
 
 DAY_S = 24 * 3600.0
 YEAR = Ages(365)
@@ -50,6 +50,7 @@ def cooler(served: Served, days: float, own_rules: OwnRules | None = None) -> Co
         clock=clock_of(served, days),
         after_s=30 * DAY_S,
         own_rules=own_rules,
+        counted=shared.metrics.cooled_bytes.inc,
     )
 
 
@@ -84,6 +85,7 @@ def pruner(served: Served, days: float, ages: Ages = YEAR) -> Pruner:
         acts=shared.acts,
         clock=clock_of(served, days),
         ages=ages,
+        counted=shared.metrics.deleted_bytes.inc,
     )
 
 
@@ -123,6 +125,12 @@ async def test_an_old_original_goes_to_the_cold_place_and_is_read_as_before(
     assert await cooler(served, 29).run_once() == {"moved": 0}
     assert await cooler(served, 31).run_once() == {"moved": 1}
     assert set(files(tmp_path / "cold")) == {job_id}
+    measured = await metrics(served)
+    assert measured["appliance_cold_files"] == 1
+    assert measured["appliance_cold_bytes"] == 600
+    assert measured["appliance_lifecycle_moved_bytes_total"] == 600
+    passed_at = measured["appliance_lifecycle_timestamp_seconds"]
+    assert passed_at == pytest.approx(clock_of(served, 31).now(), abs=60)
     assert set(files(served.data_dir / "files/raw")) == {waits}, "a job that waits keeps its file"
 
     async with served.admin.get(f"/jobs/{job_id}/files/original") as response:
@@ -156,6 +164,7 @@ async def test_a_cold_place_that_fails_is_told_and_loses_nothing(
     part = (await served.json("GET", "/readyz"))["parts"]["cold storage"]
     assert not part["ok"]
     assert part["detail"] == "nothing is moved there: The disk failed: EIO."
+    assert (await metrics(served))["appliance_lifecycle_failed"] == 1
     assert "cold storage needs a look" in (await page(served, "/dashboard")).words()
     assert set(files(served.data_dir / "files/raw")) == {job_id}
     assert await cooler(served, 31).run_once() == {"moved": 1}
@@ -246,7 +255,10 @@ async def test_two_years(
         told = await database.read(lifecycle.due_for_deletion(ages, now=now))
         assert sum(share.files for share in told) == len(gone)
         assert sum(share.size_bytes for share in told) == sum(sizes[job_id] for job_id in gone)
+        before = (await metrics(served))["appliance_lifecycle_deleted_bytes_total"]
         assert (await pruner(served, day, ages)._prune_jobs()) == len(gone)
+        after = (await metrics(served))["appliance_lifecycle_deleted_bytes_total"]
+        assert (after > before) == bool(gone)
         kept = {job_id: until for job_id, until in kept.items() if job_id not in gone}
         cold -= gone
         deleted |= gone

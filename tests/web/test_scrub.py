@@ -180,7 +180,9 @@ async def test_the_link_leads_to_a_job_that_is_there(serve: Serve) -> None:
     """The upload has the id of its first job, which may have been deleted."""
     served = await serve(workers=True, scrub_bytes_per_s="0")
     first = await stored(served)
-    second = await served.json("POST", f"/jobs/{first['jobId']}/process", json={"preset": "default"})
+    second = await served.json(
+        "POST", f"/jobs/{first['jobId']}/process", json={"preset": "default"}
+    )
     await served.finished(second["jobId"])
     async with served.admin.delete(f"/jobs/{first['jobId']}") as response:
         assert response.status == 204
