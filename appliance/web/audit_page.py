@@ -52,6 +52,7 @@ DONE = {
     "person.unblock": "Let a person in again",
     "job.pin": "Pinned a job",
     "job.unpin": "Took a pin away",
+    "backup.take": "Asked for a backup",
     "storage.cool": "Moved originals to the cold place",
     "file.damaged": "Found a stored file damaged",
     "file.unreadable": "Found a stored file that cannot be read",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from appliance.backups.backups import UnderWay
 from appliance.database.backups import Backup
 from appliance.web import words
 from appliance.web.documents import Part
@@ -22,6 +23,15 @@ def backups_part(known: Sequence[Backup], *, every_s: float | None, now: float) 
     taken = next((one for one in known if one.snapshot), None)
     fault = _fault(known[0], taken, every_s, now)
     return {"ok": fault is None, "detail": fault or _words(known, taken, now), "needed": False}
+
+
+def under_way_words(under_way: UnderWay | None) -> str | None:
+    """`one is being taken, 1.2 GB copied so far`; None: none is."""
+    if under_way is None:
+        return None
+    done = "copied" if under_way.what == "taken" else "read"
+    size = words.bytes_in_words(under_way.size_bytes)
+    return f"one is being {under_way.what}, {size} {done} so far"
 
 
 def proven_at(known: Iterable[Backup]) -> float | None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from appliance.backups.backups import UnderWay
 from appliance.costs import monthly_usd
 from appliance.database import (
     figures,
@@ -29,6 +30,7 @@ from appliance.database.workers import PoolState, Worker
 from appliance.errors import ProcessingError, StorageUnavailable, codes_below
 from appliance.jobs import Job, JobType
 from appliance.web import health_tiles, words
+from appliance.web.backup_words import under_way_words
 from appliance.web.documents import Part
 from appliance.web.health import check_parts
 from appliance.web.health_tiles import Tile
@@ -88,6 +90,8 @@ async def show_dashboard(request: web.Request) -> web.Response:
         "stored": seen.stored,
         "cost": _cost(seen.stored, seen.cold),
         "backups": parts.get("backup"),
+        "backup_under_way": under_way_words(_under_way(shared)),
+        "has_backup_place": shared.backups is not None,
         "metrics": metric_tiles(seen.history, seen.queue, seen.pools, now=now),
         "pools": pool_cells(seen.pools, seen.queue, seen.running, seen.paused, seen.names),
         "owner_pauses": owner_pauses(seen.paused, seen.names),
@@ -137,6 +141,10 @@ async def _health(shared: Services, parts: Mapping[str, Part], seen: Seen) -> li
         health_tiles.sandbox_tile(seen.pools, parts["sandbox"]),
         health_tiles.paused_tile(seen.pools, seen.paused, seen.names),
     ]
+
+
+def _under_way(shared: Services) -> UnderWay | None:
+    return shared.backups.backups.under_way if shared.backups else None
 
 
 def _cost(stored: Mapping[JobType, Stored], cold: lifecycle.Totals) -> str:

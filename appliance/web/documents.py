@@ -320,6 +320,38 @@ class UsageDocument(TypedDict):
     maxTypeBytes: Annotated[dict[JobType, int], Meta(description="Of the largest file.")]
 
 
+class BackupDocument(TypedDict):
+    """A backup that was taken or tried."""
+
+    beganAt: Time
+    endedAt: Annotated[
+        Time | None, Meta(description="Null while it is under way, or when its process was killed.")
+    ]
+    place: str
+    snapshot: Annotated[str | None, Meta(description="Its name there; null: there is none.")]
+    files: Size
+    sizeBytes: Size
+    newBytes: Annotated[Size, Meta(description="That were not there from earlier ones.")]
+    lackingFiles: Annotated[Size, Meta(description="That were missing or damaged in the store.")]
+    error: str | None
+    provenAt: Annotated[Time | None, Meta(description="When it was last read whole.")]
+    faults: Annotated[str | None, Meta(description="What was found then.")]
+
+
+class BackupUnderWay(TypedDict):
+    """What the server does just now."""
+
+    what: Literal["taken", "proven"]
+    beganAt: Time
+    bytes: Annotated[Size, Meta(description="Copied, or read, so far.")]
+
+
+class BackupList(TypedDict):
+    everyS: Annotated[float | None, Meta(description="Null: none is taken by itself.")]
+    underWay: BackupUnderWay | None
+    backups: list[BackupDocument]
+
+
 class SessionDocument(TypedDict):
     """A browser that is signed in."""
 

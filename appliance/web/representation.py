@@ -9,8 +9,10 @@ import msgspec
 from aiohttp import web
 
 from appliance import job_documents
+from appliance.backups.backups import UnderWay
 from appliance.clock import rfc3339
 from appliance.database.audit import Act
+from appliance.database.backups import Backup
 from appliance.database.dead_letters import DeadLetter, Group
 from appliance.database.lifecycle import Pin
 from appliance.database.ownership import Standing
@@ -25,6 +27,8 @@ from appliance.presets.preset import Preset
 from appliance.web.documents import (
     ActDocument,
     AttemptDocument,
+    BackupDocument,
+    BackupUnderWay,
     DeadLetterDocument,
     DeliveryDocument,
     File,
@@ -231,6 +235,30 @@ def person_document(person: Person) -> PersonDocument:
         "firstSeenAt": rfc3339(person.first_seen_at),
         "signedInAt": rfc3339(person.signed_in_at),
         "blockedAt": _time(person.blocked_at),
+    }
+
+
+def backup_document(backup: Backup) -> BackupDocument:
+    return {
+        "beganAt": rfc3339(backup.began_at),
+        "endedAt": _time(backup.ended_at),
+        "place": backup.place,
+        "snapshot": backup.snapshot,
+        "files": backup.files,
+        "sizeBytes": backup.size_bytes,
+        "newBytes": backup.new_bytes,
+        "lackingFiles": backup.lacking,
+        "error": backup.error,
+        "provenAt": _time(backup.proven_at),
+        "faults": backup.faults,
+    }
+
+
+def under_way_document(under_way: UnderWay) -> BackupUnderWay:
+    return {
+        "what": under_way.what,
+        "beganAt": rfc3339(under_way.began_at),
+        "bytes": under_way.size_bytes,
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from appliance.acts import Acts
+from appliance.backups.asked import AskedBackups
 from appliance.clock import Clock
 from appliance.config import InForce
 from appliance.coordination.protocol import Coordination
@@ -64,6 +65,8 @@ class Services:
     """As they were at the start, secrets left out."""
     backup_every_s: float | None
     """None: no backup is taken by itself."""
+    backups: AskedBackups | None
+    """None: no place for them is set."""
     scans: bool
     """Whether a virus scanner is set."""
     storage_redirect: bool

@@ -207,6 +207,8 @@ EXPECTED: dict[str, tuple[int | str, ...]] = {
     "PUT /pauses/{kind}/{name}": OPERATE,
     "DELETE /pauses/{kind}/{name}": OPERATE,
     "GET /audit": ADMINISTER,
+    "GET /backups": READ_ALL,
+    "POST /backups": ADMINISTER,
     "GET /keys": ADMINISTER,
     "POST /keys": ADMINISTER,
     "DELETE /keys/{key_id}": ADMINISTER,

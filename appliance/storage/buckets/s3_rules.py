@@ -11,10 +11,9 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from typing import TYPE_CHECKING, NamedTuple
-from xml.etree.ElementTree import SubElement, tostring
 
 from appliance.errors import ConfigurationError, ObjectMissing
-from appliance.storage.buckets.s3_answers import Element, parsed
+from appliance.storage.buckets.s3_answers import Element, SubElement, parsed, tostring
 from appliance.storage.own_rules import ORIGINALS, Rules
 from appliance.storage.spool import Given
 

@@ -6,9 +6,11 @@ from typing import Any
 
 from appliance import errors
 from appliance.jobs import JobType
-from appliance.web import access, contract, health, metrics_page, people, usage
+from appliance.web import access, backups, contract, health, metrics_page, people, usage
 from appliance.web.documents import (
     Alive,
+    BackupDocument,
+    BackupList,
     FiguresDocument,
     KeyMade,
     KeyPage,
@@ -99,6 +101,16 @@ SYSTEM = Group(
                 Parameter("range", metrics_page.Range, "In any case; the hour without."),
                 Parameter("type", JobType, "Of one type; in any case."),
             ),
+        ),
+        backups.list_backups: Operation(
+            "List the backups that were taken, newest first",
+            {200: Answer("Those that are recorded, a hundred at most.", BackupList)},
+        ),
+        backups.take_backup: Operation(
+            "Take a backup now",
+            {202: Answer("It has begun.", BackupDocument)},
+            (errors.BackupRunning, errors.NoBackupPlace),
+            body=NEXT,
         ),
         contract.get_openapi: Operation(
             "Give this contract, for programs",
