@@ -307,17 +307,52 @@ class PersonList(TypedDict):
     people: list[PersonDocument]
 
 
+class UsedDocument(TypedDict):
+    """What there is of one type in one place."""
+
+    type: JobType
+    kind: Literal["originals", "results"]
+    place: Literal["hot", "cold"]
+    files: Size
+    bytes: Size
+
+
 class UsageDocument(TypedDict):
     """What one has here, and how much one may; null: as much as there is room for."""
 
     bytes: Size
     files: Size
     openUploads: Size
+    used: Annotated[
+        list[UsedDocument],
+        Meta(description="The most first. Unfinished uploads are not among them."),
+    ]
     quotaBytes: int | None
     quotaFiles: int | None
+    leftBytes: int | None
+    leftFiles: int | None
     maxOpenUploads: int
     maxUploadBytes: int
     maxTypeBytes: Annotated[dict[JobType, int], Meta(description="Of the largest file.")]
+
+
+class OwnerUsage(TypedDict):
+    """What one owner's finished uploads take."""
+
+    owner: Owner
+    name: Annotated[str | None, Meta(description="Of the key or the person, where it is known.")]
+    bytes: Size
+    files: Annotated[Size, Meta(description="Originals.")]
+    used: Annotated[list[UsedDocument], Meta(description="The most first.")]
+
+
+class AllUsage(TypedDict):
+    """What everybody has here."""
+
+    bytes: Size
+    files: Size
+    owners: Annotated[Size, Meta(description="That have anything.")]
+    largest: Annotated[list[OwnerUsage], Meta(description="Those who have the most, first.")]
 
 
 class BackupDocument(TypedDict):

@@ -117,6 +117,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/links", upload_links.show_links, Permission.MANAGE),
     Route("GET", "/presets", presets.list_presets, Permission.SELF),
     Route("GET", "/usage", usage.get_usage, Permission.SELF),
+    Route("GET", "/usage/all", usage.get_usage_of_all, Permission.ADMINISTER),
     Route("GET", "/events", events.get_events, Permission.READ),
     Route("GET", "/dead-letters", dead_letters.list_dead_letters, Permission.READ_ALL),
     Route("GET", "/dead-letters/groups", dead_letters.list_groups, Permission.READ_ALL),

@@ -192,6 +192,7 @@ EXPECTED: dict[str, tuple[int | str, ...]] = {
     "GET /links": UPLOAD,
     "GET /presets": SELF,
     "GET /usage": SELF,
+    "GET /usage/all": ADMINISTER,
     "GET /events": READ,
     "GET /dead-letters": READ_ALL,
     "GET /dead-letters/groups": READ_ALL,

@@ -9,6 +9,7 @@ from appliance.jobs import JobType
 from appliance.web import access, backups, contract, health, metrics_page, people, usage
 from appliance.web.documents import (
     Alive,
+    AllUsage,
     BackupDocument,
     BackupList,
     FiguresDocument,
@@ -75,6 +76,11 @@ ACCESS = Group(
         usage.get_usage: Operation(
             "Tell what you have here, and how much you may",
             {200: Answer("Your use and your limits.", UsageDocument)},
+        ),
+        usage.get_usage_of_all: Operation(
+            "Tell what everybody has here",
+            {200: Answer("In all, and of those who have the most.", AllUsage)},
+            query=(limit(),),
         ),
         access.end_session: Operation("End a session", _ENDED, _FINDING, body=NEXT),
         access.end_session_by_form: Operation("End a session", _ENDED, _FINDING, body=NEXT),
