@@ -22,6 +22,7 @@ from appliance.database import (
     redrives,
     stored_files,
 )
+from appliance.database.ages import Expired
 from appliance.database.dead_letters import Filter
 from appliance.database.lifecycle import Pin
 from appliance.database.pauses import Kind, Pause
@@ -191,6 +192,17 @@ class Acts:
         await self.storage.delete(f"processed/{deleted.id}")
         if deleted.upload_is_gone:
             await self.storage.delete(f"raw/{deleted.upload_id}")
+
+    async def delete_expired(self, expired: Expired) -> None:
+        """What is left of files whose rows have gone by their age."""
+        for job in expired.deleted:
+            await self.delete_files(job)
+        if expired.upload_id is not None:
+            await self.storage.delete(f"raw/{expired.upload_id}")
+        for job_id, owner in expired.jobs:
+            if expired.results:
+                await self.storage.delete(f"processed/{job_id}")
+            await self.announcer.changed(job_id, owner, final=True)
 
     # --- dead letters -----------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from appliance.backups.asked import AskedBackups
 from appliance.clock import Clock, SystemClock
 from appliance.config import Config
 from appliance.database import workers
-from appliance.database.stored_files import Ages
+from appliance.database.ages import DAY_S, Age, Ages
 from appliance.database.workers import About, Kind
 from appliance.errors import ConfigurationError
 from appliance.ids import new_id
@@ -153,12 +153,11 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     )
     stack.push_async_callback(deliverer.drain, DELIVERY_DRAIN_S)
     asked = await _open_backups(stack, parts, config)
+    ages = ages_of(config, presets, has_cold_place=parts.storage.has_cold_place)
     maintenance = Maintenance(
         [
             *upkeep.of_jobs(parts, rescuer),
-            *upkeep.of_files(
-                parts, config, ages_of(config, presets), asked.backups if asked else None
-            ),
+            *upkeep.of_files(parts, config, ages, asked.backups if asked else None),
             recorder,
             deliverer,
             *others,
@@ -177,7 +176,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     sign_in = await _open_sign_in(stack, config, parts.clock, url)
     tokens = await _open_tokens(stack, config, parts, sign_in)
     services = _services(
-        parts, config, presets, url, last_uses, tokens, sign_in, tls, outgoing_requests, asked
+        parts, config, presets, ages, url, last_uses, tokens, sign_in, tls, outgoing_requests, asked
     )
     await _start_web(stack, services, config, listening, crew)
     signin_url = f"{url}/signin?token={signin_token}" if signin_token else None
@@ -318,9 +317,16 @@ def _nurseries(config: Config, scratch_dir: Path) -> dict[JobType, Nursery]:
     }
 
 
-def ages_of(config: Config, presets: Presets) -> Ages:
-    """How long finished jobs are kept."""
-    return Ages(config.delete_after_days, presets.delete_after_days)
+def ages_of(config: Config, presets: Presets, *, has_cold_place: bool) -> Ages:
+    return Ages(
+        originals=Age(config.delete_after_days, presets.days(preset_files.DELETE_AFTER)),
+        results=Age(
+            config.delete_results_after_days, presets.days(preset_files.DELETE_RESULTS_AFTER)
+        ),
+        cold_after_s=config.cold_after_days * DAY_S
+        if has_cold_place and config.cold_after_days
+        else None,
+    )
 
 
 def load_presets(config: Config) -> Presets:
@@ -381,6 +387,7 @@ def _services(
     parts: Parts,
     config: Config,
     presets: Presets,
+    ages: Ages,
     url: str,
     last_uses: LastUses,
     tokens: Tokens | None,
@@ -430,6 +437,7 @@ def _services(
         outgoing=outgoing_requests,
         public_url=url,
         settings=config.in_force,
+        ages=ages,
         backup_every_s=None if config.backup_url is None else config.backup_every_s,
         backups=asked,
         scans=parts.scanner is not None,

@@ -124,6 +124,7 @@ class Config:
     allowed_types: tuple[str, ...]
     max_retries: int
     delete_after_days: int
+    delete_results_after_days: int
     heartbeat_timeout_s: float
     stale_after_s: float
     drain_s: float
@@ -417,8 +418,14 @@ SETTINGS: tuple[Setting, ...] = (
         "delete_after_days",
         parse_days,
         "365",
-        "Finished jobs are deleted so long after their end, with their original and their results; "
-        "0: never. One that waits for review stays.",
+        "Originals are deleted so long after the end of their job, and with them jobs that have no "
+        "results; 0: never. What waits for review stays.",
+    ),
+    Setting(
+        "delete_results_after_days",
+        parse_days,
+        "0",
+        "Results are deleted so long after the end of their job; 0: never.",
     ),
     Setting(
         "heartbeat_timeout_s",

@@ -397,6 +397,12 @@ class LinkEnded(ApplianceError):
     title = "This link is not good any more"
 
 
+class FileExpired(ApplianceError):
+    code = "file_expired"
+    status = 410
+    title = "The file was deleted by its age"
+
+
 class ObjectMissing(ApplianceError):
     code = "object_missing"
     status = 500

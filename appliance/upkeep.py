@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from appliance.backups.backups import Backups
 from appliance.config import Config
-from appliance.database.stored_files import Ages
+from appliance.database.ages import DAY_S, Ages
 from appliance.maintenance.backups import BackupTaker
 from appliance.maintenance.cooler import Cooler
 from appliance.maintenance.inspector import Inspector
@@ -23,8 +23,6 @@ from appliance.maintenance.watch import Watch
 from appliance.notify.operators import Messenger
 from appliance.parts import Parts
 from appliance.workers.pool import Pool
-
-DAY_S = 24 * 3600.0
 
 
 def of_jobs(parts: Parts, rescuer: Rescuer) -> list[Service]:
@@ -63,18 +61,17 @@ def of_files(parts: Parts, config: Config, ages: Ages, backups: Backups | None) 
             storage=storage,
             acts=parts.acts,
             clock=clock,
-            ages=ages,
+            file_ages=ages,
             counted=metrics.deleted_bytes.inc,
         ),
     ]
-    if storage.has_cold_place and config.cold_after_days:
-        after_s = config.cold_after_days * DAY_S
+    if ages.cold_after_s is not None:
         services.append(
             Cooler(
                 database=database,
                 storage=storage,
                 clock=clock,
-                after_s=after_s,
+                after_s=ages.cold_after_s,
                 own_rules=storage.own_rules,
                 counted=metrics.cooled_bytes.inc,
             )

@@ -57,9 +57,9 @@ DONE = {
     "file.damaged": "Found a stored file damaged",
     "file.unreadable": "Found a stored file that cannot be read",
     "file.sound": "Found a damaged file sound again",
-    "storage.delete": "Deleted jobs by their age",
+    "storage.delete": "Deleted files by their age",
     "storage.rules": "Set the lifecycle rules of the bucket",
-    "storage.keep": "Set how long an owner's jobs are kept",
+    "storage.keep": "Set how long an owner's files are kept",
     "refused": "Was refused",
 }
 """Every act there is, in words."""

@@ -69,6 +69,10 @@ class JobSummary(TypedDict):
     nextAttemptAt: Time | None
     error: JobError | None
     files: list[File]
+    filesLeft: Annotated[
+        Literal["all", "original", "results"],
+        Meta(description="What is left where the others were deleted by their age."),
+    ]
     statusUrl: str
 
 
@@ -131,12 +135,31 @@ class PinDocument(TypedDict):
     pinnedAt: Time
 
 
+class OutlookDocument(TypedDict):
+    """Where a job's original is, and what becomes of its files."""
+
+    place: Literal["hot", "cold", "deleted"]
+    coldAt: Annotated[
+        Time | None, Meta(description="When the original goes to the cold place; null: not again.")
+    ]
+    deleteOriginalAt: Annotated[
+        Time | None, Meta(description="When it is deleted by its age; null: never, or kept.")
+    ]
+    originalDeletedAt: Annotated[Time | None, Meta(description="When it was.")]
+    deleteResultsAt: Time | None
+    keptBy: Annotated[
+        Literal["pin", "review"] | None, Meta(description="What keeps files beyond their age.")
+    ]
+
+
 class WholeJob(JobDocument):
-    """A job with its attempts, its history, and the pin that keeps it."""
+    """A job with its attempts, its history, the pin that keeps it, and what becomes of its files
+    with age."""
 
     attempts: list[AttemptDocument]
     history: list[HistoryDocument]
     pin: PinDocument | None
+    lifecycle: OutlookDocument | None
 
 
 class PresetDocument(TypedDict):

@@ -11,6 +11,7 @@ from aiohttp import web
 from appliance import job_documents
 from appliance.backups.backups import UnderWay
 from appliance.clock import rfc3339
+from appliance.database.ages import Outlook
 from appliance.database.audit import Act
 from appliance.database.backups import Backup
 from appliance.database.dead_letters import DeadLetter, Group
@@ -37,6 +38,7 @@ from appliance.web.documents import (
     JobDocument,
     JobSummary,
     KeyDocument,
+    OutlookDocument,
     PauseDocument,
     PersonDocument,
     PinDocument,
@@ -208,6 +210,17 @@ def pause_document(pause: Pause) -> PauseDocument:
 
 def pin_document(pin: Pin) -> PinDocument:
     return {"reason": pin.reason, "actor": pin.actor, "pinnedAt": rfc3339(pin.pinned_at)}
+
+
+def outlook_document(outlook: Outlook) -> OutlookDocument:
+    return {
+        "place": outlook.place,
+        "coldAt": _time(outlook.cold_at),
+        "deleteOriginalAt": _time(outlook.original_due_at),
+        "originalDeletedAt": _time(outlook.expired_at),
+        "deleteResultsAt": _time(outlook.results_due_at),
+        "keptBy": outlook.kept_by,
+    }
 
 
 def act_document(act: Act) -> ActDocument:

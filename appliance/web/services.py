@@ -13,6 +13,7 @@ from appliance.backups.asked import AskedBackups
 from appliance.clock import Clock
 from appliance.config import InForce
 from appliance.coordination.protocol import Coordination
+from appliance.database.ages import Ages
 from appliance.database.protocol import Database
 from appliance.errors import ResumptionUnsupported
 from appliance.intake.admission import Admission
@@ -63,6 +64,8 @@ class Services:
     """Scheme and host that people use, without a slash at the end."""
     settings: tuple[InForce, ...]
     """As they were at the start, secrets left out."""
+    ages: Ages
+    """At which ages something becomes of files."""
     backup_every_s: float | None
     """None: no backup is taken by itself."""
     backups: AskedBackups | None

@@ -52,13 +52,15 @@ async def test_an_owner_has_an_age_of_its_own(
     )
     await run(server.data_dir, "storage", "keep", "key:a", "90")
     await run(server.data_dir, "storage", "keep", "key:b", "0")
+    await run(server.data_dir, "storage", "keep", "key:b", "30", "--results")
     out, _ = await run(server.data_dir, "storage", "lifecycle")
-    assert "Preset short: after 7 days" in out
-    assert "Owner key:a: after 90 days" in out
-    assert "Owner key:b: kept for ever" in out
+    assert "Preset short, originals: after 7 days" in out
+    assert "Owner key:a, originals: after 90 days" in out
+    assert "Owner key:b, originals: kept for ever" in out
+    assert "Owner key:b, results: after 30 days" in out
     await run(server.data_dir, "storage", "keep", "key:a", "default")
     out, _ = await run(server.data_dir, "storage", "lifecycle", "--json")
-    assert json.loads(out)["ages"]["owners"] == {"key:b": 0}
+    assert json.loads(out)["ages"]["owners"] == {"key:b": {"originals": 0, "results": 30}}
     _, err = await run(server.data_dir, "storage", "keep", "key:a", "soon", expect=2)
     assert "give a number of days" in err
 

@@ -73,6 +73,7 @@ BAD: dict[str, str] = {
     "upload_expiry_s": "0",
     "max_connections_per_client": "few",
     "delete_after_days": "a year",
+    "delete_results_after_days": "-1",
     "heartbeat_timeout_s": "0",
     "stale_after_s": "-5",
     "drain_s": "soon",

@@ -231,7 +231,7 @@ async def test_a_good_job_completes_with_its_results(works: Works) -> None:
 
 
 def a_preset(name: str, version: int, **tables: dict[str, Any]) -> Preset:
-    return Preset(name, version, "", tables, None, Path(f"{name}.toml"), "")
+    return Preset(name, version, "", tables, {}, Path(f"{name}.toml"), "")
 
 
 async def test_the_child_is_asked_for_what_the_preset_says(new_works: NewWorks) -> None:

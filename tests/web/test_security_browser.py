@@ -156,7 +156,7 @@ def state(served: Served) -> tuple[dict[str, Counter[str]], set[str]]:
             for table in tables
         }
     connection.close()
-    rows.pop("minutes")  # figures over time, which come by themselves
+    del rows["minutes"], rows["workers"]  # figures over time and heartbeats come by themselves
     return rows, files_of(served)
 
 

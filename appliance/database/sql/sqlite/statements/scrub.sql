@@ -17,7 +17,8 @@ UPDATE scrub SET results = :results, after = :after, name = :name, files = files
 -- name: mark_damaged
 INSERT INTO damaged_files (storage_key, job_id, name, found_at, unreadable)
 SELECT :storage_key, :job_id, :name, :now, :unreadable
-WHERE EXISTS (SELECT 1 FROM uploads WHERE id = :job_id AND storage_key = :storage_key)
+WHERE EXISTS (SELECT 1 FROM uploads WHERE id = :job_id AND storage_key = :storage_key
+              AND expired_at IS NULL)
    OR EXISTS (SELECT 1 FROM files WHERE storage_key = :storage_key)
 ON CONFLICT DO UPDATE SET unreadable = NULL, found_at = :now
     WHERE unreadable IS NOT NULL AND :unreadable IS NULL

@@ -6,7 +6,7 @@ SELECT u.owner, (SELECT type FROM jobs WHERE upload_id = u.id LIMIT 1) AS type,
        'originals' AS kind, iif(u.cold_since IS NULL, 'hot', 'cold') AS place,
        count(*) AS files, sum(u.size_bytes) AS size_bytes
 FROM json_each(:owners) AS o CROSS JOIN uploads AS u INDEXED BY uploads_by_content
-    ON u.owner = o.value
+    ON u.owner = o.value AND u.expired_at IS NULL
 GROUP BY 1, 2, 4
 UNION ALL
 SELECT j.owner, j.type, 'results', 'hot', count(*), sum(f.size_bytes)
