@@ -10,13 +10,14 @@ from appliance.web import queries
 from appliance.web.documents import AllUsage
 from appliance.web.representation import json_response, usage_document, used_document
 from appliance.web.services import services, user
+from appliance.web.used_by_owner import USED_BY_OWNER
 
 
 async def get_usage(request: web.Request) -> web.StreamResponse:
     """GET /usage: of who asks."""
     shared, owner = services(request), user(request).owner
     standing = await shared.admission.standing(owner)
-    used = await shared.database.read(ownership.used_by([owner]))
+    used = await request.app[USED_BY_OWNER].of(owner)
     return json_response(usage_document(standing, used, shared.admission.limits))
 
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
+import pytest
+
 from appliance.database import lifecycle
+from appliance.database.protocol import Transaction
 from appliance.permissions import Role
+from appliance.web.used_by_owner import UsedByOwner
 from tests import media
+from tests.clocks import MovedClock
 from tests.conftest import Serve, Served
 from tests.web.conftest import Join
 from tests.web.pages import HTML, page
@@ -62,9 +70,43 @@ async def test_everybody_s(serve: Serve, join: Join) -> None:
     assert len((await served.json("GET", "/usage/all?limit=1"))["largest"]) == 1
     shown = (await page(served, "/dashboard/access")).words()
     assert "Has 2.0 KB here, of 2 files" in shown
-    assert "Has 100 B here, of 1 file" in shown
+    assert "Has 100 bytes here, of 1 file" in shown
     viewer = await join(served, Role.VIEWER)
     async with viewer.http.get("/usage/all") as response:
         await refused(response, 403, "forbidden")
     async with viewer.http.get("/dashboard/access", headers=HTML) as response:
         assert "2.0 KB" not in await response.text()
+
+
+async def test_a_long_count_is_shared_and_given_for_a_while(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = await serve()
+    await upload(served)
+    shared, clock = services_of(served), MovedClock()
+    counts = UsedByOwner(shared.database, clock)
+    owner = (await served.json("GET", "/usage/all"))["largest"][0]["owner"]
+    begun, let_go = 0, asyncio.Event()
+
+    async def slowly(transaction: Transaction[Any]) -> Any:
+        nonlocal begun
+        begun += 1
+        await let_go.wait()
+        clock.pass_time(2.0)
+        return await read(transaction)
+
+    read = shared.database.read
+    monkeypatch.setattr(shared.database, "read", slowly)
+    asking = [asyncio.create_task(counts.of(owner)) for _ in range(5)]
+    left = asking.pop()
+    await asyncio.wait([left], timeout=0)
+    left.cancel()
+    let_go.set()
+    (first, *others) = await asyncio.gather(*asking)
+    assert begun == 1
+    assert all(found is first for found in others)
+    clock.pass_time(39.0)
+    assert await counts.of(owner) is first
+    clock.pass_time(2.0)
+    assert await counts.of(owner) == first
+    assert begun == 2
