@@ -440,6 +440,7 @@ def _services(
         ages=ages,
         backup_every_s=None if config.backup_url is None else config.backup_every_s,
         backups=asked,
+        prices=config.prices,
         scans=parts.scanner is not None,
         storage_redirect=config.storage_redirect,
         stopping=asyncio.Event(),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from appliance.backups.backups import UnderWay
-from appliance.costs import monthly_usd
+from appliance.costs import Prices
 from appliance.database import (
     figures,
     history,
@@ -88,7 +88,7 @@ async def show_dashboard(request: web.Request) -> web.Response:
         ),
         "health": await _health(shared, parts, seen),
         "stored": seen.stored,
-        "cost": _cost(seen.stored, seen.cold),
+        "cost": _cost(shared.prices, seen.stored, seen.cold),
         "backups": parts.get("backup"),
         "backup_under_way": under_way_words(_under_way(shared)),
         "has_backup_place": shared.backups is not None,
@@ -147,13 +147,15 @@ def _under_way(shared: Services) -> UnderWay | None:
     return shared.backups.backups.under_way if shared.backups else None
 
 
-def _cost(stored: Mapping[JobType, Stored], cold: lifecycle.Totals) -> str:
+def _cost(prices: Prices, stored: Mapping[JobType, Stored], cold: lifecycle.Totals) -> str:
     total = sum(one.originals.size_bytes + one.results.size_bytes for one in stored.values())
-    usd = monthly_usd(hot_bytes=total - cold.size_bytes, cold_bytes=cold.size_bytes)
+    usd = prices.monthly_usd(hot_bytes=total - cold.size_bytes, cold_bytes=cold.size_bytes)
     told = f"{words.bytes_in_words(total)} in all"
+    each = f"at ${prices.hot_usd:g} for a GB"
     if cold.files:
         told += f", {words.bytes_in_words(cold.size_bytes)} of it in the cold place"
-    return f"{told}; at the prices of AWS ${usd:,.2f} a month"
+        each += f", and ${prices.cold_usd:g} there"
+    return f"{told}; ${usd:,.2f} a month, {each}"
 
 
 def _row(job: Job, now: float, names: Mapping[str, str]) -> dict[str, Any]:

@@ -30,6 +30,13 @@ async def test_told_before_it_is_done(new_server: Callable[..., Server], tmp_pat
     out, _ = await run(server.data_dir, "storage", "lifecycle", "--now", **cold)
     assert "In the cold:       1 originals, 5.0 KB" in out
     assert len(list((tmp_path / "cold/raw").rglob("a.txt"))) == 1
+    prices = {"APPLIANCE_HOT_USD_PER_GB": "20000", "APPLIANCE_COLD_USD_PER_GB": "5000"}
+    _, err = await run(server.data_dir, "storage", "lifecycle", expect=2, **prices, **cold)
+    assert "give a price in US dollars" in err
+    prices = {"APPLIANCE_HOT_USD_PER_GB": "9000", "APPLIANCE_COLD_USD_PER_GB": "1000.5"}
+    out, _ = await run(server.data_dir, "storage", "lifecycle", **prices, **cold)
+    assert "At $9000 for a GB, and $1000.5 in the cold, that is $" in out
+    assert "the cold place saves $0.04." in out
     out, _ = await run(server.data_dir, "storage", "usage", "--json")
     used = {(one["kind"], one["place"]): one["bytes"] for one in json.loads(out)["used"]}
     assert used["originals", "cold"] == 5000

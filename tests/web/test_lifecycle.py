@@ -172,7 +172,8 @@ async def test_an_old_original_goes_to_the_cold_place_and_is_read_as_before(
         assert (response.status, await response.read()) == (206, b"words")
     shown = (await page(served, "/dashboard")).words()
     assert (
-        "650 bytes in all, 600 bytes of it in the cold place; at the prices of AWS $0.00" in shown
+        "650 bytes in all, 600 bytes of it in the cold place; $0.00 a month, at $0.023 for a GB, "
+        "and $0.0125 there." in shown
     )
     acts = (await served.json("GET", "/audit?action=storage.cool"))["acts"]
     assert [act["detail"] for act in acts] == [{"files": 1, "bytes": 600}]
