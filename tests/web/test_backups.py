@@ -198,6 +198,22 @@ async def test_only_one_at_a_time(
     assert len(document["backups"]) == 2, "those that were refused are none"
 
 
+async def test_a_file_that_cannot_be_read_holds_up_no_other(serve: Serve, tmp_path: Path) -> None:
+    served = await serve(backup_url=f"file://{tmp_path}/backups", backup_prove_every_s="8640000")
+    await ended(served, 1)
+    for name in ("a.txt", "b.txt"):
+        await upload(served, name.encode(), name)
+    (path,) = (served.data_dir / "files/raw").rglob("a.txt")
+    path.unlink()
+    path.symlink_to(path)  # opening it fails, as it does on a bad sector
+    await served.json("POST", "/backups")
+    newest = (await ended(served, 2))["backups"][0]
+    assert newest["error"] is None
+    assert newest["lackingFiles"] == 1
+    manifest = tmp_path / "backups/snapshots" / f"{newest['snapshot']}.jsonl"
+    assert "b.txt" in manifest.read_text()
+
+
 async def test_nowhere_to_put_one(serve: Serve) -> None:
     served = await serve()
     async with served.admin.post("/backups") as response:
