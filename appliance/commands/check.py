@@ -6,6 +6,7 @@ import argparse
 
 from appliance import bootstrap, data_dir, parts
 from appliance.clock import SystemClock
+from appliance.commands import storage_rules
 from appliance.commands.command import Commands, opened_database
 from appliance.config import Config
 from appliance.errors import ApplianceError, ConfigurationError, ScannerUnavailable
@@ -59,8 +60,11 @@ async def run(config: Config, options: argparse.Namespace) -> int:
             try:
                 await storage.check()
                 space = await storage.space()
+                rules = await storage_rules.words(storage.own_rules, config)
             finally:
                 await storage.close()
+            if rules is not None:
+                print(rules)
             if space is not None and space.free_bytes < config.reserve_bytes:
                 faults.append(
                     "APPLIANCE_STORAGE_URL: less free than APPLIANCE_RESERVE_BYTES; uploads would "

@@ -90,7 +90,7 @@ class Scrubber:
             at = await self._database.read(scrub.progress())
             assert at is not None
             if at.ended_at is not None:
-                damaged = await self._database.read(scrub.count_damaged())
+                damaged = (await self._database.read(scrub.out_of_order())).damaged
                 missing = await self._database.read(stored_files.count_missing())
                 return Outcome(at.files, at.bytes, damaged, missing, unreadable)
             unreadable += (await self._read_batch(at)).get("unreadable", 0)
@@ -118,6 +118,8 @@ class Scrubber:
         except StorageUnavailable as fault:
             await self._storage.check()  # raises when it is not this file alone
             log.error("file_unreadable", key=file.storage_key, job_id=file.id, reason=fault.detail)
+            now = self._clock.now()
+            await self._database.write(scrub.mark_damaged(file, now=now, unreadable=fault.detail))
             return "unreadable"
         now = self._clock.now()
         if not is_sound:

@@ -16,6 +16,7 @@ from appliance.errors import ObjectDamaged
 from appliance.ids import new_id
 from appliance.storage.encrypted_partials import EncryptedPartials
 from appliance.storage.keyring import Keyring
+from appliance.storage.own_rules import OwnRules
 from appliance.storage.protocol import Incoming, Space, Storage
 from appliance.storage.sealed import (
     END_BYTES,
@@ -47,6 +48,10 @@ class EncryptedStorage:
     @property
     def has_cold_place(self) -> bool:
         return self._store.has_cold_place
+
+    @property
+    def own_rules(self) -> OwnRules | None:
+        return self._store.own_rules
 
     async def receive(self, key: str) -> Incoming:
         return _EncryptedIncoming(

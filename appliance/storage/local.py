@@ -70,6 +70,7 @@ class LocalStorage:
         return cls(root)
 
     has_cold_place = False
+    own_rules = None
 
     async def receive(self, key: str) -> Incoming:
         return _LocalIncoming(self, self._incoming, key)

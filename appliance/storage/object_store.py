@@ -23,6 +23,7 @@ from appliance.storage.buckets.protocol import Bucket
 from appliance.storage.object_incoming import ObjectIncoming, Sending, put_file
 from appliance.storage.object_partials import ObjectPartials
 from appliance.storage.object_reading import read_object
+from appliance.storage.own_rules import OwnRules
 from appliance.storage.protocol import Incoming, Space, components
 
 PART_BYTES = 8 * 1024**2
@@ -46,6 +47,10 @@ class ObjectStorage:
     @property
     def has_cold_place(self) -> bool:
         return self._bucket.has_cold_class
+
+    @property
+    def own_rules(self) -> OwnRules:
+        return self._bucket.own_rules
 
     async def receive(self, key: str) -> Incoming:
         components(key)

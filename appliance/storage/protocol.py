@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
+from appliance.storage.own_rules import OwnRules
 from appliance.storage.partials import Partials
 
 
@@ -65,6 +66,11 @@ class Storage(Protocol):
     @property
     def has_cold_place(self) -> bool:
         """Whether `make_cold` works."""
+        ...
+
+    @property
+    def own_rules(self) -> OwnRules | None:
+        """By which the store makes originals cold by itself; None where it cannot."""
         ...
 
     async def receive(self, key: str) -> Incoming:

@@ -23,6 +23,8 @@ from appliance.threads import in_thread
 
 class TieredStorage:
     has_cold_place = True
+    own_rules = None
+    """No rule of the hot store moves anything to another one."""
 
     def __init__(self, hot: Storage, cold: Storage, *, reserve_bytes: int = 0) -> None:
         """`reserve_bytes`: room that moves leave in the cold store."""

@@ -35,6 +35,8 @@ BAD: dict[str, str] = {
     "storage_url": "ftp://store",
     "cold_storage_url": "ftp://store",
     "cold_after_days": "monthly",
+    "hot_usd_per_gb": "-1",
+    "cold_usd_per_gb": "0,01",
     "scrub_bytes_per_s": "slow",
     "scrub_every_days": "monthly",
     "backup_url": "ftp://store",

@@ -23,6 +23,7 @@ from appliance.errors import ApplianceError, StorageRefused
 from appliance.storage.buckets import gcs_faults
 from appliance.storage.buckets.deletion import delete_each
 from appliance.storage.buckets.gcs_multipart import GcsMultipart, check_md5, md5_of
+from appliance.storage.buckets.gcs_rules import GcsRules
 from appliance.storage.buckets.protocol import Body, Entry, Head, Opened
 from appliance.storage.buckets.requests import (
     ANSWER_S,
@@ -36,7 +37,8 @@ from appliance.storage.spool import Given
 from appliance.store_urls import BucketUrl
 
 ORIGIN = "https://storage.googleapis.com"
-SCOPES = ["https://www.googleapis.com/auth/devstorage.read_write"]
+SCOPES = ["https://www.googleapis.com/auth/devstorage.full_control"]
+"""That of the account's roles which is about storage; less does not let it see lifecycle rules."""
 ANY_TYPE = "application/octet-stream"
 TOKEN_S = 10.0
 PING_S = 3.0
@@ -55,8 +57,10 @@ class GcsBucket:
         self._prefix = f"{url.prefix}/" if url.prefix else ""
         self._cold_class = url.cold_class
         self.has_cold_class = url.cold_class is not None
+        self.own_rules = GcsRules(self, self._prefix, url.cold_class)
         self._origin = url.endpoint or ORIGIN
-        self._objects = f"/b/{quote(url.bucket, safe='')}/o"
+        self._bucket = f"/b/{quote(url.bucket, safe='')}"
+        self._objects = f"{self._bucket}/o"
         self._token = None if url.endpoint else Token(scopes=SCOPES)
         self._requests = Requests(self.name, fault=self._fault, ca_file=None)
         self.pulse = self._requests.pulse
@@ -197,7 +201,7 @@ class GcsBucket:
         expects: int = 200,
     ) -> Request:
         whole = {"Content-Type": ANY_TYPE, **headers}
-        if "/rewriteTo/" in url or url.endswith("/compose"):
+        if "/rewriteTo/" in url or url.endswith("/compose") or method == "PATCH":
             whole["Content-Type"] = "application/json"
         if self._token is not None:
             whole["Authorization"] = f"Bearer {await self._bearer(self._token)}"
@@ -219,6 +223,9 @@ class GcsBucket:
         name = "" if key is None else f"/{quote(self._prefix + key, safe='')}"
         asked = f"?{urlencode(query, quote_via=quote)}" if query else ""
         return f"{self._origin}/storage/v1{self._objects}{name}{then}{asked}"
+
+    def bucket_url(self, query: Mapping[str, str]) -> str:
+        return f"{self._origin}/storage/v1{self._bucket}?{urlencode(query)}"
 
     def upload_url(self, query: Mapping[str, str]) -> str:
         asked = urlencode(query, quote_via=quote, safe="")

@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
 from appliance.storage.buckets.pulse import Pulse
+from appliance.storage.own_rules import OwnRules
 
 
 class Body(Protocol):
@@ -86,6 +87,9 @@ class Bucket(Protocol):
     """Whether `compose` works."""
     has_cold_class: bool
     pulse: Pulse
+
+    @property
+    def own_rules(self) -> OwnRules: ...
 
     async def put(self, key: str, body: Body) -> None:
         """Make an object, or replace it; it has arrived whole when this returns."""

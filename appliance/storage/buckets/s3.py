@@ -31,6 +31,7 @@ from appliance.storage.buckets.requests import (
 from appliance.storage.buckets.s3_answers import Element, parsed
 from appliance.storage.buckets.s3_credentials import CredentialSource
 from appliance.storage.buckets.s3_multipart import S3Multipart
+from appliance.storage.buckets.s3_rules import S3Rules
 from appliance.storage.buckets.signature import EMPTY_SHA256, Signer, encoded_path, encoded_query
 from appliance.store_urls import BucketUrl
 
@@ -58,6 +59,7 @@ class S3Bucket:
         self._credentials = credentials
         self._cold_class = url.cold_class
         self.has_cold_class = url.cold_class is not None
+        self.own_rules = S3Rules(self, self._prefix, url.cold_class)
         endpoint = urlsplit(url.endpoint or f"https://s3.{region}.amazonaws.com")
         host = endpoint.netloc if url.path_style else f"{url.bucket}.{endpoint.netloc}"
         self._origin, self._host = f"{endpoint.scheme}://{host}", host

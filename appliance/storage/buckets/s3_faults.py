@@ -48,7 +48,7 @@ _AGAIN = {
     "IncompleteBody",
 }
 _FULL = {"QuotaExceeded", "XMinioStorageFull", "EntityTooLarge", "InsufficientStorage"}
-_MISSING = {"NoSuchKey", "NoSuchVersion", "NoSuchUpload"}
+_MISSING = {"NoSuchKey", "NoSuchVersion", "NoSuchUpload", "NoSuchLifecycleConfiguration"}
 OUT_OF_DATE = "RequestTimeTooSkewed"
 
 
@@ -76,6 +76,8 @@ def fault(subject: str, request: Request, answer: Answer) -> ApplianceError:
         return OutOfRange()
     if code in _FULL or status == 507:
         return StorageFull(f"{subject} has no room left ({code or status}).")
+    if status == 501:
+        return StorageRefused(f"{subject} has no such thing ({code or status}).")
     if code in _AGAIN or status >= 500 or status in (408, 429):
         return TryAgain(f"{subject} answers {status} {code}".rstrip() + ".")
     if code in _ELSEWHERE or status in (301, 307):
