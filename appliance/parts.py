@@ -273,11 +273,15 @@ def _hot_beside(config: Config) -> Storage:
     return ObjectStorage(bucket, spool_dir, max_object_bytes=config.max_upload_bytes)
 
 
-def open_bucket(url: BucketUrl, environ: Mapping[str, str]) -> Bucket:
+def open_bucket(
+    url: BucketUrl, environ: Mapping[str, str], *, clock: Clock | None = None
+) -> Bucket:
     """Raises ConfigurationError."""
+    clock = clock or SystemClock()
     if url.scheme == "s3":
         region = url.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
-        return S3Bucket(url, CredentialSource(environ), region=region or DEFAULT_REGION)
+        source = CredentialSource(environ)
+        return S3Bucket(url, source, region=region or DEFAULT_REGION, clock=clock)
     try:
         from appliance.storage.buckets.gcs import GcsBucket
     except ImportError as error:
@@ -287,7 +291,7 @@ def open_bucket(url: BucketUrl, environ: Mapping[str, str]) -> Bucket:
                 "pip install 'upload-appliance[gcs]'"
             ]
         ) from error
-    return GcsBucket(url)
+    return GcsBucket(url, clock=clock)
 
 
 @asynccontextmanager
@@ -323,7 +327,11 @@ async def _open_cold(config: Config, url: str) -> Storage:
     """Raises ConfigurationError, also where a disk that was there is not mounted."""
     if url.startswith("file:"):
         data_dir.check_cold_place(config.data_dir, _path_of(url))
-    place = await _open_place(config, url, "raw")
+    try:
+        place = await _open_place(config, url, "raw")
+    except ConfigurationError as error:
+        faults = [f"APPLIANCE_COLD_STORAGE_URL: {fault}" for fault in error.faults]
+        raise ConfigurationError(faults) from error
     if url.startswith("file:"):
         data_dir.mark_cold_place(config.data_dir, _path_of(url))
     return place

@@ -59,6 +59,8 @@ async def run(config: Config, options: argparse.Namespace) -> int:
             try:
                 await storage.check()
                 space = await storage.space()
+                if storage.clock_skew_s:
+                    print(_clock_differs(storage.clock_skew_s))
             finally:
                 await storage.close()
             if space is not None and space.free_bytes < config.reserve_bytes:
@@ -80,3 +82,11 @@ async def run(config: Config, options: argparse.Namespace) -> int:
         raise ConfigurationError(faults)
     print("The configuration is sound, and every part answers.")
     return 0
+
+
+def _clock_differs(skew_s: float) -> str:
+    return (
+        f"The store's clock is {abs(skew_s):,.0f} s {'ahead of' if skew_s > 0 else 'behind'} this "
+        "machine's. Requests are signed by the store's, so it works; but set this machine's clock, "
+        "as by NTP, or have that of the store set: what is recorded here has this machine's times."
+    )

@@ -48,6 +48,10 @@ class EncryptedStorage:
     def has_cold_place(self) -> bool:
         return self._store.has_cold_place
 
+    @property
+    def clock_skew_s(self) -> float:
+        return self._store.clock_skew_s
+
     async def receive(self, key: str) -> Incoming:
         return _EncryptedIncoming(
             await self._store.receive(key), Sealing(*self._keyring.new_object("A new file"))
@@ -110,7 +114,7 @@ class EncryptedStorage:
     async def space(self) -> Space | None:
         return await self._store.space()
 
-    async def check(self) -> None:
+    async def check(self, *, hot_only: bool = False) -> None:
         key = f"raw/{new_id()}/check"
         async with await self.receive(key) as incoming:
             await incoming.write(b"check")
@@ -120,6 +124,8 @@ class EncryptedStorage:
                 raise ObjectDamaged("What was just written to the store came back as another.")
         finally:
             await self._store.delete(key)
+        if not hot_only:
+            await self._store.check()
 
     async def is_plaintext(self, key: str) -> bool:
         """Whether the object is one from before encryption. Raises ObjectMissing."""

@@ -12,7 +12,6 @@ truth, for as many servers as share it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -46,6 +45,10 @@ class ObjectStorage:
     @property
     def has_cold_place(self) -> bool:
         return self._bucket.has_cold_class
+
+    @property
+    def clock_skew_s(self) -> float:
+        return self._bucket.clock.skew_s
 
     async def receive(self, key: str) -> Incoming:
         components(key)
@@ -100,13 +103,13 @@ class ObjectStorage:
         await self._bucket.make_cold(key)
 
     async def tidy(self) -> int:
-        return await self._bucket.abort_old(time.time() - ABANDONED_S)
+        return await self._bucket.abort_old(ABANDONED_S)
 
     async def space(self) -> Space | None:
         await self._bucket.pulse.check(self._bucket.ping)
         return None
 
-    async def check(self) -> None:
+    async def check(self, *, hot_only: bool = False) -> None:
         key = f"check/{new_id()}"
         async with await self.receive(key) as incoming:
             await incoming.write(b"check")

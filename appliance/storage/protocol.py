@@ -67,6 +67,12 @@ class Storage(Protocol):
         """Whether `make_cold` works."""
         ...
 
+    @property
+    def clock_skew_s(self) -> float:
+        """By how much the store's own clock is ahead of this machine's, as far as its answers have
+        told; 0 where they agree, or where it has none."""
+        ...
+
     async def receive(self, key: str) -> Incoming:
         """Begin a new object, which will lie under `key`. Raises StorageUnavailable."""
         ...
@@ -131,8 +137,9 @@ class Storage(Protocol):
         every upload. Raises StorageUnavailable while the store is known not to answer."""
         ...
 
-    async def check(self) -> None:
-        """Write, read and delete a small object. Raises StorageFull, StorageUnavailable."""
+    async def check(self, *, hot_only: bool = False) -> None:
+        """Write, read and delete a small object, in the cold place too where that is another store
+        and not `hot_only`. Raises StorageFull, StorageUnavailable."""
         ...
 
     async def close(self) -> None:

@@ -31,6 +31,10 @@ class TieredStorage:
         self._reserve_bytes = reserve_bytes
         self.partials = hot.partials
 
+    @property
+    def clock_skew_s(self) -> float:
+        return max(self._hot.clock_skew_s, self._cold.clock_skew_s, key=abs)
+
     async def receive(self, key: str) -> Incoming:
         return await self._hot.receive(key)
 
@@ -150,9 +154,15 @@ class TieredStorage:
         """Of the hot store: that is where uploads go."""
         return await self._hot.space()
 
-    async def check(self) -> None:
-        """The hot store alone: without the cold one, work and uploads go on."""
+    async def check(self, *, hot_only: bool = False) -> None:
+        """Of a fault of the cold store it is said that it is one."""
         await self._hot.check()
+        if hot_only:
+            return
+        try:
+            await self._cold.check()
+        except (StorageFull, StorageUnavailable) as fault:
+            raise type(fault)(f"The cold place: {fault.detail}") from fault
 
     async def close(self) -> None:
         try:

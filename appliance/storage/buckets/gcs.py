@@ -19,6 +19,7 @@ import msgspec
 from gcloud.aio.auth import Token
 from yarl import URL
 
+from appliance.clock import Clock
 from appliance.errors import ApplianceError, StorageRefused
 from appliance.storage.buckets import gcs_faults
 from appliance.storage.buckets.deletion import delete_each
@@ -50,7 +51,7 @@ class GcsBucket:
     copies_parts = False
     composes = True
 
-    def __init__(self, url: BucketUrl) -> None:
+    def __init__(self, url: BucketUrl, *, clock: Clock) -> None:
         self.name = str(url)
         self._prefix = f"{url.prefix}/" if url.prefix else ""
         self._cold_class = url.cold_class
@@ -58,8 +59,9 @@ class GcsBucket:
         self._origin = url.endpoint or ORIGIN
         self._objects = f"/b/{quote(url.bucket, safe='')}/o"
         self._token = None if url.endpoint else Token(scopes=SCOPES)
-        self._requests = Requests(self.name, fault=self._fault, ca_file=None)
+        self._requests = Requests(self.name, fault=self._fault, ca_file=None, clock=clock)
         self.pulse = self._requests.pulse
+        self.clock = self._requests.clock
 
     # --- objects ------------------------------------------------------------------------------
 
@@ -152,7 +154,7 @@ class GcsBucket:
                 return
             query["pageToken"] = page["nextPageToken"]
 
-    async def abort_old(self, before: float) -> int:
+    async def abort_old(self, age_s: float) -> int:
         return 0  # what was never ended is forgotten there after a week
 
     async def ping(self) -> None:

@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
 from appliance.storage.buckets.pulse import Pulse
+from appliance.storage.buckets.store_clock import StoreClock
 
 
 class Body(Protocol):
@@ -86,6 +87,7 @@ class Bucket(Protocol):
     """Whether `compose` works."""
     has_cold_class: bool
     pulse: Pulse
+    clock: StoreClock
 
     async def put(self, key: str, body: Body) -> None:
         """Make an object, or replace it; it has arrived whole when this returns."""
@@ -135,8 +137,8 @@ class Bucket(Protocol):
         """A URL that gives the object to anybody until then; None where there is no such."""
         ...
 
-    async def abort_old(self, before: float) -> int:
-        """Of multiparts that were begun before then, and never ended; how many there were."""
+    async def abort_old(self, age_s: float) -> int:
+        """Of multiparts that were begun so long ago, and never ended; how many there were."""
         ...
 
     async def ping(self) -> None:
