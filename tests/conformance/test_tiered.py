@@ -154,6 +154,21 @@ async def test_a_cold_place_that_gives_back_something_else_gets_nothing(
     assert await get(storage, KEY) == NOISE
 
 
+async def test_both_places_are_checked_and_the_cold_one_is_named(
+    storage: TieredStorage, hot: LocalStorage, tmp_path: Path
+) -> None:
+    await storage.check()
+    (tmp_path / "cold").rename(tmp_path / "unmounted")
+    encrypted = EncryptedStorage(storage, await open_keyring(hot, [bytes(32)]))
+    for store in (storage, encrypted):
+        with pytest.raises(StorageUnavailable, match=r"^The cold place: .* Mount its disk"):
+            await store.check()
+        await store.check(hot_only=True)  # work goes on
+    await put(storage, KEY, NOISE)
+    with pytest.raises(StorageUnavailable, match="Mount its disk"):
+        await storage.make_cold(KEY)
+
+
 async def test_a_cold_place_without_room_keeps_its_reserve(
     hot: LocalStorage, cold: LocalStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
