@@ -189,8 +189,8 @@ class Acts:
         """What is left of a job whose rows are gone."""
         await self.announcer.changed(deleted.id, deleted.owner, final=True)
         await self.storage.delete(f"processed/{deleted.id}")
-        if deleted.upload_is_gone:
-            await self.storage.delete(f"raw/{deleted.upload_id}")
+        if deleted.original_key is not None:
+            await self.storage.delete(deleted.original_key)
 
     # --- dead letters -----------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ from appliance.database import stored_files
 from appliance.database.protocol import Database
 from appliance.database.stored_files import StoredFile
 from appliance.directories import make_directory
-from appliance.errors import BackupRunning, ObjectDamaged, ObjectMissing
+from appliance.errors import BackupRunning, ObjectDamaged, ObjectMissing, StorageUnavailable
 from appliance.storage import keyring
 from appliance.storage.local_files import READ_BYTES
 from appliance.storage.protocol import Storage
@@ -192,7 +192,10 @@ class Taker:
 
     async def _copy_keys(self, known: Index, writer: Writer, taken: Taken) -> None:
         """The wrapped keys of an encrypted store. The master key is not among them."""
-        for key in await keyring.objects(self._store) if self._is_encrypted else ():
+        keys = await keyring.objects(self._store) if self._is_encrypted else []
+        if self._is_encrypted and not keys:
+            raise StorageUnavailable("The store does not list its wrapped keys yet. Try again.")
+        for key in keys:
             stored = await self._digest_of(key)
             await self._copy(key, stored, taken)
             _add(key, stored, writer, taken)

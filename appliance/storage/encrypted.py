@@ -148,7 +148,7 @@ class EncryptedStorage:
         head = await self._bytes(key, 0, HEAD_BYTES)
         if not head.startswith(MAGIC) and self._keyring.plaintext_allowed:
             return None
-        seal = self._keyring.opened(head[:HEADER_BYTES], key)
+        seal = await self._keyring.opened(head[:HEADER_BYTES], key)
         if stored_bytes < HEADER_BYTES + END_BYTES:
             raise _cut_off(key)
         end = await self._tail(key, head, stored_bytes, END_BYTES, before=0)

@@ -82,7 +82,8 @@ class ObjectStorage:
             async for entry in self._bucket.entries(prefix)
             if entry.key == prefix or entry.key.startswith(f"{prefix}/")
         ]
-        await self._bucket.delete(keys)
+        # Itself too where no listing tells of it yet: nobody would come back for it.
+        await self._bucket.delete(list({prefix, *keys}))
         return len(keys)
 
     async def list(self, prefix: str) -> AsyncIterator[str]:

@@ -105,11 +105,18 @@ class Storage(Protocol):
         ...
 
     async def delete(self, prefix: str) -> int:
-        """Delete the object `prefix` and all below it; returns how many there were."""
+        """Delete the object `prefix` and all below it; returns how many there were.
+
+        Where listings lag, what is below it may be left; the object `prefix` never is.
+        """
         ...
 
     def list(self, prefix: str) -> AsyncIterator[str]:
-        """The names of the components directly below `prefix`, in no order."""
+        """The names of the components directly below `prefix`, in no order.
+
+        A bucket may tell what was there a while ago: without what was just written, and with what
+        was just deleted. Whether one object is there, `size` says.
+        """
         ...
 
     def local_path(self, key: str) -> Path | None:
