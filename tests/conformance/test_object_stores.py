@@ -14,9 +14,11 @@ import pytest
 from obstore.store import S3Store
 from yarl import URL
 
-from appliance.errors import ObjectDamaged
+from appliance.errors import ObjectDamaged, StorageUnavailable
 from appliance.jobs import ResultFile
+from appliance.storage.buckets import s3
 from appliance.storage.buckets.s3 import S3Bucket
+from appliance.storage.buckets.s3_multipart import S3Multipart
 from appliance.storage.object_store import ObjectStorage
 from appliance.storage.spool import Given
 from appliance.storage.verified import read_verified
@@ -172,19 +174,56 @@ async def test_presigned_links_end(store: ObjectStorage, monkeypatch: pytest.Mon
     assert statuses == [200, 403]
 
 
-async def test_the_cold_place_is_a_storage_class(tmp_path: Path) -> None:
-    store = await buckets.opened("moto", tmp_path, prefix=tmp_path.name, cold_class="STANDARD_IA")
-    try:
-        assert store.has_cold_place
-        await put(store, KEY, b"old")
-        for _ in range(2):
-            await store.make_cold(KEY)
-            assert isinstance(store._bucket, S3Bucket)
-            headers = (await store._bucket._first_byte(KEY)).headers
-            assert headers["x-amz-storage-class"] == "STANDARD_IA"
-            assert await get(store, KEY) == b"old"
-    finally:
-        await store.close()
+@pytest.fixture
+async def classes(tmp_path: Path) -> AsyncIterator[ObjectStorage]:
+    opened = await buckets.opened("moto", tmp_path, prefix=tmp_path.name, cold_class="STANDARD_IA")
+    yield opened
+    await opened.close()
+
+
+async def class_of(store: ObjectStorage, key: str = KEY) -> str | None:
+    """None: the usual one."""
+    assert isinstance(store._bucket, S3Bucket)
+    return (await store._bucket._first_byte(key)).headers.get("x-amz-storage-class")
+
+
+async def test_the_cold_place_is_a_storage_class(classes: ObjectStorage) -> None:
+    assert classes.has_cold_place
+    await put(classes, KEY, b"old")
+    for _ in range(2):
+        await classes.make_cold(KEY)
+        assert await class_of(classes) == "STANDARD_IA"
+        assert await get(classes, KEY) == b"old"
+
+
+async def test_what_is_too_large_for_one_copy_is_made_cold_in_parts(
+    classes: ObjectStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 copies up to 5 GiB at once; here it is 18 MiB of 19."""
+    monkeypatch.setattr(s3, "MOST_COPIED_BYTES", 18 * MIB)
+    monkeypatch.setattr(s3, "COPIED_PART_BYTES", 6 * MIB)
+    copied = []
+    copy = S3Multipart.copy
+
+    async def counting(self: S3Multipart, number: int, key: str, start: int, end: int) -> None:
+        copied.append(end - start)
+        await copy(self, number, key, start, end)
+        if breaks and number == 3:
+            raise StorageUnavailable("The store answers 503.")
+
+    monkeypatch.setattr(S3Multipart, "copy", counting)
+    await put(classes, KEY, NOISE)
+    breaks = True
+    with pytest.raises(StorageUnavailable):
+        await classes.make_cold(KEY)
+    assert await class_of(classes) is None
+    assert await classes._bucket.abort_old(-60) == 0
+    breaks = False
+    for _ in range(2):
+        await classes.make_cold(KEY)
+    assert copied[3:] == [6 * MIB, 6 * MIB, 6 * MIB, MIB + 5], "once"
+    assert await class_of(classes) == "STANDARD_IA"
+    assert await get(classes, KEY) == NOISE
 
 
 async def test_a_store_without_classes_has_no_cold_place(store: ObjectStorage) -> None:
