@@ -23,6 +23,7 @@ from appliance.clock import Clock
 from appliance.errors import ApplianceError, StorageRefused
 from appliance.storage.buckets import gcs_faults
 from appliance.storage.buckets.deletion import delete_each
+from appliance.storage.buckets.gcs_links import link_signer
 from appliance.storage.buckets.gcs_multipart import GcsMultipart, check_md5, md5_of
 from appliance.storage.buckets.protocol import Body, Entry, Head, Opened
 from appliance.storage.buckets.requests import (
@@ -33,10 +34,12 @@ from appliance.storage.buckets.requests import (
     TryAgain,
     pieces_of,
 )
+from appliance.storage.buckets.signature import encoded_path
 from appliance.storage.spool import Given
 from appliance.store_urls import BucketUrl
 
-ORIGIN = "https://storage.googleapis.com"
+LINK_HOST = "storage.googleapis.com"
+ORIGIN = f"https://{LINK_HOST}"
 SCOPES = ["https://www.googleapis.com/auth/devstorage.read_write"]
 ANY_TYPE = "application/octet-stream"
 TOKEN_S = 10.0
@@ -58,7 +61,9 @@ class GcsBucket:
         self.has_cold_class = url.cold_class is not None
         self._origin = url.endpoint or ORIGIN
         self._objects = f"/b/{quote(url.bucket, safe='')}/o"
+        self._bucket = url.bucket
         self._token = None if url.endpoint else Token(scopes=SCOPES)
+        self._links = None if self._token is None else link_signer(self._token.service_data)
         self._requests = Requests(self.name, fault=self._fault, ca_file=None, clock=clock)
         self.pulse = self._requests.pulse
         self.clock = self._requests.clock
@@ -129,7 +134,17 @@ class GcsBucket:
     async def presigned(
         self, key: str, *, expires_s: int, content_type: str, disposition: str
     ) -> str | None:
-        return None  # needs a private key, which a machine's own account has not
+        if self._links is None:
+            return None
+        query = {
+            "response-content-type": content_type,
+            "response-content-disposition": disposition,
+        }
+        path = encoded_path(f"/{self._bucket}/{self._prefix}{key}")
+        signed = self._links.query(
+            LINK_HOST, path, query, expires_s=expires_s, now=self.clock.now()
+        )
+        return f"https://{LINK_HOST}{path}?{signed}"
 
     # --- listings -----------------------------------------------------------------------------
 
