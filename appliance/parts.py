@@ -194,14 +194,16 @@ async def conversion(config: Config) -> AsyncIterator[Conversion | None]:
 
     Raises ConfigurationError.
     """
-    storage = store_beside(config)
+    places = _places_beside(config)
+    storage = _one_of(places, config)
     try:
         secrets = encryption_secrets(config)
         if not secrets or not await is_encrypted(storage):
             yield None
             return
         keyring = await open_keyring(storage, secrets)
-        yield Conversion(storage, keyring, fingerprint=master_keys(secrets)[0].key_id.hex())
+        fingerprint = master_keys(secrets)[0].key_id.hex()
+        yield Conversion(storage, keyring, places=places, fingerprint=fingerprint)
     finally:
         await storage.close()
 
@@ -258,11 +260,20 @@ async def _open_hot(config: Config) -> Storage:
 
 def store_beside(config: Config) -> Storage:
     """Without clearing away what a running server is receiving. Raises ConfigurationError."""
+    return _one_of(_places_beside(config), config)
+
+
+def _places_beside(config: Config) -> list[Storage]:
+    """The hot one, and the cold one where there is one. Raises ConfigurationError."""
     hot = _hot_beside(config)
     if config.cold_storage_url is None:
-        return hot
-    cold = _place_beside(config, config.cold_storage_url)
-    return TieredStorage(hot, cold, reserve_bytes=config.reserve_bytes)
+        return [hot]
+    return [hot, _place_beside(config, config.cold_storage_url)]
+
+
+def _one_of(places: Sequence[Storage], config: Config) -> Storage:
+    hot, *cold = places
+    return TieredStorage(hot, *cold, reserve_bytes=config.reserve_bytes) if cold else hot
 
 
 def _hot_beside(config: Config) -> Storage:

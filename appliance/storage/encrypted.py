@@ -105,6 +105,9 @@ class EncryptedStorage:
     async def make_cold(self, key: str) -> None:
         await self._store.make_cold(key)
 
+    async def is_cold(self, key: str) -> bool:
+        return await self._store.is_cold(key)
+
     async def tidy(self) -> int:
         return await self._store.tidy()
 
@@ -133,11 +136,14 @@ class EncryptedStorage:
 
     async def encrypt(self, key: str) -> None:
         """Replace an object from before encryption; who reads it meanwhile gets either."""
+        was_cold = await self._store.is_cold(key)
         async with await self.receive(key) as incoming:
             async with aclosing(self._store.read(key)) as pieces:
                 async for piece in pieces:
                     await incoming.write(piece)
             await incoming.commit()
+        if was_cold:  # what is written anew is not
+            await self._store.make_cold(key)
 
     async def _open(self, key: str) -> _Opened | None:
         """None for an object from before encryption, where such are allowed.

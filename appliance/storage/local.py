@@ -116,6 +116,9 @@ class LocalStorage:
     async def make_cold(self, key: str) -> None:
         raise NotImplementedError
 
+    async def is_cold(self, key: str) -> bool:
+        return False
+
     async def tidy(self) -> int:
         return 0  # `open` does that
 

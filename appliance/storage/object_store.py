@@ -103,6 +103,9 @@ class ObjectStorage:
     async def make_cold(self, key: str) -> None:
         await self._bucket.make_cold(key)
 
+    async def is_cold(self, key: str) -> bool:
+        return self.has_cold_place and await self._bucket.is_cold(key)
+
     async def tidy(self) -> int:
         return await self._bucket.abort_old(ABANDONED_S)
 

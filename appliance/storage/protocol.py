@@ -135,6 +135,10 @@ class Storage(Protocol):
         returns; again is harmless. Raises ObjectMissing, StorageUnavailable."""
         ...
 
+    async def is_cold(self, key: str) -> bool:
+        """Whether it lies in the cheaper place. Raises ObjectMissing."""
+        ...
+
     async def tidy(self) -> int:
         """Clear away what earlier lives began and never ended; how much there was."""
         ...

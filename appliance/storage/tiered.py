@@ -137,6 +137,14 @@ class TieredStorage:
         # Not told apart from one deleted meanwhile: another process may just have ended this move.
         await self._hot.delete(key)
 
+    async def is_cold(self, key: str) -> bool:
+        try:
+            await self._hot.size(key)
+        except ObjectMissing:
+            await self._cold.size(key)
+            return True
+        return False
+
     async def _cold_digest(self, key: str, size_bytes: int) -> bytes:
         digest = hashlib.sha256()
         try:

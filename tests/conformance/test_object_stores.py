@@ -19,6 +19,8 @@ from appliance.jobs import ResultFile
 from appliance.storage.buckets import s3
 from appliance.storage.buckets.s3 import S3Bucket
 from appliance.storage.buckets.s3_multipart import S3Multipart
+from appliance.storage.encrypted import EncryptedStorage
+from appliance.storage.keyring import open_keyring
 from appliance.storage.object_store import ObjectStorage
 from appliance.storage.spool import Given
 from appliance.storage.verified import read_verified
@@ -194,6 +196,19 @@ async def test_the_cold_place_is_a_storage_class(classes: ObjectStorage) -> None
         await classes.make_cold(KEY)
         assert await class_of(classes) == "STANDARD_IA"
         assert await get(classes, KEY) == b"old"
+
+
+async def test_what_is_encrypted_later_stays_in_its_class(classes: ObjectStorage) -> None:
+    encrypted = EncryptedStorage(classes, await open_keyring(classes, [bytes(32)]))
+    other = "raw/01JE/file.bin"
+    for key in (KEY, other):
+        await put(classes, key, b"of before")
+    await classes.make_cold(KEY)
+    for key in (KEY, other):
+        await encrypted.encrypt(key)
+        assert not await encrypted.is_plaintext(key)
+        assert await get(encrypted, key) == b"of before"
+    assert [await class_of(classes, key) for key in (KEY, other)] == ["STANDARD_IA", None]
 
 
 async def test_what_is_too_large_for_one_copy_is_made_cold_in_parts(

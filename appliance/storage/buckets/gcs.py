@@ -118,8 +118,7 @@ class GcsBucket:
         await delete_each(lambda key: self.ask("DELETE", self._url(key)), keys)
 
     async def make_cold(self, key: str) -> None:
-        found = _parsed(await self.ask("GET", self._url(key)))
-        if found.get("storageClass") == self._cold_class:
+        if await self.is_cold(key):
             return
         body = Given(msgspec.json.encode({"storageClass": self._cold_class}))
         target = f"/rewriteTo{self._objects}/{quote(self._prefix + key, safe='')}"
@@ -130,6 +129,10 @@ class GcsBucket:
             if answer.get("done", True):
                 return
             query = {"rewriteToken": answer["rewriteToken"]}
+
+    async def is_cold(self, key: str) -> bool:
+        found = _parsed(await self.ask("GET", self._url(key)))
+        return found.get("storageClass") == self._cold_class
 
     async def presigned(
         self, key: str, *, expires_s: int, content_type: str, disposition: str

@@ -131,6 +131,10 @@ class Bucket(Protocol):
         """Only where `has_cold_class`. Raises ObjectMissing."""
         ...
 
+    async def is_cold(self, key: str) -> bool:
+        """As `make_cold`."""
+        ...
+
     async def presigned(
         self, key: str, *, expires_s: int, content_type: str, disposition: str
     ) -> str | None:

@@ -116,7 +116,7 @@ class S3Bucket:
 
     async def make_cold(self, key: str) -> None:
         answer = await self._first_byte(key)
-        if answer.headers.get("x-amz-storage-class") == self._cold_class:
+        if self._is_cold(answer):
             return
         head = _head(answer.headers)
         assert self._cold_class is not None
@@ -138,6 +138,12 @@ class S3Bucket:
         except BaseException:
             await multipart.abort()
             raise
+
+    async def is_cold(self, key: str) -> bool:
+        return self._is_cold(await self._first_byte(key))
+
+    def _is_cold(self, answer: Answer) -> bool:
+        return answer.headers.get("x-amz-storage-class") == self._cold_class
 
     async def presigned(
         self, key: str, *, expires_s: int, content_type: str, disposition: str
