@@ -4,8 +4,8 @@ An object is moved by a copy that is read back and compared before the hot one g
 point, it lies in the hot store, or in both, or in the cold one; `make_cold` once more ends the
 move, and `delete` takes both. Encryption stands in front of this: objects are moved as they lie.
 
-Moving an object that is being read harms no reader. Who holds its `local_path` for longer must not
-let it be moved meanwhile. A cold store that is full or away keeps objects from being moved, and
+Moving an object that is being read harms no reader. Who holds its `local_path` for longer may find
+nothing there when he opens it, and asks for the path again. A cold store that is full or away keeps objects from being moved, and
 those that are there from being read; nothing else.
 """
 
