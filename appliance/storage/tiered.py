@@ -5,8 +5,8 @@ point, it lies in the hot store, or in both, or in the cold one; `make_cold` onc
 move, and `delete` takes both. Encryption stands in front of this: objects are moved as they lie.
 
 Moving an object that is being read harms no reader. Who holds its `local_path` for longer may find
-nothing there when he opens it, and asks for the path again. A cold store that is full or away keeps objects from being moved, and
-those that are there from being read; nothing else.
+nothing there when he opens it, and asks for the path again. A cold store that is full or away keeps
+objects from being moved, and those that are there from being read; nothing else.
 """
 
 from __future__ import annotations
