@@ -53,8 +53,10 @@ async def test_what_is_cold_is_read_listed_and_deleted_as_before(
     storage: TieredStorage, hot: LocalStorage, cold: LocalStorage
 ) -> None:
     await put(storage, KEY, NOISE)
+    assert not await storage.is_cold(KEY)
     for _ in range(2):  # again is harmless
         await storage.make_cold(KEY)
+        assert await storage.is_cold(KEY)
         assert await places(hot, cold) == [False, True]
     assert await get(storage, KEY) == NOISE
     assert await get(storage, KEY, start=300_000, length=7) == NOISE[300_000:300_007]
@@ -70,6 +72,8 @@ async def test_what_is_cold_is_read_listed_and_deleted_as_before(
 async def test_what_is_nowhere_cannot_be_moved(storage: TieredStorage) -> None:
     with pytest.raises(ObjectMissing):
         await storage.make_cold(KEY)
+    with pytest.raises(ObjectMissing):
+        await storage.is_cold(KEY)
 
 
 async def test_a_reader_is_not_disturbed_by_the_move(storage: TieredStorage) -> None:
