@@ -16,6 +16,7 @@ import aiohttp
 import obstore
 from obstore.store import S3Store
 
+from appliance.clock import SystemClock
 from appliance.errors import StorageRefused
 from appliance.ids import new_id
 from appliance.storage.buckets.s3 import S3Bucket
@@ -44,7 +45,7 @@ async def run() -> str:
     }
     at = f"?endpoint={quote(swift['SWIFT_URL'])}"
     whole = parse_bucket_url(f"s3://{BUCKET}{at}")
-    bucket = S3Bucket(whole, CredentialSource(keys), region="us-east-1")
+    bucket = S3Bucket(whole, CredentialSource(keys), region="us-east-1", clock=SystemClock())
     with contextlib.suppress(StorageRefused):  # it is there from an earlier run
         await bucket.ask("PUT", None)
     direct = S3Store(

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
+from appliance.clock import Clock
 from appliance.errors import StorageRefused
 from appliance.parts import open_bucket
 from appliance.storage.buckets.protocol import Bucket
@@ -62,10 +63,19 @@ def environ(kind: str) -> Mapping[str, str]:
     return {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
 
 
-async def bucket(kind: str, *, prefix: str, through: str | None = None, **options: str) -> Bucket:
+async def bucket(
+    kind: str,
+    *,
+    prefix: str,
+    through: str | None = None,
+    clock: Clock | None = None,
+    **options: str,
+) -> Bucket:
     """The bucket is there when this returns."""
     found = open_bucket(
-        parse_bucket_url(url(kind, prefix=prefix, through=through, **options)), environ(kind)
+        parse_bucket_url(url(kind, prefix=prefix, through=through, **options)),
+        environ(kind),
+        clock=clock,
     )
     if isinstance(found, S3Bucket) and kind not in _made:
         with contextlib.suppress(StorageRefused):  # it is there from an earlier run
@@ -77,8 +87,10 @@ async def bucket(kind: str, *, prefix: str, through: str | None = None, **option
 _made: set[str] = set()
 
 
-async def opened(kind: str, folder: Path, *, prefix: str, **options: str) -> ObjectStorage:
+async def opened(
+    kind: str, folder: Path, *, prefix: str, clock: Clock | None = None, **options: str
+) -> ObjectStorage:
     spool_dir = folder / "spool"
     spool_dir.mkdir(exist_ok=True)
-    made = await bucket(kind, prefix=prefix, **options)
+    made = await bucket(kind, prefix=prefix, clock=clock, **options)
     return ObjectStorage(made, spool_dir, max_object_bytes=MAX_OBJECT_BYTES)
