@@ -219,7 +219,7 @@ class _LocalIncoming:
         await self._block_written()
         await in_thread(self._complete)
 
-    async def commit(self) -> None:
+    async def commit(self, *, sha256: str | None = None) -> None:
         await self._block_written()
         with translated(self._key):
             await self._storage._commits.commit(
