@@ -220,9 +220,7 @@ async def _downloads(ways: Ways) -> list[tuple[str, ...]]:
     ]
 
 
-async def _got(
-    http: aiohttp.ClientSession, url: str, headers: Mapping[str, str] | None
-) -> int:
+async def _got(http: aiohttp.ClientSession, url: str, headers: Mapping[str, str] | None) -> int:
     """How many bytes came."""
     async with http.get(url, headers=headers) as response:
         assert response.status in (200, 206), await response.text()
