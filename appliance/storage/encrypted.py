@@ -251,8 +251,8 @@ class _EncryptedIncoming:
         await self._finish()
         await self._incoming.seal()
 
-    async def commit(self) -> None:
-        await self._finish()
+    async def commit(self, *, sha256: str | None = None) -> None:
+        await self._finish()  # what is stored has another digest
         await self._incoming.commit()
 
     async def _finish(self) -> None:

@@ -44,7 +44,7 @@ SMALL_BYTES = 256 * 1024
 BLOCK_BYTES = 1024 * 1024
 """Of a larger one that are held at most, while those before them are written."""
 
-WRITE_OUT_BYTES = 16 * 1024**2
+WRITE_OUT_BYTES = 2 * 1024**2
 """How much of a large file gathers before the disk is told to begin with it."""
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -228,7 +228,7 @@ class _LocalIncoming:
         await self._block_written()
         await in_thread(self._complete)
 
-    async def commit(self) -> None:
+    async def commit(self, *, sha256: str | None = None) -> None:
         await self._block_written()
         with translated(self._key):
             await self._storage._commits.commit(

@@ -40,9 +40,11 @@ class Incoming(Protocol):
         """
         ...
 
-    async def commit(self) -> None:
+    async def commit(self, *, sha256: str | None = None) -> None:
         """Make it an object under its key; durable, name included, when this returns.
 
+        `sha256`, hexadecimal, is of all that was written, where the caller has it: a store that
+        needs one does not take it again.
         Raises StorageFull or StorageUnavailable, and then nothing is visible.
         """
         ...

@@ -4,6 +4,7 @@ nothing that was acknowledged is lost."""
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -123,6 +124,21 @@ async def test_nothing_that_was_acknowledged_is_lost(tmp_path: Path, chance: ran
             except ObjectMissing:
                 assert key not in acknowledged
     assert not list((tmp_path / "spool").iterdir())
+
+
+async def test_what_changed_since_it_came_is_refused_by_the_store(tmp_path: Path) -> None:
+    """The digest of what came is what the store checks, not one taken when it is sent."""
+    async with behind(lambda n: WELL, tmp_path) as (store, _):
+        async with await store.receive(KEY) as incoming:
+            await incoming.write(NOISE[:1000])
+            with pytest.raises(StorageUnavailable, match="BadDigest"):
+                await incoming.commit(sha256=hashlib.sha256(NOISE[1:1001]).hexdigest())
+        with pytest.raises(ObjectMissing):
+            await store.size(KEY)
+        async with await store.receive(KEY) as incoming:
+            await incoming.write(NOISE[:1000])
+            await incoming.commit(sha256=hashlib.sha256(NOISE[:1000]).hexdigest())
+        assert await get(store, KEY) == NOISE[:1000]
 
 
 async def test_what_was_synced_of_a_partial_survives_every_cut(

@@ -111,7 +111,7 @@ class GcsBucket:
         async def make() -> Request:
             return await self._request("GET", self._url(key, query), headers=headers)
 
-        async with self._requests.opened(make) as (response, _):
+        async with self._requests.opened(make) as response:
             yield _GcsOpened(response)
 
     async def head(self, key: str) -> Head:

@@ -101,17 +101,15 @@ class Requests:
     async def ask(self, make: Make, *, repeat: bool = True) -> Answer:
         """The whole answer. Raises what `fault` makes of others, and
         StorageUnavailable."""
-        async with self.opened(make, repeat=repeat, whole=True) as (response, body):
-            return Answer(response.status, response.headers, body)
+        response, body = await self._answered(make, repeat=repeat, whole=True)
+        return Answer(response.status, response.headers, body)
 
     @asynccontextmanager
-    async def opened(
-        self, make: Make, *, repeat: bool = True, whole: bool = False
-    ) -> AsyncIterator[tuple[aiohttp.ClientResponse, bytes]]:
-        """As `ask`; the body is still on its way unless `whole`."""
-        response, body = await self._answered(make, repeat=repeat, whole=whole)
+    async def opened(self, make: Make) -> AsyncIterator[aiohttp.ClientResponse]:
+        """As `ask`; the body is still on its way."""
+        response, _ = await self._answered(make, repeat=True, whole=False)
         try:
-            yield response, body
+            yield response
         finally:
             response.close()  # no-op for one that was read to its end
 

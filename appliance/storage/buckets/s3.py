@@ -99,7 +99,7 @@ class S3Bucket:
         async def make() -> Request:
             return await self._request("GET", self.path(key), headers=headers)
 
-        async with self._requests.opened(make) as (response, _):
+        async with self._requests.opened(make) as response:
             yield _S3Opened(response)
 
     async def head(self, key: str) -> Head:
