@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
+from appliance.clock import Clock
 from appliance.errors import StorageRefused
 from appliance.parts import open_bucket
 from appliance.storage.buckets.protocol import Bucket
@@ -65,11 +66,17 @@ def environ(kind: str) -> Mapping[str, str]:
 
 
 async def bucket(
-    kind: str, *, prefix: str, name: str = BUCKET, through: str | None = None, **options: str
+    kind: str,
+    *,
+    prefix: str,
+    name: str = BUCKET,
+    through: str | None = None,
+    clock: Clock | None = None,
+    **options: str,
 ) -> Bucket:
     """The bucket is there when this returns."""
     address = url(kind, prefix=prefix, name=name, through=through, **options)
-    found = open_bucket(parse_bucket_url(address), environ(kind))
+    found = open_bucket(parse_bucket_url(address), environ(kind), clock=clock)
     if isinstance(found, S3Bucket) and (kind, name) not in _made:
         with contextlib.suppress(StorageRefused):  # it is there from an earlier run
             await found.ask("PUT", None)
@@ -80,8 +87,10 @@ async def bucket(
 _made: set[tuple[str, str]] = set()
 
 
-async def opened(kind: str, folder: Path, *, prefix: str, **options: str) -> ObjectStorage:
+async def opened(
+    kind: str, folder: Path, *, prefix: str, clock: Clock | None = None, **options: str
+) -> ObjectStorage:
     spool_dir = folder / "spool"
     spool_dir.mkdir(exist_ok=True)
-    made = await bucket(kind, prefix=prefix, **options)
+    made = await bucket(kind, prefix=prefix, clock=clock, **options)
     return ObjectStorage(made, spool_dir, max_object_bytes=MAX_OBJECT_BYTES)

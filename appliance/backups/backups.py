@@ -74,7 +74,9 @@ class Backups:
             try:
                 with translated(folder):
                     taken = await self._taker(folder, trusting=trusting).take()
-                    await thin(self.place, keep=self.keep, folder=folder)
+                    known = await self.database.read(records.snapshots(self.url))
+                    known.add(taken.snapshot)
+                    await thin(self.place, known=known, keep=self.keep, folder=folder)
             except ApplianceError as error:
                 await self.database.write(
                     records.end(began_at, now=self.clock.now(), error=error.detail)

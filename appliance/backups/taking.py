@@ -192,7 +192,10 @@ class Taker:
 
     async def _copy_keys(self, known: Index, writer: Writer, taken: Taken) -> None:
         """The wrapped keys of an encrypted store. The master key is not among them."""
-        for key in await keyring.objects(self._store) if self._is_encrypted else ():
+        keys = await keyring.objects(self._store) if self._is_encrypted else []
+        if self._is_encrypted and not keys:
+            raise StorageUnavailable("The store does not list its wrapped keys yet. Try again.")
+        for key in keys:
             stored = await self._digest_of(key)
             await self._copy(key, stored, taken)
             _add(key, stored, writer, taken)

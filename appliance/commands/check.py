@@ -61,6 +61,8 @@ async def run(config: Config, options: argparse.Namespace) -> int:
                 await storage.check()
                 space = await storage.space()
                 rules = await storage_rules.words(storage.own_rules, config)
+                if storage.clock_skew_s:
+                    print(_clock_differs(storage.clock_skew_s))
             finally:
                 await storage.close()
             if rules is not None:
@@ -84,3 +86,11 @@ async def run(config: Config, options: argparse.Namespace) -> int:
         raise ConfigurationError(faults)
     print("The configuration is sound, and every part answers.")
     return 0
+
+
+def _clock_differs(skew_s: float) -> str:
+    return (
+        f"The store's clock is {abs(skew_s):,.0f} s {'ahead of' if skew_s > 0 else 'behind'} this "
+        "machine's. Requests are signed by the store's, so it works; but set this machine's clock, "
+        "as by NTP, or have that of the store set: what is recorded here has this machine's times."
+    )

@@ -8,6 +8,7 @@ found by the next pass, or by `appliance scrub`. How far it is survives a restar
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from appliance.database import scrub, stored_files
 from appliance.database.protocol import Database
 from appliance.database.scrub import Scrub
 from appliance.database.stored_files import StoredFile
-from appliance.errors import ObjectDamaged, ObjectMissing, StorageUnavailable
+from appliance.errors import ObjectDamaged, ObjectMissing, StorageFull, StorageUnavailable
 from appliance.storage.protocol import Storage
 from appliance.threads import in_thread
 
@@ -116,7 +117,8 @@ class Scrubber:
                 return None
             is_sound = False  # unless it went with its attempt: then no row names it any more
         except StorageUnavailable as fault:
-            await self._storage.check()  # raises when it is not this file alone
+            with contextlib.suppress(StorageFull):  # what is full can be read
+                await self._storage.check()  # raises when it is not this file alone
             log.error("file_unreadable", key=file.storage_key, job_id=file.id, reason=fault.detail)
             now = self._clock.now()
             await self._database.write(scrub.mark_damaged(file, now=now, unreadable=fault.detail))

@@ -33,7 +33,7 @@ BAD: dict[str, str] = {
     "trusted_proxies": "10.0.0.1/8",
     "database_url": "mysql://db",
     "storage_url": "ftp://store",
-    "cold_storage_url": "ftp://store",
+    "cold_storage_url": "az://files",
     "cold_after_days": "monthly",
     "hot_usd_per_gb": "-1",
     "cold_usd_per_gb": "0,01",

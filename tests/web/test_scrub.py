@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from appliance.clock import SystemClock
+from appliance.errors import StorageUnavailable
 from appliance.maintenance.scrubber import Scrubber
+from appliance.storage.tiered import TieredStorage
 from tests import media
 from tests.conftest import Serve, Served
 from tests.web.pages import links, page
@@ -193,6 +196,30 @@ async def test_the_link_leads_to_a_job_that_is_there(serve: Serve) -> None:
     assert "1 stored file is damaged" in found.words()
     assert next(iter(links(found, "/dashboard/jobs/"))) == link
     assert "cat.jpg was damaged where it is stored" in (await page(served, link)).words()
+
+
+async def test_a_cold_place_that_is_away_says_nothing_of_its_files(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = await serve(
+        workers=True, scrub_bytes_per_s="0", cold_storage_url=f"file://{tmp_path}/cold"
+    )
+    job = await stored(served)
+    storage = services_of(served).storage
+    assert isinstance(storage, TieredStorage)
+    await storage.make_cold(f"raw/{job['jobId']}/cat.jpg")
+
+    async def no_bytes(key: str, **_: object) -> AsyncIterator[bytes]:
+        raise StorageUnavailable("The bucket does not answer.")
+        yield b""
+
+    async def nothing_taken(key: str) -> Any:
+        raise StorageUnavailable("The bucket does not answer.")
+
+    monkeypatch.setattr(storage._cold, "read", no_bytes)
+    monkeypatch.setattr(storage._cold, "receive", nothing_taken)
+    with pytest.raises(StorageUnavailable, match=r"^The cold place"):
+        await scrubber(served).pass_over_all()
 
 
 async def test_the_command(serve: Serve) -> None:
