@@ -12,6 +12,17 @@ ORIGINALS = "raw/"
 """Below this lies what goes to the cold class."""
 
 
+RESULTS = "processed/"
+
+
+def is_about_us(prefix: str, ours: str) -> bool:
+    """Whether what begins with `prefix` may be an original or a result below `ours`."""
+    return any(
+        prefix.startswith(ours + folder) or (ours + folder).startswith(prefix)
+        for folder in (ORIGINALS, RESULTS)
+    )
+
+
 class Rules(NamedTuple):
     cold_after_days: int
     """Originals go to the cold class then; 0: they stay."""

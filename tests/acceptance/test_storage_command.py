@@ -73,9 +73,10 @@ async def test_an_owner_has_an_age_of_its_own(
 
 
 async def test_the_bucket_is_told_to_move_what_is_old(tmp_path: Path) -> None:
-    bucket = await buckets.bucket("moto", prefix=tmp_path.name)
+    name = f"told-{buckets.RUN}"
+    bucket = await buckets.bucket("moto", prefix=tmp_path.name, name=name)
     await bucket.close()
-    url = buckets.url("moto", prefix=tmp_path.name, cold_class="STANDARD_IA")
+    url = buckets.url("moto", prefix=tmp_path.name, name=name, cold_class="STANDARD_IA")
     settings = {"APPLIANCE_STORAGE_URL": url, **buckets.environ("moto")}
     command = ("storage", "lifecycle", "--apply")
     for title, more in (

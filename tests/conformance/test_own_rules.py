@@ -4,6 +4,7 @@ none)."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import fromstring
 
 import msgspec
@@ -25,7 +26,8 @@ OTHERS = b"""<LifecycleConfiguration>
 
 
 async def s3_bucket(tmp_path: Path, **options: str) -> S3Bucket:
-    options = {"cold_class": "STANDARD_IA", **options}
+    """One of our own: all rules of a bucket are one document."""
+    options = {"cold_class": "STANDARD_IA", "name": f"rules-{buckets.RUN}", **options}
     found = await buckets.bucket("moto", prefix=tmp_path.name, **options)
     assert isinstance(found, S3Bucket)
     return found
@@ -68,6 +70,27 @@ async def test_rules_of_s3_are_set_beside_those_of_others(tmp_path: Path) -> Non
         await beside.close()
 
 
+async def test_what_the_bucket_has_moved_is_not_copied_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = await s3_bucket(tmp_path)
+    asked = []
+    try:
+        await bucket.put("raw/01JD/a.txt", Given(b"old"))
+        await bucket.make_cold("raw/01JD/a.txt")  # stands for the bucket's own move
+        ask = bucket.ask
+
+        async def told(method: str, *arguments: Any, **options: Any) -> Any:
+            asked.append(method)
+            return await ask(method, *arguments, **options)
+
+        monkeypatch.setattr(bucket, "ask", told)
+        await bucket.make_cold("raw/01JD/a.txt")
+        assert asked == ["GET"]
+    finally:
+        await bucket.close()
+
+
 async def test_too_young_for_the_class_is_refused_beforehand(tmp_path: Path) -> None:
     bucket = await s3_bucket(tmp_path)
     glacier = await s3_bucket(tmp_path, cold_class="GLACIER_IR")
@@ -101,9 +124,15 @@ async def test_rules_of_gcs_are_set_beside_those_of_others(tmp_path: Path) -> No
             },
         ]
         assert await bucket.own_rules.deleting() == []
+        spared = {"action": {"type": "Delete"}, "condition": {"numNewerVersions": 3}}
+        all_of_it = {"action": {"type": "Delete"}, "condition": {"age": 400}}
+        body = Given(msgspec.json.encode({"lifecycle": {"rule": [spared, all_of_it]}}))
+        await bucket.ask("PATCH", bucket.bucket_url({}), body=body)
+        assert await bucket.own_rules.deleting() == ["a rule that deletes after 400 days"]
         await bucket.own_rules.install(bucket.own_rules.wanted(0))
         assert await bucket.own_rules.installed() is None
     finally:
+        await bucket.ask("PATCH", bucket.bucket_url({}), body=Given(b'{"lifecycle": {"rule": []}}'))
         await bucket.close()
 
 

@@ -227,6 +227,7 @@ async def test_nowhere_to_put_one(serve: Serve) -> None:
 
 async def test_viewers_see_them_and_take_none(serve: Serve, join: Join, tmp_path: Path) -> None:
     served = await serve(backup_url=f"file://{tmp_path}/backups")
+    await ended(served, 1)
     viewer, operator = await join(served, Role.VIEWER), await join(served, Role.OPERATOR)
     async with viewer.http.get("/backups") as response:
         assert response.status == 200

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from appliance.errors import StorageUnavailable
-from appliance.storage.own_rules import ORIGINALS, Rules
+from appliance.storage.own_rules import ORIGINALS, Rules, is_about_us
 from appliance.storage.spool import Given
 
 if TYPE_CHECKING:
     from appliance.storage.buckets.gcs import GcsBucket
 
 Rule = Mapping[str, Any]
+OF_OLD_VERSIONS = {"numNewerVersions", "daysSinceNoncurrentTime", "noncurrentTimeBefore"}
+"""Conditions that no object in use meets."""
 
 
 class _Found(msgspec.Struct, frozen=True):
@@ -48,7 +50,7 @@ class GcsRules:
         return [
             f"a rule that deletes after {rule['condition'].get('age', '?')} days"
             for rule in (await self._read())[1]
-            if rule["action"].get("type") == "Delete" and self._is_about_us(rule)
+            if self._deletes_ours(rule)
         ]
 
     async def install(self, rules: Rules) -> None:
@@ -82,9 +84,11 @@ class GcsRules:
         prefixes = rule["condition"].get("matchesPrefix")
         return changes_class and prefixes == [self._prefix + ORIGINALS]
 
-    def _is_about_us(self, rule: Rule) -> bool:
-        prefixes = rule["condition"].get("matchesPrefix") or [""]
-        return any(
-            prefix.startswith(self._prefix) or self._prefix.startswith(prefix)
-            for prefix in prefixes
+    def _deletes_ours(self, rule: Rule) -> bool:
+        condition = rule["condition"]
+        if rule["action"].get("type") != "Delete" or condition.keys() & OF_OLD_VERSIONS:
+            return False
+        prefixes = condition.get("matchesPrefix") or [""]
+        return condition.get("isLive") is not False and any(
+            is_about_us(prefix, self._prefix) for prefix in prefixes
         )

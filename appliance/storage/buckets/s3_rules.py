@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from appliance.errors import ConfigurationError, ObjectMissing
 from appliance.storage.buckets.s3_answers import Element, SubElement, parsed, tostring
-from appliance.storage.own_rules import ORIGINALS, Rules
+from appliance.storage.own_rules import ORIGINALS, Rules, is_about_us
 from appliance.storage.spool import Given
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ class S3Rules:
             rule.findtext("ID") or "a rule without a name"
             for rule in (await self._read()).rules
             if _is_enabled(rule)
-            and rule.find("Expiration") is not None
-            and self._is_about_us(_prefix_of(rule))
+            and any(rule.find(f"Expiration/{when}") is not None for when in ("Days", "Date"))
+            and is_about_us(_prefix_of(rule), self._prefix)
         ]
 
     async def install(self, rules: Rules) -> None:
@@ -114,12 +114,6 @@ class S3Rules:
         for element in found.iter():
             element.tag = element.tag.rpartition("}")[2]
         return _Found(found.findall("Rule"), answer.headers.get(SMALLEST))
-
-    def _is_about_us(self, prefix: str) -> bool:
-        return any(
-            prefix.startswith(self._prefix + ours) or (self._prefix + ours).startswith(prefix)
-            for ours in (ORIGINALS, "processed/")
-        )
 
 
 def _is_enabled(rule: Element) -> bool:
