@@ -190,15 +190,15 @@ class Acts:
         """What is left of a job whose rows are gone."""
         await self.announcer.changed(deleted.id, deleted.owner, final=True)
         await self.storage.delete(f"processed/{deleted.id}")
-        if deleted.upload_is_gone:
-            await self.storage.delete(f"raw/{deleted.upload_id}")
+        if deleted.original_key is not None:
+            await self.storage.delete(deleted.original_key)
 
     async def delete_expired(self, expired: Expired) -> None:
         """What is left of files whose rows have gone by their age."""
         for job in expired.deleted:
             await self.delete_files(job)
-        if expired.upload_id is not None:
-            await self.storage.delete(f"raw/{expired.upload_id}")
+        if expired.original_key is not None:
+            await self.storage.delete(expired.original_key)
         for job_id, owner in expired.jobs:
             if expired.results:
                 await self.storage.delete(f"processed/{job_id}")

@@ -10,9 +10,10 @@ from typing import Any
 
 from appliance import bootstrap, parts
 from appliance.clock import Clock, SystemClock
+from appliance.commands import storage_rules
 from appliance.commands.command import Commands, actor, opened_database
 from appliance.config import Config
-from appliance.costs import monthly_usd, saved_usd
+from appliance.costs import Prices
 from appliance.database import ages, audit, figures, lifecycle
 from appliance.database.ages import DAY_S, KINDS, Age, Ages, Kind
 from appliance.database.protocol import Database, Transaction
@@ -29,9 +30,10 @@ def add_to(commands: Commands) -> None:
         "lifecycle",
         help="what is moved to the cold place and what is deleted, now and next",
         description="Tell how much is old enough to be moved or deleted, and what storing costs. "
-        "Nothing is changed without --now.",
+        "Nothing is changed without --now or --apply.",
     )
     parser.add_argument("--now", action="store_true", help="move to the cold place what is due")
+    storage_rules.add_to(parser)
     parser.add_argument("--json", action="store_true", help="tell it as JSON")
     parser.set_defaults(run=_run)
     usage = storage.add_parser("usage", help="what is stored, by owner, type and place")
@@ -107,12 +109,14 @@ async def _keep(config: Config, options: argparse.Namespace) -> int:
 
 async def _run(config: Config, options: argparse.Namespace) -> int:
     clock = SystemClock()
+    if options.apply:
+        return await storage_rules.apply(config, options, now=clock.now())
     async with opened_database(config) as database:
         if options.now:
             await _move(config, database, clock)
         presets = await asyncio.to_thread(bootstrap.load_presets, config)
         found = bootstrap.ages_of(config, presets, has_cold_place=True)
-        document = await database.read(_told(found, now=clock.now()))
+        document = await database.read(_told(found, config.prices, now=clock.now()))
     print(
         json.dumps(document)
         if options.json
@@ -137,7 +141,7 @@ async def _move(config: Config, database: Database, clock: Clock) -> None:
         await cooler.run_once()
 
 
-def _told(found: Ages, *, now: float) -> Transaction[dict[str, Any]]:
+def _told(found: Ages, prices: Prices, *, now: float) -> Transaction[dict[str, Any]]:
     stored = yield from figures.stored()
     total = sum(one.originals.size_bytes + one.results.size_bytes for one in stored.values())
     cold = yield from lifecycle.cold()
@@ -145,7 +149,7 @@ def _told(found: Ages, *, now: float) -> Transaction[dict[str, Any]]:
     if found.cold_after_s is not None:
         cooling = yield from lifecycle.due_for_cold(before=now - found.cold_after_s)
     deletion = yield from ages.due_for_deletion(found, now=now)
-    monthly = monthly_usd(hot_bytes=total - cold.size_bytes, cold_bytes=cold.size_bytes)
+    monthly = prices.monthly_usd(hot_bytes=total - cold.size_bytes, cold_bytes=cold.size_bytes)
     return {
         "storedBytes": total,
         "cold": _document(cold),
@@ -169,7 +173,8 @@ def _told(found: Ages, *, now: float) -> Transaction[dict[str, Any]]:
             "owners": (yield from ages.owner_ages()),
         },
         "monthlyUsd": round(monthly, 2),
-        "savedUsd": round(saved_usd(cold.size_bytes), 2),
+        "savedUsd": round(prices.saved_usd(cold.size_bytes), 2),
+        "pricesUsd": {"hot": prices.hot_usd, "cold": prices.cold_usd},
     }
 
 
@@ -185,7 +190,7 @@ def _lines(told: dict[str, Any], cold_after_days: int) -> list[str]:
     def amount(totals: dict[str, Any], what: str = "originals") -> str:
         return f"{totals['files']:,} {what}, {bytes_in_words(totals['bytes'])}"
 
-    kept, deletion = told["ages"], told["dueForDeletion"]
+    kept, deletion, prices = told["ages"], told["dueForDeletion"], told["pricesUsd"]
     return [
         f"Stored:            {bytes_in_words(told['storedBytes'])}",
         f"In the cold:       {amount(told['cold'])}",
@@ -208,8 +213,8 @@ def _lines(told: dict[str, Any], cold_after_days: int) -> list[str]:
             for owner, own in kept["owners"].items()
             for kind, days in own.items()
         ),
-        f"At the prices of AWS that is ${told['monthlyUsd']:.2f} a month; the cold place saves "
-        f"${told['savedUsd']:.2f} of it.",
+        f"At ${prices['hot']:g} for a GB, and ${prices['cold']:g} in the cold, that is "
+        f"${told['monthlyUsd']:.2f} a month; the cold place saves ${told['savedUsd']:.2f}.",
     ]
 
 

@@ -63,8 +63,8 @@ class Share(msgspec.Struct, frozen=True):
 class Expired(msgspec.Struct, frozen=True):
     """Files whose rows are gone, because of their age; they are the caller's to delete."""
 
-    upload_id: str | None
-    """Whose original it is, if that goes and its row stays."""
+    original_key: str | None
+    """Of the original, if that goes and its row stays."""
     originals: int
     results: int
     size_bytes: int
@@ -121,7 +121,7 @@ def expire_original(upload_id: str, *, now: float) -> Transaction[Expired | None
     size_bytes = sum(job.size_bytes for job in deleted)
     expired = yield Statement("expire_upload", {"id": upload_id, "now": now})
     return Expired(
-        upload_id=upload_id if expired else None,
+        original_key=expired[0]["storage_key"] if expired else None,
         originals=1,
         results=0,
         size_bytes=size_bytes + sum(row["size_bytes"] for row in expired),
@@ -144,7 +144,7 @@ def expire_results(job_id: str, *, now: float) -> Transaction[Expired | None]:
         yield Statement("delete_job_files", {"id": job_id})
         yield Statement("expire_results", {"id": job_id})
     return Expired(
-        upload_id=None,
+        original_key=None,
         originals=0,
         results=row["files"],
         size_bytes=row["size_bytes"],

@@ -34,11 +34,11 @@ class DeletedJob(msgspec.Struct, frozen=True):
     """The rows are gone; what lies in the store under its id is an orphan from now on."""
 
     id: str
-    upload_id: str
     owner: str
     type: JobType
     status: JobStatus
-    upload_is_gone: bool
+    original_key: str | None
+    """Of the original; None where another job needs it."""
     size_bytes: int
     """Of its results, and of the original if that goes with it."""
 
@@ -117,11 +117,10 @@ def delete(job_id: str) -> Transaction[DeletedJob | None]:
     gone = yield Statement("delete_upload", {"upload_id": row["upload_id"]})
     return DeletedJob(
         id=job_id,
-        upload_id=row["upload_id"],
         owner=row["owner"],
         type=JobType(row["type"]),
         status=JobStatus(row["status"]),
-        upload_is_gone=bool(gone),
+        original_key=gone[0]["storage_key"] if gone else None,
         size_bytes=row["result_bytes"]
         + sum(one["size_bytes"] for one in gone if one["expired_at"] is None),
     )

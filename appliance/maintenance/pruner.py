@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from appliance.acts import Acts
 from appliance.clock import Clock
@@ -47,12 +47,15 @@ class Pruner:
         acts: Acts,
         clock: Clock,
         file_ages: Ages,
+        counted: Callable[[int], None] = lambda size_bytes: None,
     ) -> None:
+        """`counted` is told what each job took that was deleted by its age."""
         self._database = database
         self._storage = storage
         self._acts = acts
         self._clock = clock
         self._ages = file_ages
+        self._counted = counted
 
     async def run_once(self) -> Mapping[str, int]:
         old = self._clock.now() - KEEP_REDRIVES_S
@@ -77,6 +80,7 @@ class Pruner:
         ):
             for expired in await self._database.write(self._expired(kind, ids, now)):
                 await self._acts.delete_expired(expired)
+                self._counted(expired.size_bytes)
                 files += expired.originals + expired.results
         return files
 

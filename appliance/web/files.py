@@ -87,7 +87,7 @@ async def check_sound(shared: Services, files: Sequence[ResultFile]) -> None:
     """Raises ObjectDamaged when the scrubber found one of them to be another than was stored."""
     damaged = await shared.database.read(scrub.damaged_among(file.storage_key for file in files))
     for file in files:
-        if file.storage_key in damaged:
+        if damaged.get(file.storage_key, "not known") is None:
             raise ObjectDamaged(
                 f"{file.name} was damaged where it is stored. Whoever runs this server can restore "
                 "it from a backup."

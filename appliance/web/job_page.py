@@ -61,8 +61,9 @@ class Whole(NamedTuple):
     """Of its owner."""
     pin: Pin | None
     outlook: Outlook | None
-    damaged: set[str]
-    """Storage keys of those of its files that are not what was stored."""
+    damaged: Mapping[str, str | None]
+    """Storage keys of those of its files that are not what was stored, or, with the reason, could
+    not be read."""
     deliveries: list[Delivery]
     """Of its ends, to webhooks and its callback."""
     names: dict[str, str]
@@ -112,7 +113,7 @@ async def _show(request: web.Request) -> web.StreamResponse:
         "deliveries": [delivery_words(one) for one in found.deliveries],
         "pause": None if found.pause is None else pause_words(found.pause, found.names),
         "pin": None if found.pin is None else _pin(found.pin, found.names),
-        "damaged": _names_of(job, found.damaged),
+        "damaged": _out_of_order(job, found.damaged),
         "ages": _ages(job, found.outlook, staff=staff),
         "pause_choices": PAUSE_CHOICES,
         "periods": PERIODS,
@@ -158,9 +159,13 @@ def _whole(job_id: str, file_ages: Ages, *, now: float) -> Transaction[Whole | N
     )
 
 
-def _names_of(job: Job, storage_keys: set[str]) -> list[str]:
+def _out_of_order(job: Job, damaged: Mapping[str, str | None]) -> list[dict[str, str | None]]:
     files = [(job.storage_key, job.filename), *((one.storage_key, one.name) for one in job.files)]
-    return [words.plain(name) for key, name in files if key in storage_keys]
+    return [
+        {"name": words.plain(name), "unreadable": damaged[key]}
+        for key, name in files
+        if key in damaged
+    ]
 
 
 def _ages(job: Job, outlook: Outlook | None, *, staff: bool) -> list[str]:

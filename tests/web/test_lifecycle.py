@@ -11,7 +11,7 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
@@ -19,18 +19,20 @@ import pytest
 from appliance.acts import Acts
 from appliance.database import ages, figures, job_reads, jobs, lifecycle
 from appliance.database.ages import KINDS, Age, Ages
-from appliance.errors import ConfigurationError, StorageUnavailable
+from appliance.database.protocol import Transaction
+from appliance.errors import ConfigurationError, StorageRefused, StorageUnavailable
 from appliance.ids import new_id, time_of
-from appliance.jobs import ResultFile
+from appliance.jobs import Job, ResultFile
 from appliance.maintenance.cooler import Cooler
 from appliance.maintenance.pruner import Pruner
+from appliance.storage.own_rules import OwnRules, Rules
 from appliance.storage.tiered import TieredStorage
 from tests import media
 from tests.clocks import MovedClock
 from tests.conftest import Serve, Served
 from tests.web.conftest import Join
 from tests.web.pages import page
-from tests.web.wire import claim, complete, refused, services_of, upload
+from tests.web.wire import claim, complete, metrics, refused, services_of, upload
 
 DAY_S = 24 * 3600.0
 YEAR = Ages(Age(365))
@@ -47,14 +49,39 @@ def clock_of(served: Served, days: float) -> MovedClock:
     return clock
 
 
-def cooler(served: Served, days: float) -> Cooler:
+def cooler(served: Served, days: float, own_rules: OwnRules | None = None) -> Cooler:
     shared = services_of(served)
     return Cooler(
         database=shared.database,
         storage=shared.storage,
         clock=clock_of(served, days),
         after_s=30 * DAY_S,
+        own_rules=own_rules,
+        counted=shared.metrics.cooled_bytes.inc,
     )
+
+
+class RulesSet(NamedTuple):
+    """Own rules of a store, as somebody has set them."""
+
+    rules: Rules | None
+    """None: it does not tell."""
+    subject: str = "s3://files"
+    cold_class: str | None = "STANDARD_IA"
+
+    def wanted(self, cold_after_days: int) -> Rules:
+        return Rules(cold_after_days, 7)
+
+    async def installed(self) -> Rules:
+        if self.rules is None:
+            raise StorageRefused("The key may not do that.")
+        return self.rules
+
+    async def deleting(self) -> list[str]:
+        return []
+
+    async def install(self, rules: Rules) -> None:
+        raise NotImplementedError
 
 
 def pruner(served: Served, days: float, file_ages: Ages = YEAR) -> Pruner:
@@ -65,6 +92,7 @@ def pruner(served: Served, days: float, file_ages: Ages = YEAR) -> Pruner:
         acts=shared.acts,
         clock=clock_of(served, days),
         file_ages=file_ages,
+        counted=shared.metrics.deleted_bytes.inc,
     )
 
 
@@ -83,7 +111,6 @@ async def done(
 
 async def finish(served: Served, job_id: str, *, now: float, result_size: int = 0) -> None:
     """Complete a job, with a result of that size, if of any."""
-    await claim(served, job_id)
     shared, made = services_of(served), []
     if result_size:
         content = b"r" * result_size
@@ -93,8 +120,14 @@ async def finish(served: Served, job_id: str, *, now: float, result_size: int = 
             await incoming.commit()
         digest = sha256(content).hexdigest()
         made = [ResultFile("page.txt", "text/plain", result_size, digest, key)]
-    move = jobs.complete(job_id, attempt=1, now=now, result={}, files=made)
-    await shared.database.write(move)
+
+    def working() -> Transaction[Job | None]:
+        """In one step: the rescuer knows no worker `w`."""
+        claim = yield from jobs.claim(job_id, worker="w", now=now)
+        assert claim is not None
+        return (yield from jobs.complete(job_id, attempt=1, now=now, result={}, files=made))
+
+    assert await shared.database.write(working()) is not None
 
 
 async def fails(key: str) -> Any:
@@ -130,6 +163,12 @@ async def test_an_old_original_goes_to_the_cold_place_and_is_read_as_before(
     assert await cooler(served, 29).run_once() == {"moved": 0}
     assert await cooler(served, 31).run_once() == {"moved": 1}
     assert set(files(tmp_path / "cold")) == {job_id}
+    measured = await metrics(served)
+    assert measured["appliance_cold_files"] == 1
+    assert measured["appliance_cold_bytes"] == 600
+    assert measured["appliance_lifecycle_moved_bytes_total"] == 600
+    passed_at = measured["appliance_lifecycle_timestamp_seconds"]
+    assert passed_at == pytest.approx(clock_of(served, 31).now(), abs=60)
     assert set(files(served.data_dir / "files/raw")) == {waits}, "a job that waits keeps its file"
 
     async with served.admin.get(f"/jobs/{job_id}/files/original") as response:
@@ -139,7 +178,8 @@ async def test_an_old_original_goes_to_the_cold_place_and_is_read_as_before(
         assert (response.status, await response.read()) == (206, b"words")
     shown = (await page(served, "/dashboard")).words()
     assert (
-        "650 bytes in all, 600 bytes of it in the cold place; at the prices of AWS $0.00" in shown
+        "650 bytes in all, 600 bytes of it in the cold place; $0.00 a month, at $0.023 for a GB, "
+        "and $0.0125 there." in shown
     )
     acts = (await served.json("GET", "/audit?action=storage.cool"))["acts"]
     assert [act["detail"] for act in acts] == [{"files": 1, "bytes": 600}]
@@ -163,6 +203,7 @@ async def test_a_cold_place_that_fails_is_told_and_loses_nothing(
     part = (await served.json("GET", "/readyz"))["parts"]["cold storage"]
     assert not part["ok"]
     assert part["detail"] == "nothing is moved there: The disk failed: EIO."
+    assert (await metrics(served))["appliance_lifecycle_failed"] == 1
     assert "cold storage needs a look" in (await page(served, "/dashboard")).words()
     assert set(files(served.data_dir / "files/raw")) == {job_id}
     assert await cooler(served, 31).run_once() == {"moved": 1}
@@ -460,11 +501,26 @@ async def test_a_disk_that_is_not_mounted_stops_the_start(serve: Serve, tmp_path
     await serve(cold_storage_url=f"file://{tmp_path}/cold")
 
 
+@pytest.mark.parametrize(
+    ("rules", "waits"),
+    [(Rules(30, 7), True), (Rules(20, 7), True), (Rules(31, 7), False), (Rules(0, 7), False),
+     (None, False)],
+)  # fmt: skip
+async def test_rules_of_the_store_are_given_time(
+    served: Served, rules: Rules | None, waits: bool
+) -> None:
+    await done(served, "a.txt")
+    own_rules = RulesSet(rules)
+    assert await cooler(served, 32, own_rules).run_once() == {"moved": 0 if waits else 1}
+    assert await cooler(served, 34, own_rules).run_once() == {"moved": 1 if waits else 0}
+
+
 async def test_an_original_goes_before_its_results(served: Served) -> None:
     job_id = await done(served, "a.txt", result_size=70)
     bare = await done(served, "b.txt")
     counted = await pruner(served, 366).run_once()
     assert (counted["expired_originals"], counted["expired_results"]) == (2, 0)
+    assert (await metrics(served))["appliance_lifecycle_deleted_bytes_total"] == 2 * 600
     assert files(served.data_dir / "files/raw") == {}
     job = await served.json("GET", f"/jobs/{job_id}")
     assert (job["status"], job["filesLeft"]) == ("COMPLETED", "results")

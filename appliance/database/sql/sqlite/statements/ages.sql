@@ -85,7 +85,7 @@ FROM jobs AS j WHERE j.upload_id = :upload_id AND NOT EXISTS (
 
 -- name: expire_upload
 UPDATE uploads SET expired_at = :now, missing_since = NULL WHERE id = :id AND expired_at IS NULL
-RETURNING size_bytes;
+RETURNING storage_key, size_bytes;
 
 -- name: job_losing_results
 SELECT j.id, j.owner, j.files_left = 'results' AS is_last,

@@ -64,4 +64,4 @@ DELETE FROM jobs WHERE id = :id;
 -- name: delete_upload
 DELETE FROM uploads WHERE id = :upload_id
   AND NOT EXISTS (SELECT 1 FROM jobs WHERE upload_id = :upload_id)
-RETURNING id, size_bytes, expired_at;
+RETURNING storage_key, size_bytes, expired_at;
