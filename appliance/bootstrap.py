@@ -9,45 +9,32 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import structlog
 
-import appliance
-from appliance import data_dir, outgoing, upkeep
+from appliance import outgoing, upkeep, workforce
 from appliance.admin_key import ensure_admin_key
 from appliance.backups.asked import AskedBackups
 from appliance.clock import Clock, SystemClock
 from appliance.config import Config
-from appliance.database import workers
-from appliance.database.ages import DAY_S, Age, Ages
-from appliance.database.workers import About, Kind
+from appliance.database.ages import Ages
+from appliance.database.workers import Kind
 from appliance.errors import ConfigurationError
-from appliance.ids import new_id
 from appliance.intake.receiver import Receiver
 from appliance.intake.reruns import Reruns
-from appliance.jobs import JobType
 from appliance.last_uses import LastUses
 from appliance.maintenance.certificates import Certificates
 from appliance.maintenance.deliverer import Deliverer
-from appliance.maintenance.heartbeat import Heartbeat
 from appliance.maintenance.recorder import Recorder
-from appliance.maintenance.rescuer import Rescuer
 from appliance.maintenance.service import Maintenance, Service
 from appliance.outgoing import Outgoing
 from appliance.parts import Parts, backups, open_messenger, open_parts
 from appliance.people import GroupRoles
 from appliance.permissions import Role
-from appliance.presets import files as preset_files
 from appliance.presets.preset import Presets
-from appliance.processors.protocol import Limits
-from appliance.setting_values import PoolSize
 from appliance.tls import Tls
 from appliance.web.app import create_app
 from appliance.web.connections import Runner, Site
@@ -59,34 +46,12 @@ from appliance.web.proxies import Proxies
 from appliance.web.rate_limits import RateLimits
 from appliance.web.services import Services
 from appliance.web.tokens import Tokens
-from appliance.workers.attempt import Attempts
 from appliance.workers.crew import Crew
-from appliance.workers.entry_points import BUILT_IN
-from appliance.workers.nursery import Nursery
-from appliance.workers.plugins import Plugins
-from appliance.workers.pool import Pool
-from appliance.workers.preset_check import preset_faults
-from appliance.workers.scanning import Scanning
-from appliance.workers.surroundings import Surroundings
 
 log = structlog.get_logger()
 
-DISK_THREADS = 32
-"""Threads that wait for the disk. Python's default is cores + 4; syncs that wait side by side
-share the file system's commits, so more of them cost less."""
-
 DELIVERY_DRAIN_S = 2.0
 """At the end, how long requests to webhooks may go on; they are sent again after the next start."""
-
-MAX_RESULT_BYTES = 8 * 1024**3
-
-
-class Process(NamedTuple):
-    """One life of this process, as the others know it."""
-
-    id: str
-    node: str
-    about: About
 
 
 @dataclass(frozen=True)
@@ -108,35 +73,29 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
 
     Raises ConfigurationError, and what the parts raise when they cannot be reached.
     """
-    asyncio.get_running_loop().set_default_executor(
-        ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="disk")
-    )
-    data_dir.prepare(config.data_dir)
-    data_dir.check_restored(config.data_dir)
-    stack.enter_context(data_dir.locked(config.data_dir))
+    workforce.prepare(stack, config)
     listening = stack.enter_context(listen(config))
     tls = open_tls(config)
     messenger = await open_messenger(config)
-    presets = await asyncio.to_thread(load_presets, config)
+    presets = await asyncio.to_thread(workforce.load_presets, config)
     parts = await open_parts(stack, config)
-    node = data_dir.node_id(config.data_dir)
-    process = Process(f"{node}:{new_id()}", node, about_this_process(with_workers=with_workers))
-    rescuer = _rescuer(parts, config, process)
-    await _take_back(parts, rescuer, process)
+    life = await workforce.begin_life(parts, config, Kind.BOTH if with_workers else Kind.API)
     crew = None
     others: list[Service] = []
     if with_workers:
-        crew = await _start_crew(stack, parts, config, presets, process)
+        crew = await workforce.start_crew(stack, parts, config, presets, life)
     else:
-        others.append(_heartbeat(stack, parts, config, process))
+        others.append(workforce.heartbeat(stack, parts, config, life))
     if parts.uploads is not None:
         await parts.uploads.recover()
     url = config.url
     port: int = listening.getsockname()[1]
     if not (config.port or config.public_url):
         url = f"{config.scheme}://{config.host}:{port}"
+    leadership = await upkeep.leadership(stack, parts)
+    shared: list[Service] = []
     if messenger:
-        others.append(upkeep.teller(parts, messenger, crew.pools if crew else (), url))
+        shared.append(upkeep.teller(parts, messenger, crew.pools if crew else (), url))
     certificates = None
     if tls is not None:
         certificates = Certificates(tls, parts.clock)
@@ -153,18 +112,15 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     )
     stack.push_async_callback(deliverer.drain, DELIVERY_DRAIN_S)
     asked = await _open_backups(stack, parts, config)
-    ages = ages_of(config, presets, has_cold_place=parts.storage.has_cold_place)
-    maintenance = Maintenance(
-        [
-            *upkeep.of_jobs(parts, rescuer),
-            *upkeep.of_files(parts, config, ages, asked.backups if asked else None),
-            recorder,
-            deliverer,
-            *others,
-        ]
-    )
-    maintenance.start()
-    stack.push_async_callback(maintenance.stop)
+    ages = upkeep.ages_of(config, presets, has_cold_place=parts.storage.has_cold_place)
+    shared += upkeep.of_jobs(parts, life.rescuer)
+    shared += upkeep.of_files(parts, config, ages, asked.backups if asked else None)
+    for maintenance in (
+        Maintenance([leadership, recorder, deliverer, *others]),
+        Maintenance(shared, leads=lambda: leadership.leads),
+    ):
+        maintenance.start()
+        stack.push_async_callback(maintenance.stop)
 
     # Last: a start that fails before this one leaves the first sign-in link to the next.
     signin_token = await ensure_admin_key(
@@ -185,12 +141,6 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     )
 
 
-def about_this_process(*, with_workers: bool) -> About:
-    """What the pages show of it; every process that `start` makes serves HTTP."""
-    kind = Kind.BOTH if with_workers else Kind.API
-    return About(kind, socket.gethostname(), os.getpid(), appliance.__version__)
-
-
 async def _open_backups(stack: AsyncExitStack, parts: Parts, config: Config) -> AskedBackups | None:
     """None: there is no place for any. Raises ConfigurationError."""
     if config.backup_url is None:
@@ -199,189 +149,6 @@ async def _open_backups(stack: AsyncExitStack, parts: Parts, config: Config) -> 
     asked = AskedBackups(await stack.enter_async_context(opened))
     stack.push_async_callback(asked.close)
     return asked
-
-
-def _heartbeat(stack: AsyncExitStack, parts: Parts, config: Config, process: Process) -> Heartbeat:
-    heartbeat = Heartbeat(
-        process.id,
-        node=process.node,
-        about=process.about,
-        database=parts.database,
-        clock=parts.clock,
-        interval_s=config.heartbeat_timeout_s / workers.BEATS_PER_TIMEOUT,
-    )
-    stack.push_async_callback(heartbeat.leave)
-    return heartbeat
-
-
-def _rescuer(parts: Parts, config: Config, process: Process) -> Rescuer:
-    return Rescuer(
-        database=parts.database,
-        queue=parts.queue,
-        announcer=parts.announcer,
-        metrics=parts.metrics,
-        clock=parts.clock,
-        heartbeat_timeout_s=config.heartbeat_timeout_s,
-        stale_after_s=config.stale_after_s,
-        own_worker=process.id,
-    )
-
-
-async def _take_back(parts: Parts, rescuer: Rescuer, process: Process) -> None:
-    """Begin this life, and make PENDING again what this node's previous ones held."""
-    now = parts.clock.now()
-    ended = await parts.database.write(
-        workers.register(process.id, node=process.node, about=process.about, now=now)
-    )
-    counts = await rescuer.recover(ended)
-    if counts["rescued"]:
-        log.info("previous_life_recovered", **counts)
-
-
-async def _start_crew(
-    stack: AsyncExitStack,
-    parts: Parts,
-    config: Config,
-    presets: Presets,
-    process: Process,
-) -> Crew:
-    """Warm the nurseries, have them look through the presets, and take jobs.
-
-    Raises ConfigurationError, NurseryUnavailable.
-    """
-    scratch_dir = data_dir.empty_scratch(config.data_dir)
-    attempts = Attempts(
-        database=parts.database,
-        storage=parts.storage,
-        queue=parts.queue,
-        announcer=parts.announcer,
-        metrics=parts.metrics,
-        clock=parts.clock,
-        surroundings=Surroundings(
-            database=parts.database,
-            storage=parts.storage,
-            scanner=parts.scanner,
-            scratch_dir=scratch_dir,
-            reserve_bytes=config.reserve_bytes,
-        ),
-        scratch_dir=scratch_dir,
-        limits=child_limits(config),
-        presets=presets,
-        scanning=_scanning(parts, config),
-    )
-    nurseries = _nurseries(config, scratch_dir)
-    plugins = Plugins.open(scratch_dir, sandbox=config.sandbox)
-    crew = Crew(
-        [
-            Pool(
-                job_type,
-                smallest=size.smallest,
-                largest=size.largest,
-                worker_id=process.id,
-                nursery=nurseries[job_type],
-                plugins=plugins,
-                attempts=attempts,
-                queue=parts.queue,
-                database=parts.database,
-                coordination=parts.coordination,
-                announcer=parts.announcer,
-                clock=parts.clock,
-            )
-            for job_type, size in pool_sizes(config).items()
-            if job_type in nurseries
-        ],
-        worker_id=process.id,
-        node=process.node,
-        about=process.about,
-        database=parts.database,
-        announcer=parts.announcer,
-        clock=parts.clock,
-        heartbeat_timeout_s=config.heartbeat_timeout_s,
-        peak_bytes=attempts.peak_bytes,
-        plugins=plugins,
-    )
-    stack.push_async_callback(crew.drain, config.drain_s)
-    await crew.warm()
-    faults = await _preset_faults(presets, nurseries, plugins)
-    if faults:
-        raise ConfigurationError(faults)
-    await crew.start()
-    return crew
-
-
-def _nurseries(config: Config, scratch_dir: Path) -> dict[JobType, Nursery]:
-    """Of the pools that are switched on."""
-    return {
-        job_type: Nursery(job_type.value, scratch_dir=scratch_dir, sandbox=config.sandbox)
-        for job_type, size in pool_sizes(config).items()
-        if size.largest
-    }
-
-
-def ages_of(config: Config, presets: Presets, *, has_cold_place: bool) -> Ages:
-    return Ages(
-        originals=Age(config.delete_after_days, presets.days(preset_files.DELETE_AFTER)),
-        results=Age(
-            config.delete_results_after_days, presets.days(preset_files.DELETE_RESULTS_AFTER)
-        ),
-        cold_after_s=config.cold_after_days * DAY_S
-        if has_cold_place and config.cold_after_days
-        else None,
-    )
-
-
-def load_presets(config: Config) -> Presets:
-    """Raises ConfigurationError."""
-    folder = config.presets_dir
-    if folder != config.data_dir / "presets" and not folder.is_dir():
-        raise ConfigurationError(
-            [f"APPLIANCE_PRESETS_DIR: there is no folder {folder}; make it, or leave it unset."]
-        )
-    return preset_files.load(folder)
-
-
-async def _preset_faults(
-    presets: Presets, nurseries: Mapping[JobType, Nursery], plugins: Plugins
-) -> list[str]:
-    if not presets.processors <= {*BUILT_IN.values()}:
-        await plugins.settled()
-    return await preset_faults(
-        presets,
-        [*nurseries.values(), *plugins.usable()],
-        unusable=plugins.unusable(),
-        complete=len(nurseries) == len(JobType),
-    )
-
-
-async def check_presets(config: Config) -> None:
-    """As the start does, in nurseries of its own. Raises ConfigurationError, NurseryUnavailable."""
-    presets = await asyncio.to_thread(load_presets, config)
-    nurseries = _nurseries(config, config.data_dir)  # where no attempt is made, nothing is written
-    plugins = Plugins.open(config.data_dir, sandbox=config.sandbox)
-    plugins.start()
-    try:
-        starts = [nursery.start() for nursery in nurseries.values()]
-        for fault in await asyncio.gather(*starts, return_exceptions=True):
-            if fault is not None:
-                raise fault
-        faults = await _preset_faults(presets, nurseries, plugins)
-    finally:
-        await plugins.stop()
-        await asyncio.gather(*(nursery.stop() for nursery in nurseries.values()))
-    if faults:
-        raise ConfigurationError(faults)
-
-
-def _scanning(parts: Parts, config: Config) -> Scanning | None:
-    if parts.scanner is None:
-        return None
-    return Scanning(
-        scanner=parts.scanner,
-        required=config.scan == "require",
-        database=parts.database,
-        storage=parts.storage,
-        metrics=parts.metrics,
-    )
 
 
 def _services(
@@ -550,26 +317,6 @@ async def _start_web(
 
 
 # --- by the configuration ------------------------------------------------------------------
-
-
-def pool_sizes(config: Config) -> dict[JobType, PoolSize]:
-    return {
-        JobType.IMAGE: config.workers_image,
-        JobType.PDF: config.workers_pdf,
-        JobType.VIDEO: config.workers_video,
-        JobType.ANY: config.workers_any,
-    }
-
-
-def child_limits(config: Config) -> Limits:
-    cores = len(os.sched_getaffinity(0))
-    return Limits(
-        memory_bytes=config.job_memory_bytes,
-        cpu_s=int(config.job_timeout_s * cores) + 1,
-        file_bytes=MAX_RESULT_BYTES,
-        wall_s=config.job_timeout_s,
-        idle_s=config.job_idle_timeout_s,
-    )
 
 
 def open_tls(config: Config) -> Tls | None:

@@ -27,6 +27,7 @@ from appliance.commands import (
     status,
     storage,
     upload,
+    worker,
 )
 from appliance.commands.command import EXIT_FAULT
 from appliance.config import load, load_client
@@ -35,6 +36,7 @@ from appliance.selftest import command as selftest
 
 COMMANDS = (
     serve,
+    worker,
     check,
     selftest,
     keys,
@@ -64,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
         else:
             config = load(os.environ, toml_path=options.config, flags=vars(options))
             # The others are a conversation, not a log: only what went wrong is worth a line.
-            level = config.log_level if options.run is serve.run else "warning"
+            level = config.log_level if options.run in (serve.run, worker.run) else "warning"
             log.configure(config.log_format, level)
             code = uvloop.run(options.run(config, options))
     except ConfigurationError as error:

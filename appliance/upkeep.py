@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 from appliance.backups.backups import Backups
 from appliance.config import Config
-from appliance.database.ages import DAY_S, Ages
+from appliance.database.ages import DAY_S, Age, Ages
 from appliance.maintenance.backups import BackupTaker
 from appliance.maintenance.cooler import Cooler
 from appliance.maintenance.inspector import Inspector
+from appliance.maintenance.leadership import Leadership
 from appliance.maintenance.pruner import Pruner
 from appliance.maintenance.redriver import Redriver
 from appliance.maintenance.relay import Relay
@@ -23,6 +25,8 @@ from appliance.maintenance.teller import Teller
 from appliance.maintenance.watch import Watch
 from appliance.notify.operators import Messenger
 from appliance.parts import Parts
+from appliance.presets import files as preset_files
+from appliance.presets.preset import Presets
 from appliance.workers.pool import Pool
 
 
@@ -114,3 +118,23 @@ def teller(parts: Parts, messenger: Messenger, pools: Sequence[Pool], url: str) 
         clock=parts.clock,
         url=url,
     )
+
+
+def ages_of(config: Config, presets: Presets, *, has_cold_place: bool) -> Ages:
+    return Ages(
+        originals=Age(config.delete_after_days, presets.days(preset_files.DELETE_AFTER)),
+        results=Age(
+            config.delete_results_after_days, presets.days(preset_files.DELETE_RESULTS_AFTER)
+        ),
+        cold_after_s=config.cold_after_days * DAY_S
+        if has_cold_place and config.cold_after_days
+        else None,
+    )
+
+
+async def leadership(stack: AsyncExitStack, parts: Parts) -> Leadership:
+    """Whether this process does the maintenance that one is enough for."""
+    found = Leadership(parts.coordination)
+    stack.push_async_callback(found.step_down)
+    await found.run_once()
+    return found

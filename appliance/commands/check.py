@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from appliance import bootstrap, data_dir, parts
+from appliance import bootstrap, data_dir, parts, workforce
 from appliance.clock import SystemClock
 from appliance.commands import storage_rules
 from appliance.commands.command import Commands, opened_database
@@ -55,7 +55,7 @@ async def run(config: Config, options: argparse.Namespace) -> int:
     except ApplianceError as error:
         faults.append(f"APPLIANCE_OIDC_ISSUER: {error.detail}")
     try:
-        await bootstrap.check_presets(config)
+        await workforce.check_presets(config)
     except ConfigurationError as error:
         faults += error.faults
     except ApplianceError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ctypes
-import resource
 import signal
 import sys
 import time
@@ -13,6 +12,7 @@ from contextlib import AsyncExitStack
 
 from appliance import bootstrap
 from appliance.commands.command import Commands
+from appliance.commands.serving import asked_to_stop, raise_descriptor_limit
 from appliance.config import SETTINGS, Config
 
 KEPT_FREE_BYTES = 8 * 1024**2
@@ -39,28 +39,19 @@ def add_to(commands: Commands) -> None:
 
 
 async def run(config: Config, options: argparse.Namespace) -> int:
-    _raise_descriptor_limit()
+    raise_descriptor_limit()
     _keep_freed_memory()
-    asked_to_stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked_to_stop.set)
-    began = time.monotonic()
+    stop, began = asked_to_stop(), time.monotonic()
     async with AsyncExitStack() as stack:
         running = await bootstrap.start(stack, config, with_workers=not options.no_workers)
         if running.certificates is not None:
+            loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGHUP, running.certificates.reload)
         _greet(running, config, time.monotonic() - began)
-        await asked_to_stop.wait()
+        await stop.wait()
         print("Stopping: running jobs may finish …", file=sys.stderr)
     print("Stopped.", file=sys.stderr)
     return 0
-
-
-def _raise_descriptor_limit() -> None:
-    """As many open files and connections as this user may have; shells often start with 1,024."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _keep_freed_memory() -> None:

@@ -8,7 +8,7 @@ import json
 import re
 from typing import Any
 
-from appliance import bootstrap, parts
+from appliance import parts, upkeep, workforce
 from appliance.clock import Clock, SystemClock
 from appliance.commands import storage_rules
 from appliance.commands.command import Commands, actor, opened_database
@@ -114,8 +114,8 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
     async with opened_database(config) as database:
         if options.now:
             await _move(config, database, clock)
-        presets = await asyncio.to_thread(bootstrap.load_presets, config)
-        found = bootstrap.ages_of(config, presets, has_cold_place=True)
+        presets = await asyncio.to_thread(workforce.load_presets, config)
+        found = upkeep.ages_of(config, presets, has_cold_place=True)
         document = await database.read(_told(found, config.prices, now=clock.now()))
     print(
         json.dumps(document)
