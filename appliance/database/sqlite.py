@@ -17,15 +17,14 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import aiosql
 import aiosqlite
 import structlog
 
 from appliance.database.protocol import Condition, Rows, Transaction
+from appliance.database.statements import SQL, load
 from appliance.errors import (
     ApplianceError,
     DatabaseCorrupt,
@@ -45,7 +44,7 @@ start, by maintenance."""
 MAX_BATCH = 512
 """Transactions that share a commit; bounds how long the first of them waits."""
 
-_SQL = resources.files("appliance.database") / "sql" / "sqlite"
+_MIGRATIONS = SQL / "sqlite" / "migrations"
 
 
 class _Connection(aiosqlite.Connection):
@@ -108,7 +107,7 @@ class SqliteDatabase:
 
         Raises DatabaseCorrupt, DatabaseUnavailable.
         """
-        statements = _load_statements()
+        statements = load("sqlite")
         writer = await _connect(path)
         try:
             if found := await writer.run(_faults_of_small):
@@ -300,17 +299,10 @@ async def _connect(path: Path, *, query_only: bool = False) -> _Connection:
 
 
 def define_functions(connection: sqlite3.Connection) -> None:
-    """What statements use beside SQLite's own, whose `lower` and `LIKE` know ASCII only."""
+    """What statements use beside SQLite's own, whose `lower` and `LIKE` know ASCII only, and whose
+    `max` of two values has another name elsewhere."""
     connection.create_function("lowered", 1, str.lower, deterministic=True)
-
-
-def _load_statements() -> dict[str, str]:
-    queries = aiosql.from_path(str(_SQL / "statements"), "sqlite3", mandatory_parameters=False)
-    return {
-        name: getattr(queries, name).sql
-        for name in queries.available_queries
-        if not name.endswith("_cursor")  # aiosql offers each query a second time, as a cursor
-    }
+    connection.create_function("greatest", 2, max, deterministic=True)
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
@@ -318,7 +310,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
     The version is SQLite's own `user_version`: the number of the last migration applied.
     """
-    migrations = sorted((_SQL / "migrations").iterdir(), key=lambda entry: entry.name)
+    migrations = sorted(_MIGRATIONS.iterdir(), key=lambda entry: entry.name)
     for migration in migrations:
         number = int(migration.name[:4])
         (current,) = connection.execute("PRAGMA user_version").fetchone()

@@ -46,18 +46,18 @@ SELECT count(*) AS uploads FROM uploads WHERE missing_since IS NOT NULL;
 -- all others. One that waits for review stays.
 -- name: jobs_to_prune
 WITH due AS (
-    SELECT j.id FROM owner_ages AS age
-        CROSS JOIN jobs AS j INDEXED BY jobs_finished_of_owner
-        ON j.owner = age.owner AND j.finished_at < :now - age.days * 86400.0
-    WHERE age.days > 0
+    SELECT j.id FROM owner_ages AS age CROSS JOIN jobs AS j INDEXED BY jobs_finished_of_owner
+    WHERE age.days > 0 AND j.owner = age.owner
+      AND j.finished_at < CAST(:now AS DOUBLE PRECISION) - age.days * 86400.0
     UNION ALL
     SELECT j.id FROM json_each(:presets) AS age
         CROSS JOIN jobs AS j INDEXED BY jobs_finished_of_preset
-        ON j.preset = age.key AND j.finished_at < :now - age.value * 86400.0
-    WHERE age.value > 0 AND j.owner NOT IN (SELECT owner FROM owner_ages)
+    WHERE CAST(age.value AS BIGINT) > 0 AND j.preset = age.key
+      AND j.finished_at < CAST(:now AS DOUBLE PRECISION) - CAST(age.value AS BIGINT) * 86400.0
+      AND j.owner NOT IN (SELECT owner FROM owner_ages)
     UNION ALL
     SELECT j.id FROM jobs AS j INDEXED BY jobs_finished
-    WHERE :days > 0 AND j.finished_at < :now - :days * 86400.0
+    WHERE :days > 0 AND j.finished_at < CAST(:now AS DOUBLE PRECISION) - :days * 86400.0
       AND j.preset NOT IN (SELECT key FROM json_each(:presets))
       AND j.owner NOT IN (SELECT owner FROM owner_ages)
 )

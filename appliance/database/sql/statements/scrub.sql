@@ -4,8 +4,8 @@
 SELECT began_at, ended_at, results, after, name, files, bytes FROM scrub;
 
 -- name: begin_scrub!
-INSERT INTO scrub (only, began_at) VALUES (1, :now)
-ON CONFLICT DO UPDATE SET began_at = :now, ended_at = NULL, results = 0, after = '', name = '',
+INSERT INTO scrub ("only", began_at) VALUES (1, :now)
+ON CONFLICT ("only") DO UPDATE SET began_at = :now, ended_at = NULL, results = 0, after = '', name = '',
     files = 0, bytes = 0;
 
 -- name: advance_scrub!
