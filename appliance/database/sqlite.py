@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import aiosqlite
 import structlog
 
+from appliance.database.committer import Batch, Committer, Outcomes, Returned
 from appliance.database.protocol import Condition, Rows, Transaction
 from appliance.database.statements import SQL, load
 from appliance.errors import (
@@ -31,7 +31,7 @@ from appliance.errors import (
     DatabaseUnavailable,
     StorageFull,
 )
-from appliance.threads import Steadfast, until_done
+from appliance.threads import until_done
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -72,11 +72,6 @@ class _Connection(aiosqlite.Connection):
 _Executed = tuple[str, Mapping[str, Any]]
 
 
-class _Waiting(NamedTuple):
-    transaction: Transaction[Any]
-    future: asyncio.Future[Any]
-
-
 class SqliteDatabase:
     """Use `open`; see `appliance.database.protocol.Database` for the contract."""
 
@@ -94,12 +89,9 @@ class SqliteDatabase:
         self._free_readers: asyncio.Queue[_Connection] = asyncio.Queue()
         for reader in readers:
             self._free_readers.put_nowait(reader)
-        self._waiting: deque[_Waiting] = deque()
-        self._arrived = asyncio.Event()
-        self._closing = False
         self.faults: Sequence[str] = ()
         self._checked_at: float | None = None
-        self._committer = asyncio.create_task(self._commit_batches(), name="sqlite-committer")
+        self._committer = Committer(self._commit, most=MAX_BATCH, name="sqlite-committer")
 
     @classmethod
     async def open(cls, path: Path) -> SqliteDatabase:
@@ -123,13 +115,7 @@ class SqliteDatabase:
         return cls(path, statements, writer, readers)
 
     async def write(self, transaction: Transaction[T]) -> T:
-        if self._closing:
-            raise DatabaseUnavailable("The database is closed; the server is stopping.")
-        # Cancelled or not, it will be committed: the caller's cleanup must find it settled.
-        future: asyncio.Future[T] = Steadfast(loop=asyncio.get_running_loop())
-        self._waiting.append(_Waiting(transaction, future))
-        self._arrived.set()
-        return await future
+        return await self._committer.write(transaction)
 
     async def read(self, transaction: Transaction[T]) -> T:
         reader = await self._free_readers.get()
@@ -166,50 +152,31 @@ class SqliteDatabase:
         return Condition(size + log_size, log_size, self._checked_at)
 
     async def close(self) -> None:
-        self._closing = True
-        self._arrived.set()
-        await self._committer
+        await self._committer.close()
         for connection in (*self._readers, self._writer):
             await connection.close()
 
-    # --- writing: the committer task, and what it does on the writer's thread ---------------
+    # --- writing: what is done for the committer, on the writer's thread ----------------------
 
-    async def _commit_batches(self) -> None:
-        while self._waiting or not self._closing:
-            if not self._waiting:
-                self._arrived.clear()
-                await self._arrived.wait()
-                continue
-            count = min(len(self._waiting), MAX_BATCH)
-            batch = [self._waiting.popleft() for _ in range(count)]
-            try:
-                outcomes = await self._writer.run(
-                    lambda connection, batch=batch: self._commit(connection, batch)  # type: ignore[misc]
-                )
-            except Exception as error:  # noqa: BLE001 - top of a loop: the batch fails, we go on
-                log.error("commit_failed", transactions=count, error=str(error))
-                outcomes = [_translated(error)] * count
-            for (_, future), outcome in zip(batch, outcomes, strict=True):
-                if isinstance(outcome, _Returned):
-                    future.set_result(outcome.value)
-                else:
-                    future.set_exception(outcome)
+    async def _commit(self, batch: Batch) -> Outcomes:
+        try:
+            return await self._writer.run(lambda connection: self._commit_on(connection, batch))
+        except sqlite3.Error as error:
+            raise _translated(error) from error
 
-    def _commit(
-        self, connection: sqlite3.Connection, batch: list[_Waiting]
-    ) -> list[_Returned | BaseException]:
+    def _commit_on(self, connection: sqlite3.Connection, batch: Batch) -> Outcomes:
         """One commit for the whole batch: each transaction's value or what it raised.
 
         Raises what SQLite raises when the commit itself fails: then none took effect.
         """
-        outcomes: list[_Returned | BaseException] = []
+        outcomes: list[Returned | BaseException] = []
         done: list[_Executed] = []
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for transaction, _ in batch:
+            for transaction in batch:
                 good, changes = len(done), connection.total_changes
                 try:
-                    outcomes.append(_Returned(self._drive(connection, transaction, done)))
+                    outcomes.append(Returned(self._drive(connection, transaction, done)))
                 except Exception as error:
                     if not connection.in_transaction:
                         raise  # disk full and I/O errors roll back everything, not just ours
@@ -258,10 +225,6 @@ class SqliteDatabase:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-class _Returned(NamedTuple):
-    value: Any
 
 
 async def _connect(path: Path, *, query_only: bool = False) -> _Connection:
