@@ -104,11 +104,12 @@ class SqliteDatabase:
         try:
             if found := await writer.run(_faults_of_small):
                 raise _corrupt(found[0], path)
-            await writer.run(_migrate)
+            for migration in await writer.run(migrate):
+                log.info("schema_migrated", migration=migration)
             readers = [await _connect(path, query_only=True) for _ in range(READERS)]
         except sqlite3.Error as error:
             await writer.close()
-            raise _translated(error, path) from error
+            raise translated(error, path) from error
         except BaseException:
             await writer.close()
             raise
@@ -122,7 +123,7 @@ class SqliteDatabase:
         try:
             return await reader.run(lambda connection: self._snapshot(connection, transaction))
         except sqlite3.Error as error:
-            raise _translated(error) from error
+            raise translated(error) from error
         finally:
             self._free_readers.put_nowait(reader)
 
@@ -142,7 +143,7 @@ class SqliteDatabase:
         try:
             await connection.run(lambda source: _copy(source, path))
         except sqlite3.Error as error:
-            raise _translated(error, path) from error
+            raise translated(error, path) from error
         finally:
             await connection.close()
 
@@ -162,7 +163,7 @@ class SqliteDatabase:
         try:
             return await self._writer.run(lambda connection: self._commit_on(connection, batch))
         except sqlite3.Error as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def _commit_on(self, connection: sqlite3.Connection, batch: Batch) -> Outcomes:
         """One commit for the whole batch: each transaction's value or what it raised.
@@ -188,7 +189,7 @@ class SqliteDatabase:
                         # same again.
                         for sql, parameters in done:
                             connection.execute(sql, parameters).fetchall()
-                    outcomes.append(_translated(error))
+                    outcomes.append(translated(error))
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -252,7 +253,7 @@ async def _connect(path: Path, *, query_only: bool = False) -> _Connection:
         return connection
     except sqlite3.Error as error:
         await connection.ended()
-        raise _translated(error, path) from error
+        raise translated(error, path) from error
     except asyncio.CancelledError:
         # Its thread will tell the event loop that it is there: that must not be closed by then.
         await until_done(opening)
@@ -268,11 +269,13 @@ def define_functions(connection: sqlite3.Connection) -> None:
     connection.create_function("greatest", 2, max, deterministic=True)
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
+def migrate(connection: sqlite3.Connection) -> list[str]:
     """Apply the migrations that the file has not seen, in order, each in its transaction.
 
-    The version is SQLite's own `user_version`: the number of the last migration applied.
+    The version is SQLite's own `user_version`: the number of the last migration applied. Returns
+    the names of those that were applied.
     """
+    applied = []
     migrations = sorted(_MIGRATIONS.iterdir(), key=lambda entry: entry.name)
     for migration in migrations:
         number = int(migration.name[:4])
@@ -282,7 +285,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
         connection.executescript(
             f"BEGIN IMMEDIATE; {migration.read_text('utf-8')}; PRAGMA user_version={number}; COMMIT"
         )
-        log.info("schema_migrated", migration=migration.name)
+        applied.append(migration.name)
     (current,) = connection.execute("PRAGMA user_version").fetchone()
     newest = int(migrations[-1].name[:4])
     if current > newest:
@@ -290,6 +293,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
             f"The database was written by a newer version (schema {current}, this one knows "
             f"{newest}). Start the newer version again, or restore a backup."
         )
+    return applied
 
 
 MAX_FAULTS = 10
@@ -322,7 +326,7 @@ def _corrupt(fault: str, path: Path | None) -> DatabaseCorrupt:
     )
 
 
-def _translated(error: BaseException, path: Path | None = None) -> BaseException:
+def translated(error: BaseException, path: Path | None = None) -> BaseException:
     """The error of our tree for one of the driver's, with the driver's as its cause."""
     if not isinstance(error, sqlite3.Error) or isinstance(error, ApplianceError):
         return error

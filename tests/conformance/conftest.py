@@ -11,6 +11,7 @@ import pytest
 from appliance.clock import SystemClock
 from appliance.coordination.memory import MemoryCoordination
 from appliance.coordination.protocol import Coordination
+from appliance.database.postgres import PostgresDatabase
 from appliance.database.protocol import Database
 from appliance.database.sqlite import SqliteDatabase
 from appliance.queue.protocol import Queue
@@ -20,17 +21,36 @@ from appliance.storage.keyring import open_keyring
 from appliance.storage.local import LocalStorage
 from appliance.storage.protocol import Storage
 from appliance.storage.tiered import TieredStorage
-from tests import buckets
+from tests import buckets, databases
 from tests.clocks import MovedClock
 
+OpenDatabase = Callable[[], Awaitable[Database]]
 OpenStorage = Callable[[], Awaitable[Storage]]
 
 
-@pytest.fixture(params=["sqlite"])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    opened = await SqliteDatabase.open(tmp_path / "test.db")
-    yield opened
-    await opened.close()
+@pytest.fixture(params=["sqlite", "postgres"])
+async def open_database(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[OpenDatabase]:
+    """Opens the same database again, as a restarted server does, or another beside it."""
+    async with AsyncExitStack() as stack:
+
+        async def opened() -> Database:
+            path = tmp_path / "test.db"
+            database: Database
+            if request.param == "sqlite":
+                database = await SqliteDatabase.open(path)
+            else:
+                database = await PostgresDatabase.open(await databases.postgres_at(path))
+            stack.push_async_callback(database.close)
+            return database
+
+        yield opened
+
+
+@pytest.fixture
+async def database(open_database: OpenDatabase) -> Database:
+    return await open_database()
 
 
 @pytest.fixture(params=["table"])

@@ -20,9 +20,9 @@ SELECT count(*) AS webhooks FROM webhooks WHERE owner = :owner;
 -- name: change_webhook
 UPDATE webhooks
 SET url = :url, events = :events, description = :description, active = :active,
-    failing_since = CASE WHEN :active = 1 AND active = 0 THEN NULL ELSE failing_since END,
-    disabled_at = CASE :active WHEN 1 THEN NULL ELSE disabled_at END,
-    disabled_reason = CASE :active WHEN 1 THEN NULL ELSE disabled_reason END
+    failing_since = CASE WHEN CAST(:active AS BIGINT) = 1 AND active = 0 THEN NULL ELSE failing_since END,
+    disabled_at = CASE CAST(:active AS BIGINT) WHEN 1 THEN NULL ELSE disabled_at END,
+    disabled_reason = CASE CAST(:active AS BIGINT) WHEN 1 THEN NULL ELSE disabled_reason END
 WHERE id = :id
 RETURNING *;
 
