@@ -29,28 +29,22 @@ OpenStorage = Callable[[], Awaitable[Storage]]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-async def open_database(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> AsyncIterator[OpenDatabase]:
-    """Opens the same database again, as a restarted server does, or another beside it."""
-    async with AsyncExitStack() as stack:
+def open_database(request: pytest.FixtureRequest, tmp_path: Path) -> OpenDatabase:
+    """Opens the same database each time, as several servers do. Whoever opens one closes it."""
 
-        async def opened() -> Database:
-            path = tmp_path / "test.db"
-            database: Database
-            if request.param == "sqlite":
-                database = await SqliteDatabase.open(path)
-            else:
-                database = await PostgresDatabase.open(await databases.postgres_at(path))
-            stack.push_async_callback(database.close)
-            return database
+    async def opened() -> Database:
+        if request.param == "sqlite":
+            return await SqliteDatabase.open(tmp_path / "test.db")
+        return await PostgresDatabase.open(await databases.postgres_at(tmp_path))
 
-        yield opened
+    return opened
 
 
 @pytest.fixture
-async def database(open_database: OpenDatabase) -> Database:
-    return await open_database()
+async def database(open_database: OpenDatabase) -> AsyncIterator[Database]:
+    opened = await open_database()
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture(params=["table"])
