@@ -19,7 +19,7 @@ import re
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -64,10 +64,10 @@ MAX_BATCH = 64
 BATCH_S = 0.05
 """When a batch has taken as long, the rest waits for the next: others want the lock too."""
 
-_WRITING, _MIGRATING = 0x75706C6F61640001, 0x75706C6F61640002
+WRITING, MIGRATING = 0x75706C6F61640001, 0x75706C6F61640002
 """Numbers of advisory locks; a database has its own."""
 
-_BEGIN = f"BEGIN; SELECT pg_advisory_xact_lock({_WRITING}); SAVEPOINT own"
+_BEGIN = f"BEGIN; SELECT pg_advisory_xact_lock({WRITING}); SAVEPOINT own"
 _NEXT = "RELEASE own; SAVEPOINT own"
 _UNDO = "ROLLBACK TO own"
 
@@ -127,7 +127,7 @@ class PostgresDatabase:
         except _FAULTS as error:
             raise _translated(error) from error
         finally:
-            connection.terminate()
+            await _close(connection)
         return cls(url, readers)
 
     async def write(self, transaction: Transaction[T]) -> T:
@@ -181,8 +181,11 @@ class PostgresDatabase:
     async def close(self) -> None:
         await self._committer.close()
         if self._writer is not None:
-            self._writer.terminate()
-        self._readers.terminate()
+            await _close(self._writer)
+        try:
+            await asyncio.wait_for(self._readers.close(), CONNECT_S)
+        except _FAULTS:
+            self._readers.terminate()
 
     # --- writing --------------------------------------------------------------------------------
 
@@ -252,7 +255,7 @@ class PostgresDatabase:
                         "SELECT pg_xact_status($1::text::xid8)", number
                     )
                 finally:
-                    connection.terminate()
+                    await _close(connection)
                 if state != "in progress":
                     return bool(state == "committed")
             except _FAULTS:
@@ -286,7 +289,7 @@ class PostgresDatabase:
             try:
                 yield connection
             finally:
-                connection.terminate()
+                await _close(connection)
         except _FAULTS as error:
             raise _translated(error) from error
         except sqlite3.Error as error:  # of the file beside
@@ -332,6 +335,7 @@ def _settings(*, answer_s: float | None = ANSWER_S, **settings: str) -> dict[str
         "application_name": "appliance",
         "statement_timeout": _ms(answer_s or 0),
         "jit": "off",  # compiling takes longer than any statement here
+        "random_page_cost": "1.1",  # what is asked often is in memory; the rest hardly on spindles
         **settings,
     }
 
@@ -349,6 +353,11 @@ async def _connect(url: str, *, answer_s: float | None = ANSWER_S, **settings: s
     )
     await _know_numbers(connection)
     return connection
+
+
+async def _close(connection: Connection) -> None:
+    with suppress(*_FAULTS):  # it is gone, then
+        await connection.close(timeout=CONNECT_S)
 
 
 async def _know_numbers(connection: Connection) -> None:
@@ -389,7 +398,7 @@ async def _first_connection(url: str) -> Connection:
     elif await connection.fetchval("SHOW server_version_num") < str(_OLDEST):
         fault = f"is older than PostgreSQL {_OLDEST // 10_000}"
     if fault is not None:
-        connection.terminate()
+        await _close(connection)
         raise ConfigurationError([f"APPLIANCE_DATABASE_URL: the database {fault}."])
     return connection
 
@@ -403,7 +412,7 @@ async def _migrate(connection: Connection) -> None:
     Of servers that start together one does it, and the others wait. They are numbered as those of
     SQLite; the first makes what SQLite has by then.
     """
-    await connection.execute(f"SELECT pg_advisory_lock({_MIGRATING})")
+    await connection.execute(f"SELECT pg_advisory_lock({MIGRATING})")
     try:
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)"
