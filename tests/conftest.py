@@ -100,11 +100,10 @@ async def serve(tmp_path: Path, contract: Contract) -> AsyncIterator[Serve]:
         ) -> Served:
             data_dir = tmp_path / "data"
             environ = {
-                "APPLIANCE_DATA_DIR": str(data_dir),
+                **databases.variables(data_dir),
                 "APPLIANCE_PORT": "0",
                 "APPLIANCE_ADMIN_KEY": ADMIN_KEY,
                 "APPLIANCE_DRAIN_S": "5",
-                "APPLIANCE_DATABASE_URL": await databases.url_at(data_dir / "appliance.db"),
                 **{f"APPLIANCE_{name.upper()}": value for name, value in settings.items()},
                 **(variables or {}),
             }

@@ -1,8 +1,8 @@
 """Databases for tests: a file, or a database of its own on a real PostgreSQL.
 
-What a test opens at a path is the same database each time, and another at any other path. With
-APPLIANCE_TEST_DATABASE=postgres it is on the server of `scripts/services start postgres`, copied
-from one that is migrated already, and dropped when the test is over.
+What belongs to a directory is the same database each time. With APPLIANCE_TEST_DATABASE=postgres it
+is on the server of `scripts/services start postgres`, copied from one that is migrated already, and
+dropped when the test is over; else it is a file there.
 """
 
 from __future__ import annotations
@@ -10,10 +10,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import sqlite3
 import subprocess
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import cache
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -23,23 +28,37 @@ from appliance.database.protocol import Database
 from appliance.database.sqlite import SqliteDatabase
 from appliance.database.statements import SQL
 
+T = TypeVar("T")
 SERVICES = Path(__file__).parents[1] / "scripts/services"
 TEMPLATE_LOCK = 1
 ON_POSTGRES = os.environ.get("APPLIANCE_TEST_DATABASE") == "postgres"
 
+needs_file = pytest.mark.skipif(ON_POSTGRES, reason="of a database that is a file")
+
 _made: dict[Path, str] = {}
-"""Databases that the running test has, by path."""
+"""Databases that the running test has, by directory."""
 
 
-@cache
-def _running() -> str | None:
-    """What the environment says, else what `scripts/services` has started here."""
-    if "POSTGRES_URL" in os.environ:
-        return os.environ["POSTGRES_URL"]
-    told = subprocess.run(
-        (SERVICES, "env", "postgres"), capture_output=True, text=True, check=False
-    )
-    return told.stdout.strip().partition("=")[2] or None
+def variables(data_dir: Path) -> dict[str, str]:
+    """What a server on that directory, or a command beside it, is told."""
+    told = {"APPLIANCE_DATA_DIR": str(data_dir)}
+    return {**told, "APPLIANCE_DATABASE_URL": postgres_at(data_dir)} if ON_POSTGRES else told
+
+
+async def opened(data_dir: Path) -> Database:
+    """As a command does it beside the server."""
+    if ON_POSTGRES:
+        return await PostgresDatabase.open(postgres_at(data_dir))
+    data_dir.mkdir(exist_ok=True)
+    return await SqliteDatabase.open(data_dir / "appliance.db")
+
+
+def rows(data_dir: Path, sql: str) -> list[tuple[Any, ...]]:
+    """Behind the server's back."""
+    if ON_POSTGRES:
+        return beside(_fetch(postgres_at(data_dir), sql))
+    with closing(sqlite3.connect(data_dir / "appliance.db")) as connection:
+        return connection.execute(sql).fetchall()
 
 
 def server() -> str:
@@ -50,40 +69,48 @@ def server() -> str:
     return url
 
 
-async def postgres_at(path: Path) -> str:
-    """The URL of an empty database, migrated; the same for the same path."""
-    if path not in _made:
-        name = f"test_{hashlib.sha256(str(path).encode()).hexdigest()[:24]}"
-        admin = await asyncpg.connect(server())
-        try:
-            template = await _template(admin)
-            await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        finally:
-            await admin.close()
-        _made[path] = _at(name)
-    return _made[path]
-
-
-async def url_at(path: Path) -> str:
-    """What APPLIANCE_DATABASE_URL is to say."""
-    return await postgres_at(path) if ON_POSTGRES else f"sqlite://{quote(str(path))}"
-
-
-async def opened(path: Path) -> Database:
-    """The one that the whole run is on."""
-    if ON_POSTGRES:
-        return await PostgresDatabase.open(await postgres_at(path))
-    return await SqliteDatabase.open(path)
+def postgres_at(directory: Path) -> str:
+    """The URL of an empty database, migrated; the same for the same directory."""
+    if directory not in _made:
+        name = f"test_{hashlib.sha256(str(directory).encode()).hexdigest()[:24]}"
+        beside(_create(name))
+        _made[directory] = _at(name)
+    return _made[directory]
 
 
 def drop_all() -> None:
     """When a test is over."""
     if _made:
-        asyncio.run(_drop([_made.popitem()[1] for _ in range(len(_made))]))
+        beside(_drop([_made.popitem()[1] for _ in range(len(_made))]))
+
+
+def beside(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What it returns, from an event loop of its own; that of the caller stands still."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result(60)
+
+
+@cache
+def _running() -> str | None:
+    """What the environment says, else what `scripts/services` has started here."""
+    if "POSTGRES_URL" in os.environ:
+        return os.environ["POSTGRES_URL"]
+    asked = (SERVICES, "env", "postgres")
+    told = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return told.stdout.strip().partition("=")[2] or None
 
 
 def _at(name: str) -> str:
     return urlunsplit(urlsplit(server())._replace(path=f"/{name}"))
+
+
+async def _create(name: str) -> None:
+    admin = await asyncpg.connect(server())
+    try:
+        template = await _template(admin)
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    finally:
+        await admin.close()
 
 
 async def _template(admin: asyncpg.Connection) -> str:
@@ -95,6 +122,7 @@ async def _template(admin: asyncpg.Connection) -> str:
     await admin.execute(f"SELECT pg_advisory_lock({TEMPLATE_LOCK})")
     try:
         if not await admin.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", name):
+            await admin.execute(f"DROP DATABASE IF EXISTS {name}_coming")
             await admin.execute(f"CREATE DATABASE {name}_coming")
             await (await PostgresDatabase.open(_at(f"{name}_coming"))).close()
             await admin.execute(f"ALTER DATABASE {name}_coming RENAME TO {name}")
@@ -110,3 +138,11 @@ async def _drop(urls: list[str]) -> None:
             await admin.execute(f"DROP DATABASE {urlsplit(url).path[1:]} WITH (FORCE)")
     finally:
         await admin.close()
+
+
+async def _fetch(url: str, sql: str) -> list[tuple[Any, ...]]:
+    connection = await asyncpg.connect(url)
+    try:
+        return [tuple(row) for row in await connection.fetch(sql)]
+    finally:
+        await connection.close()

@@ -35,7 +35,7 @@ def open_database(request: pytest.FixtureRequest, tmp_path: Path) -> OpenDatabas
     async def opened() -> Database:
         if request.param == "sqlite":
             return await SqliteDatabase.open(tmp_path / "test.db")
-        return await PostgresDatabase.open(await databases.postgres_at(tmp_path))
+        return await PostgresDatabase.open(databases.postgres_at(tmp_path))
 
     return opened
 

@@ -59,7 +59,7 @@ async def test_they_have_the_same_tables_and_columns(tmp_path: Path) -> None:
         )
     }
     file.close()
-    connection = await asyncpg.connect(await databases.postgres_at(tmp_path))
+    connection = await asyncpg.connect(databases.postgres_at(tmp_path))
     rows = await connection.fetch(
         "SELECT table_name, column_name FROM information_schema.columns"
         " WHERE table_schema = current_schema() AND table_name <> 'schema_version'"
@@ -69,7 +69,7 @@ async def test_they_have_the_same_tables_and_columns(tmp_path: Path) -> None:
 
 
 async def test_postgres_understands_every_statement(tmp_path: Path) -> None:
-    connection = await asyncpg.connect(await databases.postgres_at(tmp_path))
+    connection = await asyncpg.connect(databases.postgres_at(tmp_path))
     faults = {}
     for name, (sql, _) in prepared_statements().items():
         try:
@@ -116,7 +116,7 @@ FILL = """
 async def test_no_statement_must_walk_through_a_large_table(tmp_path: Path) -> None:
     """By the plans that are made for any values, with tables that hold many rows each.
     An index that is walked from end to end is no better than the table, unless it is small."""
-    connection = await asyncpg.connect(await databases.postgres_at(tmp_path))
+    connection = await asyncpg.connect(databases.postgres_at(tmp_path))
     await connection.execute(FILL)
     await connection.execute("SET plan_cache_mode = force_generic_plan; SET random_page_cost = 1.1")
     walking = {}

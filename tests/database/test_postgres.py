@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -28,8 +27,8 @@ NOW = 1_000_000.0
 
 
 @pytest.fixture
-async def url(tmp_path: Path) -> str:
-    return await databases.postgres_at(tmp_path)
+def url(tmp_path: Path) -> str:
+    return databases.postgres_at(tmp_path)
 
 
 @pytest.fixture
@@ -110,7 +109,7 @@ async def test_what_was_under_way_when_it_went_is_undone(
 
     def interrupted() -> Transaction[None]:
         yield from jobs.create([job])
-        end_all_beside(url)
+        databases.beside(end_all_of(url))
         yield from jobs.create([a_job()])
 
     with pytest.raises(DatabaseUnavailable):
@@ -119,20 +118,10 @@ async def test_what_was_under_way_when_it_went_is_undone(
     assert not await is_there(database, job.id)
 
 
-def end_all_beside(url: str) -> None:
-    async def end() -> None:
-        connection = await asyncpg.connect(databases.server())
-        await end_all(connection, url)
-        await connection.close()
-
-    in_another_loop(end)
-
-
-def in_another_loop(function: Callable[[], object]) -> None:
-    thread = threading.Thread(target=lambda: asyncio.run(function()))  # type: ignore[arg-type]
-    thread.start()
-    thread.join(10)
-    assert not thread.is_alive()
+async def end_all_of(url: str) -> None:
+    connection = await asyncpg.connect(databases.server())
+    await end_all(connection, url)
+    await connection.close()
 
 
 @asynccontextmanager
@@ -209,7 +198,7 @@ async def test_a_commit_that_never_arrived_has_failed(url: str) -> None:
 async def test_servers_that_start_together_migrate_it_once(
     admin: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    url = await databases.postgres_at(tmp_path / "together")
+    url = databases.postgres_at(tmp_path / "together")
     connection = await asyncpg.connect(url)
     await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     await connection.close()
@@ -233,7 +222,7 @@ async def test_who_holds_the_lock_and_says_nothing_holds_nobody_up(
         def stopped() -> Transaction[None]:
             yield from jobs.create([job])
             # This whole event loop stands still meanwhile, as a stopped process does.
-            in_another_loop(write_beside)
+            databases.beside(write_beside())
             yield from jobs.create([a_job()])
 
         async def write_beside() -> None:
@@ -313,7 +302,7 @@ async def test_a_copy_is_a_file_that_works_and_comes_back_whole(
     assert await copy.check(now=0.0) == []
     await copy.close()
 
-    other = await PostgresDatabase.open(await databases.postgres_at(tmp_path / "other"))
+    other = await PostgresDatabase.open(databases.postgres_at(tmp_path / "other"))
     await created(other)  # goes: it is taken in instead of what is there
     await other.take_in(tmp_path / "copy.db")
     await other.copy_to(tmp_path / "again.db")
