@@ -112,7 +112,7 @@ class PostgresDatabase:
             await _migrate(connection)
             readers = await asyncpg.create_pool(
                 url,
-                min_size=1,
+                min_size=0,  # what it keeps up by itself, it tells of on the console
                 max_size=READERS,
                 timeout=CONNECT_S,
                 command_timeout=ANSWER_S + CONNECT_S,

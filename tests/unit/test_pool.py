@@ -19,8 +19,7 @@ from structlog.testing import capture_logs
 from appliance.clock import SystemClock
 from appliance.coordination.memory import MemoryCoordination
 from appliance.database import job_reads, jobs, pauses, workers
-from appliance.database.protocol import Transaction
-from appliance.database.sqlite import SqliteDatabase
+from appliance.database.protocol import Database, Transaction
 from appliance.errors import DatabaseUnavailable, NurseryUnavailable, StorageUnavailable
 from appliance.jobs import LARGE_BYTES, Job, JobStatus, JobType
 from appliance.metrics import Metrics
@@ -37,6 +36,7 @@ from appliance.workers.outputs import Bounds
 from appliance.workers.plugins import Plugin, Plugins
 from appliance.workers.pool import Pool
 from appliance.workers.surroundings import Surroundings
+from tests import databases
 from tests.records import a_job
 
 DEADLINE_S = 15.0
@@ -57,7 +57,7 @@ class Works:
     def __init__(
         self,
         root: Path,
-        database: SqliteDatabase,
+        database: Database,
         storage: SickStorage,
         queue: TableQueue,
         crew: Crew,
@@ -152,7 +152,7 @@ async def new_works(tmp_path: Path) -> AsyncIterator[NewWorks]:
     async with AsyncExitStack() as stack:
 
         async def make(*, smallest: int = 2, largest: int = 2, **options: Any) -> Works:
-            database = await SqliteDatabase.open(tmp_path / "test.db")
+            database = await databases.opened(tmp_path)
             stack.push_async_callback(database.close)
             storage = SickStorage(LocalStorage.open(tmp_path / "files")._root)
             coordination = MemoryCoordination(clock)
