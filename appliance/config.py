@@ -31,6 +31,7 @@ from appliance.setting_values import (
     parse_cache_url,
     parse_clamd_url,
     parse_count,
+    parse_database_url,
     parse_days,
     parse_encryption_key,
     parse_files,
@@ -86,7 +87,7 @@ class Config:
     tls_certificate_file: Path | None
     tls_key_file: Path | None
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] | None
-    database_url: str
+    database_url: str = field(repr=False)
     queue_url: str = field(repr=False)
     cache_url: str = field(repr=False)
     storage_url: str
@@ -227,9 +228,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "database_url",
-        url_with_scheme("sqlite"),
+        parse_database_url,
         "sqlite:///<data>/appliance.db",
-        "Where uploads and jobs are recorded.",
+        "Where uploads and jobs are recorded: a file, or PostgreSQL (`postgresql://…`).",
     ),
     Setting(
         "queue_url",

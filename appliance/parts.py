@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from appliance import data_dir
@@ -18,10 +19,11 @@ from appliance.clock import Clock, SystemClock
 from appliance.config import Config
 from appliance.coordination.memory import MemoryCoordination
 from appliance.coordination.protocol import Coordination
+from appliance.database import stored_files
 from appliance.database.ownership import Quota
 from appliance.database.protocol import Database
 from appliance.database.sqlite import SqliteDatabase
-from appliance.directories import make_directory
+from appliance.directories import make_directory, sync_directory
 from appliance.errors import ApplianceError, ConfigurationError, StorageUnavailable
 from appliance.intake.admission import Admission, IntakeLimits
 from appliance.intake.resumable import ResumableUploads
@@ -46,6 +48,10 @@ from appliance.storage.object_store import ObjectStorage
 from appliance.storage.protocol import Storage
 from appliance.storage.tiered import TieredStorage
 from appliance.store_urls import BucketUrl, parse_bucket_url
+from appliance.threads import in_thread
+
+if TYPE_CHECKING:
+    from appliance.database.postgres import PostgresDatabase
 
 NO_SCANNER = Scan(verdict="not_scanned", reason="no scanner is set")
 
@@ -123,9 +129,26 @@ async def open_parts(stack: AsyncExitStack, config: Config) -> Parts:
 
 
 async def open_database(config: Config) -> Database:
+    """Raises ConfigurationError, DatabaseCorrupt, DatabaseUnavailable."""
     path = database_path(config)
+    if path is None:
+        return await _postgres().open(config.database_url)
     path.parent.mkdir(parents=True, exist_ok=True)
     return await SqliteDatabase.open(path)
+
+
+def _postgres() -> type[PostgresDatabase]:
+    """Raises ConfigurationError where its driver is not installed."""
+    try:
+        from appliance.database.postgres import PostgresDatabase
+    except ImportError as error:
+        raise ConfigurationError(
+            [
+                "APPLIANCE_DATABASE_URL: postgresql:// needs a package that is not installed. "
+                "Install it: pip install 'upload-appliance[postgres]'"
+            ]
+        ) from error
+    return PostgresDatabase
 
 
 async def open_database_at(path: Path) -> Database:
@@ -422,8 +445,49 @@ def _path_of(url: str) -> Path:
     return Path(unquote(urlsplit(url).path))
 
 
-def database_path(config: Config) -> Path:
-    return _path_of(config.database_url)
+def database_path(config: Config) -> Path | None:
+    """Of SQLite's file; None: the database is on a server."""
+    return _path_of(config.database_url) if config.database_url.startswith("sqlite:") else None
+
+
+def has_database(config: Config) -> bool:
+    """Whether this machine has the appliance's own, to record things in."""
+    path = database_path(config)
+    return path is None or path.exists()
+
+
+async def database_in_place(config: Config) -> str | None:
+    """What is in the way of a database that comes from a backup; None: nothing."""
+    path = database_path(config)
+    if path is not None:
+        return f"the database {path}" if await in_thread(path.exists) else None
+    database = await _postgres().open(config.database_url)
+    try:
+        has_files = await database.read(stored_files.originals_named("", limit=1))
+    finally:
+        await database.close()
+    return "files in the database on PostgreSQL" if has_files else None
+
+
+def coming_database(config: Config) -> Path:
+    """Where a database from a backup is made ready."""
+    path = database_path(config) or config.data_dir / "database"
+    return path.with_name(path.name + ".restoring")
+
+
+async def adopt_database(config: Config, coming: Path) -> None:
+    """Make that file the appliance's database, in one step."""
+    path = database_path(config)
+    if path is not None:
+        await in_thread(coming.replace, path)
+        sync_directory(path.parent)
+        return
+    database = await _postgres().open(config.database_url)
+    try:
+        await database.take_in(coming)
+    finally:
+        await database.close()
+    await in_thread(coming.unlink)
 
 
 def _storage_path(config: Config) -> Path:

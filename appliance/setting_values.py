@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from appliance.jobs import JobType
 from appliance.permissions import Role
@@ -220,6 +220,14 @@ def parse_clamd_url(text: str) -> str:
         _ = parts.port  # raises ValueError for one beyond 65535
         return text.strip()
     raise ValueError("give tcp://host:3310 or unix:///run/clamav/clamd.ctl")
+
+
+def parse_database_url(text: str) -> str:
+    text = url_with_scheme("sqlite", "postgresql")(text)
+    parts = urlsplit(text)
+    if parts.scheme == "postgresql" and "password" in parse_qs(parts.query):
+        raise ValueError("a password goes before the host, postgresql://user:password@host/name")
+    return text
 
 
 def parse_queue_url(text: str) -> str:

@@ -19,6 +19,7 @@ from hypothesis import settings
 from appliance import bootstrap
 from appliance.config import load
 from appliance.web.services import Services
+from tests import databases
 from tests.contract.answers import Contract
 
 # A machine that runs four tests at once makes one slow now and then.
@@ -63,6 +64,12 @@ class Served:
 Serve = Callable[..., Awaitable[Served]]
 
 
+@pytest.fixture(autouse=True)
+def databases_are_dropped() -> Iterator[None]:
+    yield
+    databases.drop_all()
+
+
 @pytest.fixture
 def contract(monkeypatch: pytest.MonkeyPatch) -> Iterator[Contract]:
     """Every answer is as /openapi.json says."""
@@ -93,7 +100,7 @@ async def serve(tmp_path: Path, contract: Contract) -> AsyncIterator[Serve]:
         ) -> Served:
             data_dir = tmp_path / "data"
             environ = {
-                "APPLIANCE_DATA_DIR": str(data_dir),
+                **databases.variables(data_dir),
                 "APPLIANCE_PORT": "0",
                 "APPLIANCE_ADMIN_KEY": ADMIN_KEY,
                 "APPLIANCE_DRAIN_S": "5",

@@ -6,7 +6,7 @@ once everything that it names is there. Stopped in the middle, it is begun again
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,18 +32,22 @@ class Restored:
     """Keys that were not in the store when the backup was taken, or are damaged in it."""
 
 
-async def check_empty(data_dir: Path, database: Path, store: Storage, snapshot: str) -> None:
-    """Raises BackupInvalid where there is something already, unless this restore was begun."""
+async def check_empty(
+    data_dir: Path, *, database: str | None, store: Storage, snapshot: str
+) -> None:
+    """`database` says what there is, where there is one with something in it.
+
+    Raises BackupInvalid where there is something already, unless this restore was begun.
+    """
     mark = data_dir / RESTORING
     if mark.exists() and mark.read_text("utf-8") == snapshot:
         return
     files = await places.names(store, "raw") + await places.names(store, "processed")
-    has_database = await in_thread(database.exists)
-    if has_database or files:
-        what = f"the database {database}" if has_database else "files in the store"
+    if database is not None or files:
         raise BackupInvalid(
-            f"There is something already: {what}. Restore into an empty place: set "
-            "APPLIANCE_DATA_DIR (and APPLIANCE_STORAGE_URL, where it is set) to a new one."
+            f"There is something already: {database or 'files in the store'}. Restore into an "
+            "empty place: set APPLIANCE_DATA_DIR (and APPLIANCE_STORAGE_URL and "
+            "APPLIANCE_DATABASE_URL, where they are set) to a new one."
         )
     mark.write_text(snapshot, "utf-8")
     sync_directory(data_dir)
@@ -54,22 +58,23 @@ async def restore(
     snapshot: str,
     *,
     data_dir: Path,
-    database: Path,
+    coming: Path,
+    adopt: Callable[[Path], Awaitable[None]],
     store: Storage,
     open_copy: OpenDatabase,
     despite_damage: bool = False,
     counted: Callable[[int], None] = lambda size_bytes: None,
 ) -> Restored:
-    """`store` takes the bytes as they are. `check_empty` goes before.
+    """`store` takes the bytes as they are. `check_empty` goes before. The database is made ready
+    in the file `coming`, which is `adopt`ed when all else is there.
 
     Raises BackupInvalid where something is damaged in the backup, after all else was restored,
     unless `despite_damage`; and StorageFull, StorageUnavailable.
     """
     head = await head_of(place, snapshot)
     restored = Restored(snapshot, head.encrypted)
-    coming = database.with_name(database.name + ".restoring")
     make_directory(coming.parent)
-    coming.unlink(missing_ok=True)
+    await in_thread(coming.unlink, missing_ok=True)
     faults, deleted = [], []
     async for entry in entries_of(place, snapshot):
         try:
@@ -84,8 +89,8 @@ async def restore(
         else:
             restored.files += 1
             restored.size_bytes += entry.size_bytes
-    if not coming.exists() or (faults and not despite_damage):
-        coming.unlink(missing_ok=True)
+    if not await in_thread(coming.exists) or (faults and not despite_damage):
+        await in_thread(coming.unlink, missing_ok=True)
         raise BackupInvalid(
             "The backup is damaged: " + " ".join(faults[:5] or ["it has no database."]) + " Use "
             "another snapshot, or restore the rest with --despite-damage."
@@ -99,8 +104,7 @@ async def restore(
                 await copy.write(_delete_jobs_of(upload_id, now=head.taken_at))
     finally:
         await copy.close()
-    coming.replace(database)
-    sync_directory(database.parent)
+    await adopt(coming)
     (data_dir / RESTORING).unlink()
     return restored
 

@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -139,7 +140,7 @@ async def _proof(
 ) -> tuple[Proof, str]:
     """Recorded where this machine has the appliance whose backup it is."""
     clock = SystemClock()
-    if parts.database_path(config).exists():
+    if parts.has_database(config):
         async with (
             opened_database(config) as database,
             parts.backups(
@@ -174,13 +175,18 @@ async def _restore(config: Config, options: argparse.Namespace) -> int:
         try:
             snapshot = await places.chosen(place, options.snapshot)
             store = await parts.open_store(config)
-            database = parts.database_path(config)
-            await restoring.check_empty(config.data_dir, database, store, snapshot)
+            await restoring.check_empty(
+                config.data_dir,
+                database=await parts.database_in_place(config),
+                store=store,
+                snapshot=snapshot,
+            )
             restored = await restoring.restore(
                 place,
                 snapshot,
                 data_dir=config.data_dir,
-                database=database,
+                coming=parts.coming_database(config),
+                adopt=partial(parts.adopt_database, config),
                 store=store,
                 open_copy=parts.open_database_at,
                 despite_damage=options.despite_damage,

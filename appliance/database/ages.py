@@ -20,7 +20,7 @@ Kind = Literal["originals", "results"]
 KINDS: tuple[Kind, ...] = ("originals", "results")
 
 DAY_S = 24 * 3600.0
-ALL = -1
+ALL = 2**31
 """As the limit of a statement."""
 
 

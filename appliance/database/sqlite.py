@@ -14,25 +14,24 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-import aiosql
 import aiosqlite
 import structlog
 
+from appliance.database.committer import Batch, Committer, Outcomes, Returned
 from appliance.database.protocol import Condition, Rows, Transaction
+from appliance.database.statements import SQL, load
 from appliance.errors import (
     ApplianceError,
     DatabaseCorrupt,
     DatabaseUnavailable,
     StorageFull,
 )
-from appliance.threads import Steadfast, until_done
+from appliance.threads import until_done
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -45,7 +44,7 @@ start, by maintenance."""
 MAX_BATCH = 512
 """Transactions that share a commit; bounds how long the first of them waits."""
 
-_SQL = resources.files("appliance.database") / "sql" / "sqlite"
+_MIGRATIONS = SQL / "sqlite" / "migrations"
 
 
 class _Connection(aiosqlite.Connection):
@@ -73,11 +72,6 @@ class _Connection(aiosqlite.Connection):
 _Executed = tuple[str, Mapping[str, Any]]
 
 
-class _Waiting(NamedTuple):
-    transaction: Transaction[Any]
-    future: asyncio.Future[Any]
-
-
 class SqliteDatabase:
     """Use `open`; see `appliance.database.protocol.Database` for the contract."""
 
@@ -95,12 +89,9 @@ class SqliteDatabase:
         self._free_readers: asyncio.Queue[_Connection] = asyncio.Queue()
         for reader in readers:
             self._free_readers.put_nowait(reader)
-        self._waiting: deque[_Waiting] = deque()
-        self._arrived = asyncio.Event()
-        self._closing = False
         self.faults: Sequence[str] = ()
         self._checked_at: float | None = None
-        self._committer = asyncio.create_task(self._commit_batches(), name="sqlite-committer")
+        self._committer = Committer(self._commit, most=MAX_BATCH, name="sqlite-committer")
 
     @classmethod
     async def open(cls, path: Path) -> SqliteDatabase:
@@ -108,36 +99,31 @@ class SqliteDatabase:
 
         Raises DatabaseCorrupt, DatabaseUnavailable.
         """
-        statements = _load_statements()
+        statements = load("sqlite")
         writer = await _connect(path)
         try:
             if found := await writer.run(_faults_of_small):
                 raise _corrupt(found[0], path)
-            await writer.run(_migrate)
+            for migration in await writer.run(migrate):
+                log.info("schema_migrated", migration=migration)
             readers = [await _connect(path, query_only=True) for _ in range(READERS)]
         except sqlite3.Error as error:
             await writer.close()
-            raise _translated(error, path) from error
+            raise translated(error, path) from error
         except BaseException:
             await writer.close()
             raise
         return cls(path, statements, writer, readers)
 
     async def write(self, transaction: Transaction[T]) -> T:
-        if self._closing:
-            raise DatabaseUnavailable("The database is closed; the server is stopping.")
-        # Cancelled or not, it will be committed: the caller's cleanup must find it settled.
-        future: asyncio.Future[T] = Steadfast(loop=asyncio.get_running_loop())
-        self._waiting.append(_Waiting(transaction, future))
-        self._arrived.set()
-        return await future
+        return await self._committer.write(transaction)
 
     async def read(self, transaction: Transaction[T]) -> T:
         reader = await self._free_readers.get()
         try:
             return await reader.run(lambda connection: self._snapshot(connection, transaction))
         except sqlite3.Error as error:
-            raise _translated(error) from error
+            raise translated(error) from error
         finally:
             self._free_readers.put_nowait(reader)
 
@@ -157,7 +143,7 @@ class SqliteDatabase:
         try:
             await connection.run(lambda source: _copy(source, path))
         except sqlite3.Error as error:
-            raise _translated(error, path) from error
+            raise translated(error, path) from error
         finally:
             await connection.close()
 
@@ -167,50 +153,31 @@ class SqliteDatabase:
         return Condition(size + log_size, log_size, self._checked_at)
 
     async def close(self) -> None:
-        self._closing = True
-        self._arrived.set()
-        await self._committer
+        await self._committer.close()
         for connection in (*self._readers, self._writer):
             await connection.close()
 
-    # --- writing: the committer task, and what it does on the writer's thread ---------------
+    # --- writing: what is done for the committer, on the writer's thread ----------------------
 
-    async def _commit_batches(self) -> None:
-        while self._waiting or not self._closing:
-            if not self._waiting:
-                self._arrived.clear()
-                await self._arrived.wait()
-                continue
-            count = min(len(self._waiting), MAX_BATCH)
-            batch = [self._waiting.popleft() for _ in range(count)]
-            try:
-                outcomes = await self._writer.run(
-                    lambda connection, batch=batch: self._commit(connection, batch)  # type: ignore[misc]
-                )
-            except Exception as error:  # noqa: BLE001 - top of a loop: the batch fails, we go on
-                log.error("commit_failed", transactions=count, error=str(error))
-                outcomes = [_translated(error)] * count
-            for (_, future), outcome in zip(batch, outcomes, strict=True):
-                if isinstance(outcome, _Returned):
-                    future.set_result(outcome.value)
-                else:
-                    future.set_exception(outcome)
+    async def _commit(self, batch: Batch) -> Outcomes:
+        try:
+            return await self._writer.run(lambda connection: self._commit_on(connection, batch))
+        except sqlite3.Error as error:
+            raise translated(error) from error
 
-    def _commit(
-        self, connection: sqlite3.Connection, batch: list[_Waiting]
-    ) -> list[_Returned | BaseException]:
+    def _commit_on(self, connection: sqlite3.Connection, batch: Batch) -> Outcomes:
         """One commit for the whole batch: each transaction's value or what it raised.
 
         Raises what SQLite raises when the commit itself fails: then none took effect.
         """
-        outcomes: list[_Returned | BaseException] = []
+        outcomes: list[Returned | BaseException] = []
         done: list[_Executed] = []
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for transaction, _ in batch:
+            for transaction in batch:
                 good, changes = len(done), connection.total_changes
                 try:
-                    outcomes.append(_Returned(self._drive(connection, transaction, done)))
+                    outcomes.append(Returned(self._drive(connection, transaction, done)))
                 except Exception as error:
                     if not connection.in_transaction:
                         raise  # disk full and I/O errors roll back everything, not just ours
@@ -222,7 +189,7 @@ class SqliteDatabase:
                         # same again.
                         for sql, parameters in done:
                             connection.execute(sql, parameters).fetchall()
-                    outcomes.append(_translated(error))
+                    outcomes.append(translated(error))
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -261,10 +228,6 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-class _Returned(NamedTuple):
-    value: Any
-
-
 async def _connect(path: Path, *, query_only: bool = False) -> _Connection:
     def connector() -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -290,7 +253,7 @@ async def _connect(path: Path, *, query_only: bool = False) -> _Connection:
         return connection
     except sqlite3.Error as error:
         await connection.ended()
-        raise _translated(error, path) from error
+        raise translated(error, path) from error
     except asyncio.CancelledError:
         # Its thread will tell the event loop that it is there: that must not be closed by then.
         await until_done(opening)
@@ -300,25 +263,20 @@ async def _connect(path: Path, *, query_only: bool = False) -> _Connection:
 
 
 def define_functions(connection: sqlite3.Connection) -> None:
-    """What statements use beside SQLite's own, whose `lower` and `LIKE` know ASCII only."""
+    """What statements use beside SQLite's own, whose `lower` and `LIKE` know ASCII only, and whose
+    `max` of two values has another name elsewhere."""
     connection.create_function("lowered", 1, str.lower, deterministic=True)
+    connection.create_function("greatest", 2, max, deterministic=True)
 
 
-def _load_statements() -> dict[str, str]:
-    queries = aiosql.from_path(str(_SQL / "statements"), "sqlite3", mandatory_parameters=False)
-    return {
-        name: getattr(queries, name).sql
-        for name in queries.available_queries
-        if not name.endswith("_cursor")  # aiosql offers each query a second time, as a cursor
-    }
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
+def migrate(connection: sqlite3.Connection) -> list[str]:
     """Apply the migrations that the file has not seen, in order, each in its transaction.
 
-    The version is SQLite's own `user_version`: the number of the last migration applied.
+    The version is SQLite's own `user_version`: the number of the last migration applied. Returns
+    the names of those that were applied.
     """
-    migrations = sorted((_SQL / "migrations").iterdir(), key=lambda entry: entry.name)
+    applied = []
+    migrations = sorted(_MIGRATIONS.iterdir(), key=lambda entry: entry.name)
     for migration in migrations:
         number = int(migration.name[:4])
         (current,) = connection.execute("PRAGMA user_version").fetchone()
@@ -327,7 +285,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
         connection.executescript(
             f"BEGIN IMMEDIATE; {migration.read_text('utf-8')}; PRAGMA user_version={number}; COMMIT"
         )
-        log.info("schema_migrated", migration=migration.name)
+        applied.append(migration.name)
     (current,) = connection.execute("PRAGMA user_version").fetchone()
     newest = int(migrations[-1].name[:4])
     if current > newest:
@@ -335,6 +293,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
             f"The database was written by a newer version (schema {current}, this one knows "
             f"{newest}). Start the newer version again, or restore a backup."
         )
+    return applied
 
 
 MAX_FAULTS = 10
@@ -367,7 +326,7 @@ def _corrupt(fault: str, path: Path | None) -> DatabaseCorrupt:
     )
 
 
-def _translated(error: BaseException, path: Path | None = None) -> BaseException:
+def translated(error: BaseException, path: Path | None = None) -> BaseException:
     """The error of our tree for one of the driver's, with the driver's as its cause."""
     if not isinstance(error, sqlite3.Error) or isinstance(error, ApplianceError):
         return error

@@ -15,6 +15,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests import databases
+
 DEADLINE_S = 60.0
 
 
@@ -37,7 +39,7 @@ class Server:
     async def start(self) -> None:
         environ = {
             "PATH": os.environ["PATH"],
-            "APPLIANCE_DATA_DIR": str(self.data_dir),
+            **databases.variables(self.data_dir),
             "APPLIANCE_PORT": "0",
             **{f"APPLIANCE_{name.upper()}": value for name, value in self.settings.items()},
             **self.environ,

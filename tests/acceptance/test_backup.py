@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests import media
+from tests import databases, media
 from tests.acceptance.conftest import DEADLINE_S, Server
 
 TIMES = int(os.environ.get("APPLIANCE_TEST_BACKUPS", "3"))
@@ -39,7 +38,7 @@ async def started(
 ) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "appliance", *map(str, arguments),
-        env={"PATH": os.environ["PATH"], "APPLIANCE_DATA_DIR": str(data_dir), **environ},
+        env={"PATH": os.environ["PATH"], **databases.variables(data_dir), **environ},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
 
@@ -178,8 +177,7 @@ async def test_what_rots_is_found_and_not_restored(server: Server, tmp_path: Pat
 
     _, err = await run(server.data_dir, "verify", place, expect=1)
     assert sha256 in err
-    with sqlite3.connect(server.data_dir / "appliance.db") as database:
-        (faults,) = database.execute("SELECT faults FROM backups").fetchone()
+    ((faults,),) = databases.rows(server.data_dir, "SELECT faults FROM backups")
     assert sha256 in faults
 
     # The next one reads what is there, and puts right what it can.
@@ -305,11 +303,10 @@ async def test_taken_and_proven_by_itself(
     job = await uploaded(server, "a.txt", b"a" * 5000)
     async with asyncio.timeout(DEADLINE_S):
         while True:
-            with sqlite3.connect(server.data_dir / "appliance.db") as database:
-                rows = database.execute(
-                    "SELECT 1 FROM backups WHERE snapshot IS NOT NULL AND proven_at IS NOT NULL"
-                ).fetchall()
-            if rows:
+            if databases.rows(
+                server.data_dir,
+                "SELECT 1 FROM backups WHERE snapshot IS NOT NULL AND proven_at IS NOT NULL",
+            ):
                 break
             await asyncio.sleep(0.05)
     await server.end()

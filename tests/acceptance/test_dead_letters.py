@@ -16,9 +16,9 @@ import msgspec
 import pytest
 
 from appliance.database import jobs
-from appliance.database.sqlite import SqliteDatabase
+from appliance.database.protocol import Database
 from appliance.ids import new_id
-from tests import media
+from tests import databases, media
 from tests.acceptance.conftest import Server
 from tests.acceptance.test_command import appliance
 from tests.records import FAULT, a_job
@@ -32,17 +32,16 @@ async def run(server: Server | Path, *arguments: str) -> subprocess.CompletedPro
 
 
 @asynccontextmanager
-async def opened(data_dir: Path) -> AsyncIterator[SqliteDatabase]:
+async def opened(data_dir: Path) -> AsyncIterator[Database]:
     """The database, as the command opens it."""
-    data_dir.mkdir(exist_ok=True)
-    database = await SqliteDatabase.open(data_dir / "appliance.db")
+    database = await databases.opened(data_dir)
     try:
         yield database
     finally:
         await database.close()
 
 
-async def give_up(database: SqliteDatabase, job_id: str, **changes: str) -> None:
+async def give_up(database: Database, job_id: str, **changes: str) -> None:
     assert await database.write(jobs.claim(job_id, worker="w", now=1_000_000.0))
     assert await database.write(
         jobs.fail(
@@ -223,7 +222,7 @@ async def test_a_terminal_is_asked(tmp_path: Path, answer: str, left: int) -> No
     ours, its = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "appliance", "dead-letters", "discard", *ids],
-        env={"PATH": os.environ["PATH"], "APPLIANCE_DATA_DIR": str(tmp_path)},
+        env={"PATH": os.environ["PATH"], **databases.variables(tmp_path)},
         stdin=its, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     os.write(ours, answer.encode() + (b"" if answer == "\x04" else b"\n"))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import io
 import os
 import random
 import signal
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -17,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests import media
+from tests import databases, media
 from tests.acceptance.conftest import DEADLINE_S, Server
 
 NewServer = Callable[..., Server]
@@ -99,8 +97,7 @@ async def test_kill_9_leaves_no_result_of_the_attempt_that_was_killed(server: Se
 
 
 def _result_keys(server: Server) -> list[str]:
-    with contextlib.closing(sqlite3.connect(server.data_dir / "appliance.db")) as rows:
-        return [row[0] for row in rows.execute("SELECT storage_key FROM files")]
+    return [key for (key,) in databases.rows(server.data_dir, "SELECT storage_key FROM files")]
 
 
 async def test_kill_9_under_uploads_loses_nothing_acknowledged(new_server: NewServer) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests import buckets, media
+from tests import buckets, databases, media
 from tests.acceptance.conftest import Server
 
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -176,7 +176,7 @@ async def command(server: Server, *arguments: str) -> None:
     settings = {f"APPLIANCE_{name.upper()}": value for name, value in server.settings.items()}
     process = await asyncio.create_subprocess_exec(
         *server.command, *arguments,
-        env={"PATH": os.environ["PATH"], "APPLIANCE_DATA_DIR": str(server.data_dir),
+        env={"PATH": os.environ["PATH"], **databases.variables(server.data_dir),
              **settings, **server.environ},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip

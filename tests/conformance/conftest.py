@@ -12,6 +12,7 @@ from appliance.clock import SystemClock
 from appliance.coordination.memory import MemoryCoordination
 from appliance.coordination.protocol import Coordination
 from appliance.coordination.redis import RedisCoordination
+from appliance.database.postgres import PostgresDatabase
 from appliance.database.protocol import Database
 from appliance.database.sqlite import SqliteDatabase
 from appliance.ids import new_id
@@ -22,16 +23,29 @@ from appliance.storage.keyring import open_keyring
 from appliance.storage.local import LocalStorage
 from appliance.storage.protocol import Storage
 from appliance.storage.tiered import TieredStorage
-from tests import brokers, buckets
+from tests import brokers, buckets, databases
 from tests.clocks import MovedClock
 from tests.services import needed
 
+OpenDatabase = Callable[[], Awaitable[Database]]
 OpenStorage = Callable[[], Awaitable[Storage]]
 
 
-@pytest.fixture(params=["sqlite"])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    opened = await SqliteDatabase.open(tmp_path / "test.db")
+@pytest.fixture(params=["sqlite", "postgres"])
+def open_database(request: pytest.FixtureRequest, tmp_path: Path) -> OpenDatabase:
+    """Opens the same database each time, as several servers do. Whoever opens one closes it."""
+
+    async def opened() -> Database:
+        if request.param == "sqlite":
+            return await SqliteDatabase.open(tmp_path / "test.db")
+        return await PostgresDatabase.open(databases.postgres_at(tmp_path))
+
+    return opened
+
+
+@pytest.fixture
+async def database(open_database: OpenDatabase) -> AsyncIterator[Database]:
+    opened = await open_database()
     yield opened
     await opened.close()
 

@@ -11,6 +11,7 @@ import pytest
 from appliance.database import dead_letters, job_reads, jobs, stored_files, turns, workers
 from appliance.database.dead_letters import Filter
 from appliance.database.job_reads import JobFilter
+from appliance.database.postgres import PostgresDatabase, prepared
 from appliance.database.protocol import Database, Statement, Transaction
 from appliance.errors import ApplianceError
 from appliance.ids import new_id
@@ -355,6 +356,8 @@ async def test_the_schema_refuses_states_that_cannot_be(database: Database) -> N
     for number, assignment in enumerate(
         ["status = 'LOST'", "status = 'PROCESSING'", "finished_at = 1", "priority = 10"]
     ):
-        statements[f"broken_{number}"] = f"UPDATE jobs SET {assignment} WHERE id = '{job.id}'"
+        sql = f"UPDATE jobs SET {assignment} WHERE id = '{job.id}'"
+        on_postgres = isinstance(database, PostgresDatabase)
+        statements[f"broken_{number}"] = prepared(sql) if on_postgres else sql
         with pytest.raises(ApplianceError):
             await database.write(break_it(f"broken_{number}"))

@@ -7,29 +7,28 @@ import pytest
 
 from appliance.admin_key import create_key, ensure_admin_key
 from appliance.database import keys
-from appliance.database.sqlite import SqliteDatabase
+from appliance.database.protocol import Database
 from appliance.errors import ConfigurationError
 from appliance.keys import ApiKey, hash_secret
 from appliance.permissions import Role
+from tests import databases
 
 NOW = 1_000.0
 FIRST, SECOND = "first-configured-key-000000", "second-configured-key-00000"
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
-    opened = await SqliteDatabase.open(tmp_path / "test.db")
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = await databases.opened(tmp_path)
     yield opened
     await opened.close()
 
 
-async def key_of(database: SqliteDatabase, secret: str) -> ApiKey | None:
+async def key_of(database: Database, secret: str) -> ApiKey | None:
     return await database.read(keys.by_secret(hash_secret(secret)))
 
 
-async def test_the_first_start_makes_a_key_and_a_link(
-    database: SqliteDatabase, tmp_path: Path
-) -> None:
+async def test_the_first_start_makes_a_key_and_a_link(database: Database, tmp_path: Path) -> None:
     key_file = tmp_path / "admin.key"
     token = await ensure_admin_key(database, key_file=key_file, configured=None, now=NOW)
     assert token is not None
@@ -43,14 +42,14 @@ async def test_the_first_start_makes_a_key_and_a_link(
     assert again is None
 
 
-async def test_a_user_key_made_before_is_no_admin(database: SqliteDatabase, tmp_path: Path) -> None:
+async def test_a_user_key_made_before_is_no_admin(database: Database, tmp_path: Path) -> None:
     await create_key(database, name="phone", role=Role.USER, now=NOW)
     key_file = tmp_path / "admin.key"
     assert await ensure_admin_key(database, key_file=key_file, configured=None, now=NOW)
 
 
 async def test_a_configured_key_takes_the_place_of_the_last_one(
-    database: SqliteDatabase, tmp_path: Path
+    database: Database, tmp_path: Path
 ) -> None:
     key_file = tmp_path / "admin.key"
     for secret in (FIRST, FIRST, SECOND):

@@ -31,7 +31,7 @@ BAD: dict[str, str] = {
     "tls_certificate_file": " ",
     "tls_key_file": " ",
     "trusted_proxies": "10.0.0.1/8",
-    "database_url": "mysql://db",
+    "database_url": "postgresql://db/appliance?password=x",
     "queue_url": "kafka://h",
     "cache_url": "memcached://h",
     "storage_url": "ftp://store",

@@ -20,7 +20,7 @@ import pytest
 from appliance import outgoing
 from appliance.admin_key import create_key, revoke_key
 from appliance.database import deliveries, jobs, webhooks
-from appliance.database.sqlite import SqliteDatabase
+from appliance.database.protocol import Database
 from appliance.ids import new_id
 from appliance.jobs import Job
 from appliance.maintenance.deliverer import (
@@ -48,6 +48,7 @@ from appliance.webhooks import (
     job_payload,
     new_secret,
 )
+from tests import databases
 from tests.clocks import MovedClock
 from tests.hooks import OK, Hook, answering, hooked
 from tests.records import FAULT, a_job, a_result
@@ -58,7 +59,7 @@ OWNER = "key:A"
 
 @dataclass
 class Stage:
-    database: SqliteDatabase
+    database: Database
     clock: MovedClock
     deliverer: Deliverer
     metrics: Metrics
@@ -118,7 +119,7 @@ class Stage:
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     clock, metrics = MovedClock(), Metrics()
     async with AsyncExitStack() as stack:
-        database = await SqliteDatabase.open(tmp_path / "test.db")
+        database = await databases.opened(tmp_path)
         stack.push_async_callback(database.close)
         asking = await stack.enter_async_context(outgoing.opened(allow_private=True))
         deliverer = Deliverer(database=database, outgoing=asking, metrics=metrics, clock=clock)

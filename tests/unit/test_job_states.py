@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 
 from appliance.database import dead_letters, job_reads, jobs, stored_files, turns, workers
 from appliance.database.protocol import Transaction
-from appliance.database.sqlite import SqliteDatabase
 from appliance.jobs import LEGAL_MOVES, Attempt, HistoryEntry, Job, JobStatus, JobType, ResultFile
+from tests import databases
 from tests.records import FAULT, a_job, a_result
 
 T = TypeVar("T")
@@ -99,9 +99,9 @@ class Draw:
 class Table:
     """The jobs in the database, and what the model says of them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self._loop = asyncio.new_event_loop()
-        self._database = self._run(SqliteDatabase.open(path))
+        self._database = self._run(databases.opened(folder))
         self._models: dict[str, Model] = {}
         self._now = 1_000_000.0
 
@@ -408,7 +408,7 @@ def _table() -> Iterator[Table]:
     memory = Path("/dev/shm")
     place = memory if os.access(memory, os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=place) as folder:
-        table = Table(Path(folder) / "test.db")
+        table = Table(Path(folder))
         try:
             yield table
         finally:

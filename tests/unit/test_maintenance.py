@@ -13,7 +13,7 @@ from appliance.coordination.memory import MemoryCoordination
 from appliance.database import history, job_reads, jobs, keys, pauses, stored_files, workers
 from appliance.database.ages import Age, Ages
 from appliance.database.dead_letters import Filter
-from appliance.database.sqlite import SqliteDatabase
+from appliance.database.protocol import Database
 from appliance.database.workers import About, Kind, PoolState
 from appliance.ids import new_id, time_of
 from appliance.jobs import Claim, Job, JobStatus, JobType
@@ -30,6 +30,7 @@ from appliance.notify.announcer import Announcer
 from appliance.permissions import Role
 from appliance.queue.table import TableQueue
 from appliance.storage.local import LocalStorage
+from tests import databases
 from tests.clocks import MovedClock
 from tests.records import FAULT, a_job, a_result
 
@@ -37,7 +38,7 @@ from tests.records import FAULT, a_job, a_result
 @dataclass
 class Stage:
     clock: MovedClock
-    database: SqliteDatabase
+    database: Database
     storage: LocalStorage
     stager: Stager
     rescuer: Rescuer
@@ -71,7 +72,7 @@ class Stage:
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     clock = MovedClock()
-    database = await SqliteDatabase.open(tmp_path / "test.db")
+    database = await databases.opened(tmp_path)
     storage = LocalStorage.open(tmp_path / "files")
     queue = TableQueue(database, clock)
     announcer = Announcer(MemoryCoordination(clock))

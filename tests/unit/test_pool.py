@@ -20,8 +20,7 @@ from structlog.testing import capture_logs
 from appliance.clock import SystemClock
 from appliance.coordination.memory import MemoryCoordination
 from appliance.database import job_reads, jobs, pauses, scrub, workers
-from appliance.database.protocol import Transaction
-from appliance.database.sqlite import SqliteDatabase
+from appliance.database.protocol import Database, Transaction
 from appliance.database.stored_files import StoredFile
 from appliance.errors import DatabaseUnavailable, NurseryUnavailable, StorageUnavailable
 from appliance.jobs import LARGE_BYTES, Job, JobStatus, JobType
@@ -40,6 +39,7 @@ from appliance.workers.outputs import Bounds
 from appliance.workers.plugins import Plugin, Plugins
 from appliance.workers.pool import Pool
 from appliance.workers.surroundings import Surroundings
+from tests import databases
 from tests.records import a_job
 
 DEADLINE_S = 15.0
@@ -60,7 +60,7 @@ class Works:
     def __init__(
         self,
         root: Path,
-        database: SqliteDatabase,
+        database: Database,
         storage: SickStorage,
         queue: TableQueue,
         crew: Crew,
@@ -157,7 +157,7 @@ async def new_works(tmp_path: Path) -> AsyncIterator[NewWorks]:
         async def make(
             *, smallest: int = 2, largest: int = 2, cold: bool = False, **options: Any
         ) -> Works:
-            database = await SqliteDatabase.open(tmp_path / "test.db")
+            database = await databases.opened(tmp_path)
             stack.push_async_callback(database.close)
             hot = SickStorage(LocalStorage.open(tmp_path / "files")._root)
             storage: Any = hot

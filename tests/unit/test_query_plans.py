@@ -13,9 +13,10 @@ from importlib import resources
 
 import pytest
 
-from appliance.database.sqlite import _load_statements, define_functions
+from appliance.database.sqlite import define_functions
+from appliance.database.statements import load
 
-STATEMENTS = _load_statements()
+STATEMENTS = load("sqlite")
 GROW = {
     "jobs": "j",
     "uploads": "u",

@@ -13,7 +13,7 @@ import pytest
 from appliance.coordination.memory import MemoryCoordination
 from appliance.database import job_reads, ownership, resumables
 from appliance.database.ownership import Quota
-from appliance.database.sqlite import SqliteDatabase
+from appliance.database.protocol import Database
 from appliance.errors import (
     ChecksumMismatch,
     FileTypeRefused,
@@ -36,6 +36,7 @@ from appliance.queue.table import TableQueue
 from appliance.storage import local_files
 from appliance.storage.local import LocalStorage
 from appliance.uploads import Announced, JobOptions, Resumable
+from tests import databases
 from tests.clocks import MovedClock
 
 TEXT = b"A text of some words, again and again. " * 500
@@ -49,7 +50,7 @@ async def body(*pieces: bytes, then: BaseException | None = None) -> AsyncIterat
 
 
 class Scene:
-    def __init__(self, root: Path, database: SqliteDatabase, **limits: Any) -> None:
+    def __init__(self, root: Path, database: Database, **limits: Any) -> None:
         self.root = root
         self.clock = MovedClock()
         self.database = database
@@ -109,7 +110,7 @@ class Scene:
 
 @pytest.fixture
 async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    database = await SqliteDatabase.open(tmp_path / "test.db")
+    database = await databases.opened(tmp_path)
     yield Scene(tmp_path, database)
     await database.close()
 
@@ -416,7 +417,7 @@ async def test_only_bytes_buy_more_time(scene: Scene) -> None:
 
 
 async def test_open_uploads_count_towards_the_quota(tmp_path: Path) -> None:
-    database = await SqliteDatabase.open(tmp_path / "quota.db")
+    database = await databases.opened(tmp_path / "quota")
     scene = Scene(tmp_path, database, quota=Quota(size_bytes=50_000))
     first = await scene.create(30_000)
     with pytest.raises(QuotaExceeded):

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from appliance.clock import SystemClock
-from appliance.database.sqlite import SqliteDatabase
+from appliance.database.protocol import Database
 from appliance.errors import DatabaseUnavailable, NurseryUnavailable, StorageFull
 from appliance.storage.local import LocalStorage
 from appliance.storage.protocol import Space
 from appliance.workers import surroundings
 from appliance.workers.surroundings import Gate, Surroundings
+from tests import databases
 
 MIB = 1024**2
 
@@ -27,7 +28,7 @@ class ShrinkingStorage(LocalStorage):
 
 
 class Scene:
-    def __init__(self, database: SqliteDatabase, storage: ShrinkingStorage, scratch: Path) -> None:
+    def __init__(self, database: Database, storage: ShrinkingStorage, scratch: Path) -> None:
         self.database = database
         self.storage = storage
         self.nursery_is_up = True
@@ -58,7 +59,7 @@ async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     monkeypatch.setattr(surroundings, "FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr(surroundings, "LONGEST_PAUSE_S", 0.02)
     monkeypatch.setattr(surroundings, "LOOK_EVERY_S", 0.0)
-    database = await SqliteDatabase.open(tmp_path / "test.db")
+    database = await databases.opened(tmp_path)
     storage = ShrinkingStorage(LocalStorage.open(tmp_path / "files")._root)
     yield Scene(database, storage, tmp_path)
     await database.close()

@@ -15,8 +15,7 @@ from appliance.acts import Acts
 from appliance.coordination.memory import MemoryCoordination
 from appliance.database import dead_letters, jobs, redrives, scrub, stored_files, workers
 from appliance.database.dead_letters import Filter
-from appliance.database.protocol import Transaction
-from appliance.database.sqlite import SqliteDatabase
+from appliance.database.protocol import Database, Transaction
 from appliance.database.workers import Outage, PoolState
 from appliance.errors import DatabaseUnavailable
 from appliance.ids import new_id
@@ -29,6 +28,7 @@ from appliance.notify.apprise import AppriseMessenger
 from appliance.notify.operators import Message, Messenger
 from appliance.queue.table import TableQueue
 from appliance.storage.local import LocalStorage
+from tests import databases
 from tests.clocks import MovedClock
 from tests.receiver import Receiver, receiving
 from tests.records import FAULT, a_job
@@ -59,7 +59,7 @@ class Notes:
 @dataclass
 class Stage:
     clock: MovedClock
-    database: SqliteDatabase
+    database: Database
     path: Path
     metrics: Metrics = field(default_factory=Metrics)
     own_pools: list[PoolState] = field(default_factory=list)
@@ -110,7 +110,7 @@ class Stage:
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     path = tmp_path / "test.db"
-    database = await SqliteDatabase.open(path)
+    database = await databases.opened(path)
     yield Stage(MovedClock(), database, path)
     await database.close()
 

@@ -18,7 +18,7 @@ from tests.conftest import ADMIN_KEY, Serve, Served
 from tests.web.conftest import Join, Person
 from tests.web.pages import HTML, page
 from tests.web.test_signin import as_browser, session_of, sign_in
-from tests.web.wire import refused, services_of, upload
+from tests.web.wire import kept_by, refused, services_of, upload
 
 
 async def make(served: Served, **wanted: Any) -> Any:
@@ -53,7 +53,7 @@ async def test_a_key_is_shown_once_and_works(serve: Serve) -> None:
     listed = (await served.json("GET", "/keys"))["keys"]
     assert listed[0]["keyId"] == made["keyId"]
     assert "key" not in listed[0]
-    kept = b"".join(path.read_bytes() for path in served.data_dir.glob("appliance.db*"))
+    kept = await kept_by(served)
     assert made["key"].encode() not in kept
     assert hash_secret(made["key"]).encode() in kept
     act = (await acts(served))[0]

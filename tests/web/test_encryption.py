@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import ConfigurationError
-from tests import media
+from tests import databases, media
 from tests.conftest import Serve, Served
 from tests.web.wire import services_of, upload
 
@@ -178,7 +178,7 @@ async def command(served: Served, *arguments: str, **environ: str) -> str:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "appliance", "encryption", *arguments),
         env={
-            "APPLIANCE_DATA_DIR": str(served.data_dir),
+            **databases.variables(served.data_dir),
             "APPLIANCE_ENCRYPTION_KEY": KEY,
             **environ,
         },

@@ -15,7 +15,7 @@ from appliance.clock import SystemClock
 from appliance.errors import StorageUnavailable
 from appliance.maintenance.scrubber import Scrubber
 from appliance.storage.tiered import TieredStorage
-from tests import media
+from tests import databases, media
 from tests.conftest import Serve, Served
 from tests.web.pages import links, page
 from tests.web.wire import refused, services_of
@@ -236,7 +236,7 @@ async def command(served: Served) -> Any:
     """What `appliance scrub --json` says, beside the server."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "appliance", "scrub", "--json"),
-        env={"APPLIANCE_DATA_DIR": str(served.data_dir), "APPLIANCE_ENCRYPTION_KEY": KEY},
+        env={**databases.variables(served.data_dir), "APPLIANCE_ENCRYPTION_KEY": KEY},
         stdout=asyncio.subprocess.PIPE,
     )
     said, _ = await process.communicate()

@@ -19,7 +19,7 @@ from tests.web.browser import signed_in
 from tests.web.conftest import Join, Person
 from tests.web.pages import HTML
 from tests.web.test_routes import EXPECTED, HEADERS, subject_of
-from tests.web.wire import DEADLINE_S, claim, complete, files_of, upload
+from tests.web.wire import DEADLINE_S, claim, complete, copied, files_of, upload
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 EVERY = (
@@ -123,7 +123,7 @@ async def test_no_other_site_changes_anything(serve: Serve, join: Join, route: R
     owner = await join(served)
     cookie = (await signed_in(served)).headers["Cookie"]
     options = await asked(served, owner, route)
-    before = state(served)
+    before = await state(served)
     for headers in FOREIGN:
         sent = {name: value.format(url=served.url) for name, value in headers.items()}
         sent |= {"Cookie": cookie}
@@ -131,7 +131,7 @@ async def test_no_other_site_changes_anything(serve: Serve, join: Join, route: R
         async with served.anonymous.request(**options) as response:  # type: ignore[arg-type]
             assert response.status == 403, sent
             assert (await response.json(content_type=None))["code"] == "forbidden", sent
-    assert state(served) == before
+    assert (await state(served)) == before
 
 
 # --- no change by reading ------------------------------------------------------------------
@@ -140,10 +140,10 @@ NOTED = {"last_used_at"}
 """What reading may leave behind: that a key and a session were used."""
 
 
-def state(served: Served) -> tuple[dict[str, Counter[str]], set[str]]:
+async def state(served: Served) -> tuple[dict[str, Counter[str]], set[str]]:
     """Every row of every table, and every file."""
-    path = served.data_dir / "appliance.db"
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+    path = await copied(served)
+    with sqlite3.connect(path) as connection:
         connection.row_factory = sqlite3.Row
         tables = [row[0] for row in connection.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
@@ -156,6 +156,7 @@ def state(served: Served) -> tuple[dict[str, Counter[str]], set[str]]:
             for table in tables
         }
     connection.close()
+    path.unlink()
     del rows["minutes"], rows["workers"]  # figures over time and heartbeats come by themselves
     return rows, files_of(served)
 
@@ -167,7 +168,7 @@ async def test_reading_changes_nothing(serve: Serve, join: Join) -> None:
     reading = [route for route in ROUTES if route.method in SAFE]
     for route in reading:
         path = await subject_of(served, route, owner)
-        before = state(served)
+        before = await state(served)
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
             for headers in (
                 {"Authorization": f"Bearer {ADMIN_KEY}"},
@@ -185,7 +186,7 @@ async def test_reading_changes_nothing(serve: Serve, join: Join) -> None:
                     if response.content_type != "text/event-stream":
                         await response.read()
                     assert response.status < 500
-        after = state(served)
+        after = await state(served)
         del after[0]["audit"], before[0]["audit"]  # a user who reaches for what an admin reads
         changed = [table for table in after[0] if after[0][table] != before[0].get(table)]
         assert (changed, after[1]) == ([], before[1]), named(route)
@@ -199,13 +200,13 @@ def test_this_test_sees_a_change() -> None:
 
 async def test_the_state_that_is_compared_is_all_of_it(serve: Serve) -> None:
     served = await serve()
-    before = state(served)
+    before = await state(served)
     job = await upload(served)
-    between = state(served)
+    between = await state(served)
     assert before != between
     await claim(served, job["jobId"])
     await complete(served, job["jobId"], result={"width": 1})
-    assert state(served)[0]["jobs"] != between[0]["jobs"]
+    assert (await state(served))[0]["jobs"] != between[0]["jobs"]
     assert {"jobs", "uploads", "api_keys", "sessions", "audit", "pauses"} <= between[0].keys()
 
 

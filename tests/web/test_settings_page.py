@@ -36,6 +36,7 @@ def test_no_secret_is_carried_to_where_it_is_shown(tmp_path: Path) -> None:
         jwt_jwks_url=f"https://me:{SECRET}@sso.example.org/certs",
         jwt_issuer="https://sso.example.org",
         jwt_audience="uploads",
+        database_url=f"postgresql://appliance:{SECRET}@db.example.org/appliance",
         notify_urls=f"json://{SECRET}@example.org",
     )
     assert SECRET not in str(config.in_force)

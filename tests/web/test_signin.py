@@ -19,10 +19,11 @@ from appliance.config import load
 from appliance.database import keys
 from appliance.keys import hash_secret, new_token
 from appliance.web import auth, sessions
+from tests import databases
 from tests.conftest import ADMIN_KEY, Serve, Served
 from tests.web.conftest import Join, Person
 from tests.web.pages import Page
-from tests.web.wire import refused, services_of, upload
+from tests.web.wire import kept_by, refused, services_of, upload
 
 LINK_S = 60.0
 
@@ -145,7 +146,7 @@ async def test_secrets_are_kept_as_digests_only(serve: Serve, join: Join) -> Non
     ada = await join(served)
     cookie = await session_of(served, ada.secret)
     token = await one_time_link(served, ada)
-    kept = b"".join(path.read_bytes() for path in served.data_dir.glob("appliance.db*"))
+    kept = await kept_by(served)
     assert hash_secret(ada.secret).encode() in kept
     for secret in (ADMIN_KEY, ada.secret, cookie, token):
         assert secret.encode() not in kept
@@ -411,7 +412,7 @@ async def test_a_session_ends_with_its_time(serve: Serve, monkeypatch: pytest.Mo
 
 
 async def test_the_first_start_makes_a_key_and_a_link(tmp_path: Path) -> None:
-    config = load({"APPLIANCE_DATA_DIR": str(tmp_path / "data"), "APPLIANCE_PORT": "0"})
+    config = load({**databases.variables(tmp_path / "data"), "APPLIANCE_PORT": "0"})
     async with AsyncExitStack() as stack:
         running = await bootstrap.start(stack, config, with_workers=False)
         session = await stack.enter_async_context(aiohttp.ClientSession(running.url))

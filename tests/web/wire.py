@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ import msgspec
 from multidict import CIMultiDict
 
 from appliance.database import jobs
+from appliance.ids import new_id
 from appliance.jobs import Job, ResultFile
 from appliance.notify.announcer import Announcer
 from appliance.web.services import Services
@@ -215,6 +217,19 @@ async def in_pieces(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 def services_of(served: Served) -> Services:
     return served.running.services
+
+
+async def copied(served: Served) -> Path:
+    """The whole database as it is now, as a file of SQLite."""
+    path = served.data_dir.with_name(f"copy-{new_id()}.db")
+    await services_of(served).database.copy_to(path)
+    return path
+
+
+async def kept_by(served: Served) -> bytes:
+    """Every byte of the database, and of its log where it has one."""
+    files = served.data_dir.glob("appliance.db*")
+    return b"".join(path.read_bytes() for path in (await copied(served), *files))
 
 
 async def upload(

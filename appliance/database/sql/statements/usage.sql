@@ -3,15 +3,15 @@
 
 -- name: usage_by_place_of
 SELECT u.owner, (SELECT type FROM jobs WHERE upload_id = u.id LIMIT 1) AS type,
-       'originals' AS kind, iif(u.cold_since IS NULL, 'hot', 'cold') AS place,
+       'originals' AS kind, CASE WHEN u.cold_since IS NULL THEN 'hot' ELSE 'cold' END AS place,
        count(*) AS files, sum(u.size_bytes) AS size_bytes
 FROM json_each(:owners) AS o CROSS JOIN uploads AS u INDEXED BY uploads_by_content
-    ON u.owner = o.value AND u.expired_at IS NULL
+WHERE u.owner = o.value AND u.expired_at IS NULL
 GROUP BY 1, 2, 4
 UNION ALL
 SELECT j.owner, j.type, 'results', 'hot', count(*), sum(f.size_bytes)
-FROM json_each(:owners) AS o CROSS JOIN jobs AS j INDEXED BY jobs_by_owner ON j.owner = o.value
-    CROSS JOIN files AS f ON f.job_id = j.id
+FROM json_each(:owners) AS o CROSS JOIN jobs AS j INDEXED BY jobs_by_owner CROSS JOIN files AS f
+WHERE j.owner = o.value AND f.job_id = j.id
 GROUP BY 1, 2
 ORDER BY size_bytes DESC;
 

@@ -59,7 +59,7 @@ UPDATE deliveries SET state = 'pending', tries = 0, due_at = :now, ended_at = NU
 WHERE id IN (SELECT d.id FROM deliveries d LEFT JOIN webhooks w ON w.id = d.webhook_id
              WHERE d.owner = :owner AND d.state = 'failed' AND d.ended_at >= :since
                AND d.event <> 'webhook.test'
-               AND (:webhook_id IS NULL OR d.webhook_id = :webhook_id)
+               AND (d.webhook_id = :webhook_id OR :webhook_id IS NULL)
                AND (d.webhook_id IS NULL OR w.active = 1)
              ORDER BY d.ended_at LIMIT :limit)
 RETURNING id;
@@ -79,27 +79,27 @@ ORDER BY delivery_id, number;
 -- name: deliveries_page
 SELECT d.*, coalesce(d.url, w.url) AS target FROM deliveries d
 LEFT JOIN webhooks w ON w.id = d.webhook_id
-WHERE d.id < :before AND (:state IS NULL OR d.state = :state)
+WHERE d.id < :before AND (d.state = :state OR :state IS NULL)
 ORDER BY d.id DESC LIMIT :limit;
 
 -- name: deliveries_page_by_owner
 SELECT d.*, coalesce(d.url, w.url) AS target FROM deliveries d
 LEFT JOIN webhooks w ON w.id = d.webhook_id
-WHERE d.owner = :owner AND d.id < :before AND (:state IS NULL OR d.state = :state)
+WHERE d.owner = :owner AND d.id < :before AND (d.state = :state OR :state IS NULL)
 ORDER BY d.id DESC LIMIT :limit;
 
 -- name: deliveries_page_by_webhook
 SELECT d.*, coalesce(d.url, w.url) AS target FROM deliveries d
 LEFT JOIN webhooks w ON w.id = d.webhook_id
-WHERE d.webhook_id = :webhook_id AND d.id < :before AND (:owner IS NULL OR +d.owner = :owner)
-  AND (:state IS NULL OR d.state = :state)
+WHERE d.webhook_id = :webhook_id AND d.id < :before AND (d.owner || '' = :owner OR :owner IS NULL)
+  AND (d.state = :state OR :state IS NULL)
 ORDER BY d.id DESC LIMIT :limit;
 
 -- name: deliveries_page_by_job
 SELECT d.*, coalesce(d.url, w.url) AS target FROM deliveries d
 LEFT JOIN webhooks w ON w.id = d.webhook_id
-WHERE d.job_id = :job_id AND d.id < :before AND (:owner IS NULL OR +d.owner = :owner)
-  AND (:state IS NULL OR d.state = :state)
+WHERE d.job_id = :job_id AND d.id < :before AND (d.owner || '' = :owner OR :owner IS NULL)
+  AND (d.state = :state OR :state IS NULL)
 ORDER BY d.id DESC LIMIT :limit;
 
 -- What is still to be sent of a job that is deleted, is sent.

@@ -12,7 +12,7 @@ DELETE FROM workers WHERE id = :id;
 -- seen}; one that has beaten since is left alone.
 DELETE FROM workers
 WHERE id IN (SELECT key FROM json_each(:judged))
-  AND beat = (SELECT value FROM json_each(:judged) WHERE key = workers.id)
+  AND beat = (SELECT CAST(value AS BIGINT) FROM json_each(:judged) WHERE key = workers.id)
   AND NOT EXISTS (SELECT 1 FROM jobs WHERE status = 'PROCESSING' AND worker = workers.id);
 
 -- Lives that have ended without a word, by the beat that was seen, as above.
@@ -20,7 +20,7 @@ WHERE id IN (SELECT key FROM json_each(:judged))
 UPDATE workers SET gone_at = :now
 WHERE gone_at IS NULL
   AND id IN (SELECT key FROM json_each(:judged))
-  AND beat = (SELECT value FROM json_each(:judged) WHERE key = workers.id)
+  AND beat = (SELECT CAST(value AS BIGINT) FROM json_each(:judged) WHERE key = workers.id)
 RETURNING id;
 
 -- name: delete_gone!
@@ -32,7 +32,7 @@ WHERE gone_at < :before
 -- name: beat_worker
 INSERT INTO workers (id, node, kind, host, pid, version, started_at, beat_at, pools)
 VALUES (:id, :node, :kind, :host, :pid, :version, :now, :now, :pools)
-ON CONFLICT (id) DO UPDATE SET beat = beat + 1, beat_at = :now, pools = :pools, gone_at = NULL
+ON CONFLICT (id) DO UPDATE SET beat = workers.beat + 1, beat_at = :now, pools = :pools, gone_at = NULL
 RETURNING beat;
 
 -- name: beat_jobs
@@ -40,14 +40,14 @@ RETURNING beat;
 UPDATE jobs SET beat = beat + 1
 WHERE status = 'PROCESSING'
   AND id IN (SELECT key FROM json_each(:running))
-  AND attempt = (SELECT value FROM json_each(:running) WHERE key = jobs.id)
+  AND attempt = (SELECT CAST(value AS BIGINT) FROM json_each(:running) WHERE key = jobs.id)
 RETURNING id;
 
 -- name: standing_jobs
 SELECT id FROM jobs
 WHERE status = 'PROCESSING'
   AND id IN (SELECT key FROM json_each(:running))
-  AND attempt = (SELECT value FROM json_each(:running) WHERE key = jobs.id);
+  AND attempt = (SELECT CAST(value AS BIGINT) FROM json_each(:running) WHERE key = jobs.id);
 
 -- name: workers
 SELECT * FROM workers ORDER BY started_at;

@@ -13,8 +13,8 @@ ORDER BY id LIMIT :limit;
 UPDATE uploads SET cold_since = :now WHERE id = :id AND cold_since IS NULL RETURNING id;
 
 -- name: note_lifecycle!
-INSERT INTO lifecycle (only, ran_at, files, bytes, error) VALUES (1, :now, :files, :bytes, :error)
-ON CONFLICT DO UPDATE SET ran_at = :now, files = :files, bytes = :bytes, error = :error;
+INSERT INTO lifecycle ("only", ran_at, files, bytes, error) VALUES (1, :now, :files, :bytes, :error)
+ON CONFLICT ("only") DO UPDATE SET ran_at = :now, files = :files, bytes = :bytes, error = :error;
 
 -- name: lifecycle
 SELECT ran_at, files, bytes, error FROM lifecycle;
@@ -32,7 +32,7 @@ WHERE cold_since IS NULL AND expired_at IS NULL AND missing_since IS NULL
 -- Walks through all files.
 -- name: usage_by_place
 SELECT u.owner, (SELECT type FROM jobs WHERE upload_id = u.id LIMIT 1) AS type,
-       'originals' AS kind, iif(u.cold_since IS NULL, 'hot', 'cold') AS place,
+       'originals' AS kind, CASE WHEN u.cold_since IS NULL THEN 'hot' ELSE 'cold' END AS place,
        count(*) AS files, sum(u.size_bytes) AS size_bytes
 FROM uploads AS u WHERE u.expired_at IS NULL GROUP BY 1, 2, 4
 UNION ALL
@@ -45,7 +45,7 @@ SELECT job_id, actor, reason, pinned_at FROM pins WHERE job_id = :job_id;
 
 -- name: set_pin!
 INSERT INTO pins (job_id, actor, reason, pinned_at) VALUES (:job_id, :actor, :reason, :now)
-ON CONFLICT DO UPDATE SET actor = :actor, reason = :reason;
+ON CONFLICT (job_id) DO UPDATE SET actor = :actor, reason = :reason;
 
 -- name: delete_pin
 DELETE FROM pins WHERE job_id = :job_id RETURNING job_id;

@@ -4,8 +4,8 @@
 SELECT began_at, ended_at, results, after, name, files, bytes FROM scrub;
 
 -- name: begin_scrub!
-INSERT INTO scrub (only, began_at) VALUES (1, :now)
-ON CONFLICT DO UPDATE SET began_at = :now, ended_at = NULL, results = 0, after = '', name = '',
+INSERT INTO scrub ("only", began_at) VALUES (1, :now)
+ON CONFLICT ("only") DO UPDATE SET began_at = :now, ended_at = NULL, results = 0, after = '', name = '',
     files = 0, bytes = 0;
 
 -- name: advance_scrub!
@@ -20,8 +20,8 @@ SELECT :storage_key, :job_id, :name, :now, :unreadable
 WHERE EXISTS (SELECT 1 FROM uploads WHERE id = :job_id AND storage_key = :storage_key
               AND expired_at IS NULL)
    OR EXISTS (SELECT 1 FROM files WHERE storage_key = :storage_key)
-ON CONFLICT DO UPDATE SET unreadable = NULL, found_at = :now
-    WHERE unreadable IS NOT NULL AND :unreadable IS NULL
+ON CONFLICT (storage_key) DO UPDATE SET unreadable = NULL, found_at = :now
+    WHERE damaged_files.unreadable IS NOT NULL AND :unreadable IS NULL
 RETURNING storage_key;
 
 -- name: mark_sound

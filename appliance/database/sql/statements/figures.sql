@@ -17,7 +17,7 @@ WITH whole_minutes AS (
            sum(completed) AS completed, sum(failed) AS failed, sum(busy_s) AS busy_s,
            sum(queued) AS queued, sum(active) AS active, max(oldest_s) AS oldest_s
     FROM minutes
-    WHERE minute >= :first AND minute < :end AND (:type IS NULL OR type = :type)
+    WHERE minute >= :first AND minute < :end AND (type = :type OR :type IS NULL)
     GROUP BY minute
 )
 SELECT (minute - :first) / :step AS slot, sum(received) AS received,
@@ -28,17 +28,18 @@ FROM whole_minutes GROUP BY slot ORDER BY slot;
 -- name: history_of_durations
 SELECT (minute - :first) / :step AS slot, upto_s, sum(jobs) AS jobs
 FROM minute_durations
-WHERE minute >= :first AND minute < :end AND (:type IS NULL OR type = :type)
+WHERE minute >= :first AND minute < :end AND (type = :type OR :type IS NULL)
 GROUP BY slot, upto_s ORDER BY slot, upto_s;
 
 -- name: sample_minute!
 INSERT INTO minutes (minute, type, queued, active, oldest_s)
-SELECT :minute, type, total(iif(status = 'PENDING', jobs, 0)), total(iif(status = 'PROCESSING', jobs, 0)),
-       max(0.0, :now - coalesce((SELECT created_at FROM jobs j
+SELECT :minute, type, sum(CASE status WHEN 'PENDING' THEN jobs ELSE 0 END),
+       sum(CASE status WHEN 'PROCESSING' THEN jobs ELSE 0 END),
+       greatest(0.0, :now - coalesce((SELECT created_at FROM jobs j
                                  WHERE j.status = 'PENDING' AND j.type = tallies.type
                                  ORDER BY j.id LIMIT 1), :now))
 FROM tallies WHERE true GROUP BY type
-ON CONFLICT DO UPDATE SET queued = excluded.queued, active = excluded.active,
+ON CONFLICT (minute, type) DO UPDATE SET queued = excluded.queued, active = excluded.active,
                           oldest_s = excluded.oldest_s;
 
 -- name: delete_old_minutes!

@@ -5,56 +5,54 @@
 -- no pin.
 -- name: originals_due
 WITH due AS (
-    SELECT j.upload_id FROM owner_ages AS age
-        CROSS JOIN jobs AS j INDEXED BY jobs_finished_of_owner
-        ON j.owner = age.owner AND j.files_left IN ('all', 'original')
-        AND j.finished_at < :now - age.days * 86400.0
+    SELECT j.upload_id AS id FROM owner_ages AS age CROSS JOIN jobs AS j INDEXED BY jobs_finished_of_owner
     WHERE age.kind = 'originals' AND age.days > 0
+      AND j.owner = age.owner AND j.files_left IN ('all', 'original')
+      AND j.finished_at < CAST(:now AS DOUBLE PRECISION) - age.days * 86400.0
     UNION ALL
     SELECT j.upload_id FROM json_each(:presets) AS age
         CROSS JOIN jobs AS j INDEXED BY jobs_finished_of_preset
-        ON j.preset = age.key AND j.files_left IN ('all', 'original')
-        AND j.finished_at < :now - age.value * 86400.0
-    WHERE age.value > 0
+    WHERE CAST(age.value AS BIGINT) > 0
+      AND j.preset = age.key AND j.files_left IN ('all', 'original')
+      AND j.finished_at < CAST(:now AS DOUBLE PRECISION) - CAST(age.value AS BIGINT) * 86400.0
       AND j.owner NOT IN (SELECT owner FROM owner_ages WHERE kind = 'originals')
     UNION ALL
     SELECT j.upload_id FROM jobs AS j INDEXED BY jobs_finished
-    WHERE :days > 0 AND j.files_left IN ('all', 'original')
-      AND j.finished_at < :now - :days * 86400.0
+    WHERE CAST(:days AS BIGINT) > 0 AND j.files_left IN ('all', 'original')
+      AND j.finished_at < CAST(:now AS DOUBLE PRECISION) - CAST(:days AS BIGINT) * 86400.0
       AND j.preset NOT IN (SELECT key FROM json_each(:presets))
       AND j.owner NOT IN (SELECT owner FROM owner_ages WHERE kind = 'originals')
 )
-SELECT DISTINCT upload_id AS id FROM due
+SELECT DISTINCT id FROM due
 WHERE NOT EXISTS (
-    SELECT 1 FROM jobs AS j WHERE j.upload_id = due.upload_id AND (
+    SELECT 1 FROM jobs AS j WHERE j.upload_id = due.id AND (
         j.finished_at IS NULL
         OR EXISTS (SELECT 1 FROM dead_letters WHERE job_id = j.id)
         OR EXISTS (SELECT 1 FROM pins WHERE job_id = j.id)
-        OR coalesce(j.finished_at >= :now - 86400.0 * nullif(coalesce(
-            (SELECT days FROM owner_ages WHERE owner = j.owner AND kind = 'originals'),
-            (SELECT value FROM json_each(:presets) WHERE key = j.preset),
-            :days), 0), 1)))
+        OR (j.finished_at < CAST(:now AS DOUBLE PRECISION) - 86400.0 * nullif(coalesce(
+                (SELECT days FROM owner_ages WHERE owner = j.owner AND kind = 'originals'),
+                (SELECT CAST(value AS BIGINT) FROM json_each(:presets) WHERE key = j.preset),
+                CAST(:days AS BIGINT)), 0)) IS NOT TRUE))
 LIMIT :limit;
 
 -- Jobs whose results are old enough, wait for no review and have no pin.
 -- name: results_due
 WITH due AS (
-    SELECT j.id FROM owner_ages AS age
-        CROSS JOIN jobs AS j INDEXED BY jobs_finished_of_owner
-        ON j.owner = age.owner AND j.files_left IN ('all', 'results')
-        AND j.finished_at < :now - age.days * 86400.0
+    SELECT j.id AS id FROM owner_ages AS age CROSS JOIN jobs AS j INDEXED BY jobs_finished_of_owner
     WHERE age.kind = 'results' AND age.days > 0
+      AND j.owner = age.owner AND j.files_left IN ('all', 'results')
+      AND j.finished_at < CAST(:now AS DOUBLE PRECISION) - age.days * 86400.0
     UNION ALL
     SELECT j.id FROM json_each(:presets) AS age
         CROSS JOIN jobs AS j INDEXED BY jobs_finished_of_preset
-        ON j.preset = age.key AND j.files_left IN ('all', 'results')
-        AND j.finished_at < :now - age.value * 86400.0
-    WHERE age.value > 0
+    WHERE CAST(age.value AS BIGINT) > 0
+      AND j.preset = age.key AND j.files_left IN ('all', 'results')
+      AND j.finished_at < CAST(:now AS DOUBLE PRECISION) - CAST(age.value AS BIGINT) * 86400.0
       AND j.owner NOT IN (SELECT owner FROM owner_ages WHERE kind = 'results')
     UNION ALL
     SELECT j.id FROM jobs AS j INDEXED BY jobs_finished
-    WHERE :days > 0 AND j.files_left IN ('all', 'results')
-      AND j.finished_at < :now - :days * 86400.0
+    WHERE CAST(:days AS BIGINT) > 0 AND j.files_left IN ('all', 'results')
+      AND j.finished_at < CAST(:now AS DOUBLE PRECISION) - CAST(:days AS BIGINT) * 86400.0
       AND j.preset NOT IN (SELECT key FROM json_each(:presets))
       AND j.owner NOT IN (SELECT owner FROM owner_ages WHERE kind = 'results')
 )
@@ -114,7 +112,7 @@ SELECT kind, days FROM owner_ages WHERE owner = :owner;
 
 -- name: set_owner_age!
 INSERT INTO owner_ages (owner, kind, days) VALUES (:owner, :kind, :days)
-ON CONFLICT DO UPDATE SET days = :days;
+ON CONFLICT (owner, kind) DO UPDATE SET days = :days;
 
 -- name: delete_owner_age
 DELETE FROM owner_ages WHERE owner = :owner AND kind = :kind RETURNING owner;

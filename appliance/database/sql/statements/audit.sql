@@ -7,11 +7,11 @@ VALUES (:at, :actor, :action, :subject, :detail, :jobs);
 -- name: audit_page
 SELECT * FROM audit
 WHERE id < :before
-  AND (:actor IS NULL OR actor = :actor)
-  AND (:action IS NULL OR action = :action)
-  AND (:subject IS NULL OR subject = :subject)
-  AND (:since IS NULL OR at >= :since)
-  AND (:until IS NULL OR at < :until)
+  AND (actor = :actor OR :actor IS NULL)
+  AND (action = :action OR :action IS NULL)
+  AND (subject = :subject OR :subject IS NULL)
+  AND (at >= :since OR :since IS NULL)
+  AND (at < :until OR :until IS NULL)
 ORDER BY id DESC LIMIT :limit;
 
 -- name: audit_of_subject

@@ -11,16 +11,16 @@ SELECT id FROM redrives WHERE actor = :actor AND once = :once;
 -- In waves, what waits for one already is left out: a form that is sent twice begins one wave.
 INSERT INTO redrive_jobs (redrive_id, job_id)
 SELECT :id, d.job_id FROM dead_letters d
-WHERE NOT (:staged AND EXISTS (SELECT 1 FROM redrive_jobs r JOIN redrives ON redrives.id = r.redrive_id
+WHERE NOT (:staged = 1 AND EXISTS (SELECT 1 FROM redrive_jobs r JOIN redrives ON redrives.id = r.redrive_id
                                WHERE r.job_id = d.job_id AND r.wave IS NULL AND r.outcome IS NULL
                                  AND redrives.state = 'running'))
-  AND (:ids IS NULL OR d.job_id IN (SELECT value FROM json_each(:ids)))
-  AND (:fingerprint IS NULL OR d.fingerprint = :fingerprint)
-  AND (:owner IS NULL OR d.owner = :owner)
-  AND (:type IS NULL OR d.type = :type)
-  AND (:code IS NULL OR d.error_code = :code)
-  AND (:since IS NULL OR d.created_at >= :since)
-  AND (:until IS NULL OR d.created_at < :until)
+  AND (d.job_id IN (SELECT value FROM json_each(:ids)) OR :ids IS NULL)
+  AND (d.fingerprint = :fingerprint OR :fingerprint IS NULL)
+  AND (d.owner = :owner OR :owner IS NULL)
+  AND (d.type = :type OR :type IS NULL)
+  AND (d.error_code = :code OR :code IS NULL)
+  AND (d.created_at >= :since OR :since IS NULL)
+  AND (d.created_at < :until OR :until IS NULL)
 ORDER BY d.job_id
 LIMIT :limit
 RETURNING job_id;

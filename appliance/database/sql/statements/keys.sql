@@ -44,7 +44,7 @@ WHERE s.token_hash = :token_hash AND s.expires_at > :now
 -- name: session_page
 SELECT s.*, coalesce(k.name, p.name) AS name, coalesce(k.role, p.role) AS role
 FROM sessions s LEFT JOIN api_keys k ON k.id = s.key_id LEFT JOIN people p ON p.id = s.person_id
-WHERE s.id < :before AND s.expires_at > :now AND (:owner IS NULL OR s.owner = :owner)
+WHERE s.id < :before AND s.expires_at > :now AND (s.owner = :owner OR :owner IS NULL)
   AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > :now)
   AND p.blocked_at IS NULL
 ORDER BY s.id DESC LIMIT :limit;
@@ -56,7 +56,7 @@ UPDATE sessions SET last_used_at = :at WHERE id = :id;
 DELETE FROM sessions WHERE token_hash = :token_hash RETURNING id;
 
 -- name: delete_session_by_id
-DELETE FROM sessions WHERE id = :id AND (:owner IS NULL OR owner = :owner)
+DELETE FROM sessions WHERE id = :id AND (owner = :owner OR :owner IS NULL)
 RETURNING token_hash, owner;
 
 -- name: delete_expired_sessions

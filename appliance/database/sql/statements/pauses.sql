@@ -3,7 +3,7 @@
 -- name: set_pause!
 INSERT INTO pauses (kind, name, reason, actor, since, until)
 VALUES (:kind, :name, :reason, :actor, :since, :until)
-ON CONFLICT DO UPDATE SET reason = :reason, actor = :actor, since = :since, until = :until;
+ON CONFLICT (kind, name) DO UPDATE SET reason = :reason, actor = :actor, since = :since, until = :until;
 
 -- name: delete_pause
 DELETE FROM pauses WHERE kind = :kind AND name = :name RETURNING *;

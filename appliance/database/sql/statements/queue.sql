@@ -5,12 +5,12 @@
 SELECT id FROM (
     SELECT * FROM (SELECT id, priority, turn FROM jobs
                    WHERE status = 'PENDING' AND type = :type AND large = 0
-                   ORDER BY priority DESC, turn, id LIMIT :limit)
+                   ORDER BY priority DESC, turn, id LIMIT :limit) AS small
     UNION ALL
     SELECT * FROM (SELECT id, priority, turn FROM jobs
-                   WHERE status = 'PENDING' AND type = :type AND large = 1 AND NOT :small_only
-                   ORDER BY priority DESC, turn, id LIMIT :limit)
-)
+                   WHERE status = 'PENDING' AND type = :type AND large = 1 AND :small_only = 0
+                   ORDER BY priority DESC, turn, id LIMIT :limit) AS large
+) AS ready
 ORDER BY priority DESC, turn, id
 LIMIT :limit;
 
@@ -20,7 +20,7 @@ SELECT j.id FROM (SELECT DISTINCT owner FROM lanes WHERE type = :type AND owner 
 JOIN jobs j ON j.id = (
     SELECT n.id FROM jobs n
     WHERE n.status = 'PENDING' AND n.type = :type AND n.owner = l.owner
-      AND (n.large = 0 OR NOT :small_only)
+      AND (n.large = 0 OR :small_only = 0)
     ORDER BY n.priority DESC, n.turn, n.id LIMIT 1
 )
 WHERE l.owner NOT IN (SELECT value FROM json_each(:paused_owners))
@@ -33,8 +33,8 @@ INSERT INTO lanes (type, priority, owner, turn)
 VALUES (:type, :priority, :owner,
         coalesce((SELECT c.turn FROM lanes c
                   WHERE c.type = :type AND c.priority = :priority AND c.owner = ''), 1))
-ON CONFLICT DO UPDATE SET turn = max(
-    turn + 1,
+ON CONFLICT (type, priority, owner) DO UPDATE SET turn = greatest(
+    lanes.turn + 1,
     coalesce((SELECT c.turn FROM lanes c
               WHERE c.type = :type AND c.priority = :priority AND c.owner = ''), 1)
 )
@@ -45,7 +45,8 @@ RETURNING turn;
 INSERT INTO lanes (type, priority, owner, turn)
 SELECT type, priority, '', max(turn) FROM jobs WHERE id IN (SELECT value FROM json_each(:ids))
 GROUP BY type, priority
-ON CONFLICT DO UPDATE SET turn = excluded.turn WHERE excluded.turn > turn;
+ON CONFLICT (type, priority, owner) DO UPDATE SET turn = excluded.turn
+WHERE excluded.turn > lanes.turn;
 
 -- A lane behind the present says nothing that an absent one does not.
 -- name: delete_idle_lanes

@@ -10,7 +10,7 @@ FROM upload_links l WHERE l.token_hash = :token_hash;
 
 -- name: upload_link_by_id
 SELECT l.*, (SELECT count(*) FROM upload_link_uses s WHERE s.link_id = l.id) AS used
-FROM upload_links l WHERE l.id = :id AND (:owner IS NULL OR l.owner = :owner);
+FROM upload_links l WHERE l.id = :id AND (l.owner = :owner OR :owner IS NULL);
 
 -- name: upload_link_page
 SELECT l.*, (SELECT count(*) FROM upload_link_uses s WHERE s.link_id = l.id) AS used
@@ -22,7 +22,7 @@ INSERT INTO upload_link_uses (link_id, job_id) SELECT :id, value FROM json_each(
 
 -- name: revoke_upload_link
 UPDATE upload_links SET revoked_at = :now
-WHERE id = :id AND revoked_at IS NULL AND (:owner IS NULL OR owner = :owner) RETURNING owner;
+WHERE id = :id AND revoked_at IS NULL AND (owner = :owner OR :owner IS NULL) RETURNING owner;
 
 -- name: secret
 SELECT value FROM secrets WHERE name = :name;

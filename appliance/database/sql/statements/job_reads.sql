@@ -21,11 +21,11 @@ SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key,
        u.expired_at AS original_expired_at
 FROM jobs j JOIN uploads u ON u.id = j.upload_id
 WHERE j.id >= :from_id AND j.id < :before
-  AND (:statuses IS NULL OR +j.status IN (SELECT value FROM json_each(:statuses)))
-  AND (:types IS NULL OR +j.type IN (SELECT value FROM json_each(:types)))
-  AND (:error IS NULL OR j.error ->> 'code' = :error)
-  AND (:preset IS NULL OR j.preset = :preset)
-  AND (:q IS NULL OR instr(lowered(u.filename), :q) > 0)
+  AND (j.status || '' IN (SELECT value FROM json_each(:statuses)) OR :statuses IS NULL)
+  AND (j.type || '' IN (SELECT value FROM json_each(:types)) OR :types IS NULL)
+  AND (j.error ->> 'code' = :error OR :error IS NULL)
+  AND (j.preset = :preset OR :preset IS NULL)
+  AND (CAST(:q AS TEXT) IS NULL OR instr(lowered(u.filename), :q) > 0)
 ORDER BY j.id DESC
 LIMIT :limit;
 
@@ -35,11 +35,11 @@ SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key,
 FROM jobs j JOIN uploads u ON u.id = j.upload_id
 WHERE j.owner = :owner
   AND j.id >= :from_id AND j.id < :before
-  AND (:statuses IS NULL OR +j.status IN (SELECT value FROM json_each(:statuses)))
-  AND (:types IS NULL OR +j.type IN (SELECT value FROM json_each(:types)))
-  AND (:error IS NULL OR j.error ->> 'code' = :error)
-  AND (:preset IS NULL OR j.preset = :preset)
-  AND (:q IS NULL OR instr(lowered(u.filename), :q) > 0)
+  AND (j.status || '' IN (SELECT value FROM json_each(:statuses)) OR :statuses IS NULL)
+  AND (j.type || '' IN (SELECT value FROM json_each(:types)) OR :types IS NULL)
+  AND (j.error ->> 'code' = :error OR :error IS NULL)
+  AND (j.preset = :preset OR :preset IS NULL)
+  AND (CAST(:q AS TEXT) IS NULL OR instr(lowered(u.filename), :q) > 0)
 ORDER BY j.id DESC
 LIMIT :limit;
 
@@ -49,10 +49,10 @@ SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key,
 FROM jobs j JOIN uploads u ON u.id = j.upload_id
 WHERE j.status = :status
   AND j.id >= :from_id AND j.id < :before
-  AND (:types IS NULL OR +j.type IN (SELECT value FROM json_each(:types)))
-  AND (:error IS NULL OR j.error ->> 'code' = :error)
-  AND (:preset IS NULL OR j.preset = :preset)
-  AND (:q IS NULL OR instr(lowered(u.filename), :q) > 0)
+  AND (j.type || '' IN (SELECT value FROM json_each(:types)) OR :types IS NULL)
+  AND (j.error ->> 'code' = :error OR :error IS NULL)
+  AND (j.preset = :preset OR :preset IS NULL)
+  AND (CAST(:q AS TEXT) IS NULL OR instr(lowered(u.filename), :q) > 0)
 ORDER BY j.id DESC
 LIMIT :limit;
 
@@ -62,20 +62,12 @@ SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key,
 FROM jobs j JOIN uploads u ON u.id = j.upload_id
 WHERE j.type = :type
   AND j.id >= :from_id AND j.id < :before
-  AND (:statuses IS NULL OR +j.status IN (SELECT value FROM json_each(:statuses)))
-  AND (:error IS NULL OR j.error ->> 'code' = :error)
-  AND (:preset IS NULL OR j.preset = :preset)
-  AND (:q IS NULL OR instr(lowered(u.filename), :q) > 0)
+  AND (j.status || '' IN (SELECT value FROM json_each(:statuses)) OR :statuses IS NULL)
+  AND (j.error ->> 'code' = :error OR :error IS NULL)
+  AND (j.preset = :preset OR :preset IS NULL)
+  AND (CAST(:q AS TEXT) IS NULL OR instr(lowered(u.filename), :q) > 0)
 ORDER BY j.id DESC
 LIMIT :limit;
-
--- The latest uploads whose names have `q` in them, by the index of names. Of a name that many have
--- no more than `most`: then jobs are walked through instead, and a page of them is soon full.
--- name: uploads_named
-SELECT n.upload_id, n.number FROM upload_names s JOIN upload_numbers n ON n.number = s.rowid
-WHERE s.upload_names MATCH '"' || replace(:q, '"', '""') || '"'
-ORDER BY s.rowid DESC
-LIMIT :most;
 
 -- Uploads that may have a job behind the id `after`, beside the latest ones from `number` on: those
 -- that were begun late and complete early, and those of which another job was made.
@@ -90,14 +82,14 @@ SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key,
        u.expired_at AS original_expired_at
 FROM jobs j JOIN uploads u ON u.id = j.upload_id
 WHERE j.upload_id IN (SELECT value FROM json_each(:uploads))
-  AND +j.id >= :from_id AND +j.id < :before
-  AND (:owner IS NULL OR +j.owner = :owner)
-  AND (:statuses IS NULL OR +j.status IN (SELECT value FROM json_each(:statuses)))
-  AND (:types IS NULL OR +j.type IN (SELECT value FROM json_each(:types)))
-  AND (:error IS NULL OR j.error ->> 'code' = :error)
-  AND (:preset IS NULL OR j.preset = :preset)
-  AND (:q IS NULL OR instr(lowered(u.filename), :q) > 0)
-ORDER BY +j.id DESC
+  AND j.id || '' >= :from_id AND j.id || '' < :before
+  AND (j.owner || '' = :owner OR :owner IS NULL)
+  AND (j.status || '' IN (SELECT value FROM json_each(:statuses)) OR :statuses IS NULL)
+  AND (j.type || '' IN (SELECT value FROM json_each(:types)) OR :types IS NULL)
+  AND (j.error ->> 'code' = :error OR :error IS NULL)
+  AND (j.preset = :preset OR :preset IS NULL)
+  AND (CAST(:q AS TEXT) IS NULL OR instr(lowered(u.filename), :q) > 0)
+ORDER BY j.id || '' DESC
 LIMIT :limit;
 
 -- name: files_of_jobs

@@ -59,14 +59,6 @@ SET scan = :scan, version = version + 1
 WHERE id = :id AND status = 'PROCESSING' AND attempt = :attempt
 RETURNING owner;
 
--- An admin takes what the scanner found for harmless.
--- name: release_scan
-UPDATE jobs
-SET scan = json_set(scan, '$.releasedBy', :actor), version = version + 1
-WHERE id = :id AND json_extract(scan, '$.verdict') = 'infected'
-  AND json_extract(scan, '$.releasedBy') IS NULL
-RETURNING id;
-
 -- name: complete_job
 UPDATE jobs
 SET status = 'COMPLETED', worker = NULL, progress = 1, step = NULL, finished_at = :now,
@@ -116,7 +108,7 @@ SELECT id FROM jobs INDEXED BY jobs_due
 WHERE status = 'RETRYING' AND next_attempt_at <= :now
 UNION
 SELECT id FROM jobs INDEXED BY jobs_waits
-WHERE status = 'RETRYING' AND waits_since > :now + :skew_s
+WHERE status = 'RETRYING' AND waits_since > CAST(:now AS DOUBLE PRECISION) + :skew_s
 LIMIT :limit;
 
 -- name: stage_job

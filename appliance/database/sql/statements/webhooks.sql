@@ -10,7 +10,7 @@ SELECT * FROM webhooks WHERE id = :id;
 -- `owner` NULL: everybody's. Newest first; `before` is an id, or '~', which sorts behind all ids.
 -- name: webhook_page
 SELECT * FROM webhooks
-WHERE id < :before AND (:owner IS NULL OR owner = :owner)
+WHERE id < :before AND (owner = :owner OR :owner IS NULL)
 ORDER BY id DESC LIMIT :limit;
 
 -- name: count_webhooks
@@ -20,9 +20,9 @@ SELECT count(*) AS webhooks FROM webhooks WHERE owner = :owner;
 -- name: change_webhook
 UPDATE webhooks
 SET url = :url, events = :events, description = :description, active = :active,
-    failing_since = iif(:active AND NOT active, NULL, failing_since),
-    disabled_at = iif(:active, NULL, disabled_at),
-    disabled_reason = iif(:active, NULL, disabled_reason)
+    failing_since = CASE WHEN CAST(:active AS BIGINT) = 1 AND active = 0 THEN NULL ELSE failing_since END,
+    disabled_at = CASE CAST(:active AS BIGINT) WHEN 1 THEN NULL ELSE disabled_at END,
+    disabled_reason = CASE CAST(:active AS BIGINT) WHEN 1 THEN NULL ELSE disabled_reason END
 WHERE id = :id
 RETURNING *;
 
@@ -57,6 +57,6 @@ INSERT INTO callback_secrets (owner, secret) VALUES (:owner, :secret) ON CONFLIC
 
 -- name: rotate_callback_secret
 INSERT INTO callback_secrets (owner, secret) VALUES (:owner, :secret)
-ON CONFLICT DO UPDATE
-SET secret = excluded.secret, old_secret = secret, old_until = :old_until
+ON CONFLICT (owner) DO UPDATE
+SET secret = excluded.secret, old_secret = callback_secrets.secret, old_until = :old_until
 RETURNING *;

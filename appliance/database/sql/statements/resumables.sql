@@ -13,10 +13,11 @@ SELECT * FROM resumable_uploads WHERE id = :id;
 -- nobody keeps an upload open by asking.
 -- name: advance_resumable
 UPDATE resumable_uploads
-SET offset = :offset, length = coalesce(length, :length), closed = max(closed, :closed),
-    by_length = max(by_length, :by_length),
-    expires_at = iif(:offset > offset, max(expires_at, :expires_at), expires_at)
-WHERE id = :id AND state = 'open' AND offset <= :offset
+SET "offset" = :offset, length = coalesce(length, :length), closed = greatest(closed, :closed),
+    by_length = greatest(by_length, :by_length),
+    expires_at = CASE WHEN "offset" < :offset THEN greatest(expires_at, :expires_at)
+                      ELSE expires_at END
+WHERE id = :id AND state = 'open' AND "offset" <= :offset
 RETURNING *;
 
 -- name: end_resumable
@@ -25,12 +26,12 @@ WHERE id = :id AND state = 'open'
 RETURNING *;
 
 -- name: open_resumables
-SELECT id, offset FROM resumable_uploads WHERE state = 'open';
+SELECT id, "offset" FROM resumable_uploads WHERE state = 'open';
 
 -- Every byte of them is in: a crash came between the last one and the job.
 -- name: full_resumables
 SELECT id FROM resumable_uploads
-WHERE state = 'open' AND (closed = 1 OR (by_length = 1 AND length = offset));
+WHERE state = 'open' AND (closed = 1 OR (by_length = 1 AND length = "offset"));
 
 -- name: expired_resumables
 SELECT id FROM resumable_uploads WHERE state = 'open' AND expires_at <= :now
@@ -53,12 +54,12 @@ DELETE FROM resumable_uploads WHERE id = :id AND state <> 'open';
 -- What an owner's open uploads may still come to. One that is being joined takes what its parts
 -- took: they are counted until it is complete, and gone then.
 -- name: open_of_owner
-SELECT count(*) AS uploads, total(kind <> 'partial') AS files,
-       total(iif(kind = 'final', 0, coalesce(length, offset))) AS bytes
+SELECT count(*) AS uploads, count(*) FILTER (WHERE kind <> 'partial') AS files,
+       coalesce(sum(CASE kind WHEN 'final' THEN 0 ELSE coalesce(length, "offset") END), 0) AS bytes
 FROM resumable_uploads WHERE owner = :owner AND state = 'open';
 
 -- name: parts_of_owner
-SELECT total(offset) AS bytes FROM resumable_uploads
+SELECT coalesce(sum("offset"), 0) AS bytes FROM resumable_uploads
 WHERE owner = :owner AND state = 'completed' AND kind = 'partial';
 
 -- name: delete_joined_parts
@@ -68,11 +69,11 @@ RETURNING id;
 
 -- Of all owners. As many rows as there are open uploads.
 -- name: open_uploads
-SELECT count(*) AS uploads, total(offset) AS bytes FROM resumable_uploads WHERE state = 'open';
+SELECT count(*) AS uploads, coalesce(sum("offset"), 0) AS bytes FROM resumable_uploads WHERE state = 'open';
 
 -- Bytes that expired uploads have given back, of those that are remembered.
 -- name: reclaimed_bytes
-SELECT total(offset) AS bytes FROM resumable_uploads WHERE state = 'expired' AND ended_at >= :since;
+SELECT coalesce(sum("offset"), 0) AS bytes FROM resumable_uploads WHERE state = 'expired' AND ended_at >= :since;
 
 -- name: usage_of_owner
 SELECT bytes, originals FROM usage WHERE owner = :owner;
@@ -94,7 +95,7 @@ VALUES (:owner, :key, :content, :job_ids, :now);
 DELETE FROM idempotency_keys WHERE created_at <= :before RETURNING key;
 
 -- name: complete_parts
-SELECT id, offset FROM resumable_uploads WHERE state = 'completed' AND kind = 'partial';
+SELECT id, "offset" FROM resumable_uploads WHERE state = 'completed' AND kind = 'partial';
 
 -- What is on its way in lies nowhere any more: the database was restored from a backup.
 -- name: forget_unfinished_resumables!
