@@ -35,9 +35,8 @@ export function listen(ongone) {
     if (which === "none") first?.focus(); // the bar is gone
   });
   form.addEventListener("submit", (event) => {
-    const acts = { download, share, delete: askToDelete };
     event.preventDefault();
-    acts[event.submitter.dataset.do](picked().map((box) => box.value)).catch(() => tell("No answer from the server. Try again."));
+    act(event.submitter.dataset.do, picked()).catch(() => tell("No answer from the server. Try again."));
   });
   ask.addEventListener("close", () => {
     if (ask.returnValue === "delete") remove(picked()).catch(() => tell("No answer from the server. Try again."));
@@ -62,6 +61,14 @@ export function listen(ongone) {
 
   count();
   return { count };
+}
+
+/** Does it to those that are picked; for what needs an original, to those that still have theirs. */
+async function act(what, all) {
+  const able = what === "delete" ? all : all.filter((box) => !box.closest("[data-expired]"));
+  const left = all.length - able.length;
+  if (able.length) await { download, share, delete: askToDelete }[what](able.map((box) => box.value));
+  if (left) tell(`${says.textContent} ${inWords(left)} left out: the original was deleted by its age.`.trim());
 }
 
 function count() {

@@ -91,7 +91,7 @@ class Outlook(msgspec.Struct, frozen=True):
     results_due_at: float | None
     """Of this job."""
     kept_by: Literal["pin", "review"] | None
-    """What keeps the job's files longer than their age."""
+    """What keeps files longer than their age; also a job beside it on the same original."""
 
 
 def due(kind: Kind, age: Age, *, now: float, limit: int = ALL) -> Transaction[list[str]]:
@@ -111,10 +111,10 @@ def due_for_deletion(ages: Ages, *, now: float) -> Transaction[list[Share]]:
     return shares
 
 
-def expire_original(upload_id: str, *, now: float) -> Transaction[Expired | None]:
-    """Let an original go; None where a job has come to need or keep it. Its jobs that have results
+def expire_original(upload_id: str, age: Age, *, now: float) -> Transaction[Expired | None]:
+    """Let an original go; None where it has come to be needed or kept. Its jobs that have results
     stay with those, the others go too."""
-    jobs = yield Statement("jobs_losing_original", {"upload_id": upload_id})
+    jobs = yield Statement("jobs_losing_original", {"upload_id": upload_id, **age.at(now)})
     if not jobs:
         return None
     deleted = yield from _deleted(row["id"] for row in jobs if not row["has_results"])
@@ -130,10 +130,10 @@ def expire_original(upload_id: str, *, now: float) -> Transaction[Expired | None
     )
 
 
-def expire_results(job_id: str, *, now: float) -> Transaction[Expired | None]:
-    """Let a job's results go, and the job, if its original has gone before; None where it has
-    come to need or keep them."""
-    rows = yield Statement("job_losing_results", {"id": job_id})
+def expire_results(job_id: str, age: Age, *, now: float) -> Transaction[Expired | None]:
+    """Let a job's results go, and the job, if its original has gone before; None where they have
+    come to be needed or kept."""
+    rows = yield Statement("job_losing_results", {"id": job_id, **age.at(now)})
     if not rows:
         return None
     (row,) = rows
@@ -153,10 +153,11 @@ def expire_results(job_id: str, *, now: float) -> Transaction[Expired | None]:
     )
 
 
-def expire(kind: Kind, an_id: str, *, now: float) -> Transaction[Expired | None]:
+def expire(kind: Kind, an_id: str, age: Age, *, now: float) -> Transaction[Expired | None]:
+    """Of what was `due`, whatever has become of it since."""
     if kind == "originals":
-        return (yield from expire_original(an_id, now=now))
-    return (yield from expire_results(an_id, now=now))
+        return (yield from expire_original(an_id, age, now=now))
+    return (yield from expire_results(an_id, age, now=now))
 
 
 def _deleted(job_ids: Iterable[str]) -> Transaction[tuple[DeletedJob, ...]]:
@@ -188,6 +189,11 @@ def outlook(job_id: str, owner: str, ages: Ages) -> Transaction[Outlook | None]:
     cold_at = None
     if ages.cold_after_s is not None and not is_cold and expired_at is None:
         cold_at = time_of(this["upload_id"]) + ages.cold_after_s
+    kept_by: Literal["pin", "review"] | None = None
+    if any(row["is_pinned"] for row in rows):
+        kept_by = "pin"
+    elif any(row["is_reviewed"] for row in rows):
+        kept_by = "review"
     return Outlook(
         place="deleted" if expired_at is not None else "cold" if is_cold else "hot",
         expired_at=expired_at,
@@ -196,7 +202,7 @@ def outlook(job_id: str, owner: str, ages: Ages) -> Transaction[Outlook | None]:
         if expired_at is not None or None in ends
         else max(end for end in ends if end is not None),
         results_due_at=None if this["files_left"] == "original" else due_at(this, "results"),
-        kept_by="pin" if this["is_pinned"] else "review" if this["is_reviewed"] else None,
+        kept_by=kept_by,
     )
 
 

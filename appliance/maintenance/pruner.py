@@ -11,16 +11,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
 
 from appliance.acts import Acts
 from appliance.clock import Clock
 from appliance.database import ages, audit, deliveries, keys, redrives, stored_files, turns
 from appliance.database.ages import Ages, Expired, Kind
 from appliance.database.protocol import Database, Transaction
-from appliance.errors import ObjectMissing
+from appliance.errors import ApplianceError, ObjectMissing
 from appliance.ids import is_id, time_of
 from appliance.storage.protocol import Storage
+
+log = structlog.get_logger()
 
 BATCH = 500
 EXPIRED_TOGETHER = 100
@@ -58,36 +62,62 @@ class Pruner:
         self._counted = counted
 
     async def run_once(self) -> Mapping[str, int]:
-        old = self._clock.now() - KEEP_REDRIVES_S
-        return {
-            "expired_originals": await self._expire("originals"),
-            "expired_results": await self._expire("results"),
-            "redrives": await self._database.write(redrives.forget_ended(before=old)),
-            "lanes": await self._database.write(turns.forget_idle()),
-            "deliveries": await self._prune_deliveries(),
-            "sessions": await self._database.write(keys.delete_expired(now=self._clock.now())),
-            "orphan_originals": await self._prune_originals(),
-            "orphan_results": await self._prune_results(),
-            "abandoned_parts": await self._storage.tidy(),
+        """Raises the first fault of a step, after the others have had their turn."""
+        steps: dict[str, Callable[[], Awaitable[int]]] = {
+            "redrives": self._prune_redrives,
+            "lanes": lambda: self._database.write(turns.forget_idle()),
+            "deliveries": self._prune_deliveries,
+            "sessions": self._prune_sessions,
+            "expired_originals": lambda: self._expire("originals"),
+            "expired_results": lambda: self._expire("results"),
+            "orphan_originals": self._prune_originals,
+            "orphan_results": self._prune_results,
+            "abandoned_parts": self._storage.tidy,
         }
+        counts, faults = {}, []
+        for name, step in steps.items():
+            try:
+                counts[name] = await step()
+            except ApplianceError as fault:
+                log.warning("step_of_pruner_failed", step=name, reason=fault.detail)
+                faults.append(fault)
+        if faults:
+            raise faults[0]
+        return counts
+
+    async def _prune_redrives(self) -> int:
+        before = self._clock.now() - KEEP_REDRIVES_S
+        return await self._database.write(redrives.forget_ended(before=before))
+
+    async def _prune_sessions(self) -> int:
+        return await self._database.write(keys.delete_expired(now=self._clock.now()))
 
     async def _expire(self, kind: Kind) -> int:
-        """How many files of that kind went by their age."""
+        """How many files of that kind went by their age. What the store does not delete now is an
+        orphan from now on; raises the first of its faults."""
         await self._storage.space()  # raises where the files could not go with their rows
-        files, now = 0, self._clock.now()
+        files, now, faults = 0, self._clock.now(), []
         while ids := await self._database.read(
             ages.due(kind, self._ages.of(kind), now=now, limit=EXPIRED_TOGETHER)
         ):
-            for expired in await self._database.write(self._expired(kind, ids, now)):
-                await self._acts.delete_expired(expired)
-                self._counted(expired.size_bytes)
+            gone = await self._database.write(self._expired(kind, ids, now))
+            for expired in gone:
                 files += expired.originals + expired.results
+                try:
+                    await self._acts.delete_expired(expired)
+                    self._counted(expired.size_bytes)
+                except ApplianceError as fault:
+                    faults.append(fault)
+            if not gone:
+                break  # all of them have come to be kept since they were read
+        if faults:
+            raise faults[0]
         return files
 
     def _expired(self, kind: Kind, ids: list[str], now: float) -> Transaction[list[Expired]]:
         found = []
         for an_id in ids:
-            expired = yield from ages.expire(kind, an_id, now=now)
+            expired = yield from ages.expire(kind, an_id, self._ages.of(kind), now=now)
             if expired is not None:
                 found.append(expired)
         told = [one for one in found if one.originals or one.results]

@@ -13,6 +13,7 @@ from appliance.storage.verified import read_verified
 from appliance.web import bodies
 from appliance.web.files import (
     ORIGINAL,
+    check_originals,
     check_sound,
     check_unlocked,
     disposition,
@@ -41,6 +42,7 @@ async def get_archive(request: web.Request) -> web.StreamResponse:
     wanted = await find_jobs(request, ids, owner=scope)
     for job in wanted:
         check_unlocked(job, user(request))
+    check_originals(wanted)
     files = [(job, file_of(job, ORIGINAL)) for job in wanted]
     entries = await _entries(request, files, safe_names([job.filename for job in wanted]))
     return await _send(request, entries, "files.zip")

@@ -83,6 +83,18 @@ def file_of(job: Job, name: str) -> ResultFile:
     return _original(job) if name == ORIGINAL else _result(job, name)
 
 
+def check_originals(jobs: Sequence[Job]) -> None:
+    """Raises FileExpired for those whose originals have gone by their age."""
+    expired = [job for job in jobs if job.original_expired_at is not None]
+    if expired:
+        raise FileExpired(
+            f"The original of {expired[0].filename} was deleted by its age"
+            + (f", and {len(expired) - 1} others too" if len(expired) > 1 else "")
+            + ". Leave it out.",
+            expired=[job.id for job in expired],
+        )
+
+
 async def check_sound(shared: Services, files: Sequence[ResultFile]) -> None:
     """Raises ObjectDamaged when the scrubber found one of them to be another than was stored."""
     damaged = await shared.database.read(scrub.damaged_among(file.storage_key for file in files))
@@ -153,13 +165,12 @@ async def send_file(
 
 
 async def _check_listed(shared: Services, job_id: str, name: str) -> None:
-    """Raises NotFound when the file has just gone with its job, or with the attempt that made it:
-    then it is not missing."""
+    """Raises NotFound, FileExpired when the file has just gone with its job, with the attempt that
+    made it, or by its age: then it is not missing."""
     job = await shared.database.read(job_reads.get(job_id))
     if job is None:
         raise NotFound("There is no such job, or it is not yours.")
-    if name != ORIGINAL:
-        _result(job, name)
+    file_of(job, name)
 
 
 def _original(job: Job) -> ResultFile:

@@ -20,6 +20,7 @@ from appliance.ids import is_id
 from appliance.jobs import Job
 from appliance.web import forms, words
 from appliance.web.documents import DeletedJobs, ShareLinks
+from appliance.web.files import check_originals
 from appliance.web.problems import wants_page
 from appliance.web.representation import json_response
 from appliance.web.services import services, user
@@ -90,6 +91,7 @@ async def share_jobs(request: web.Request) -> web.StreamResponse:
     wanted = asked.to(Sharing, shape=_to_share)
     check_time(wanted.expires_in_s)
     jobs = await find_jobs(request, wanted.jobs, owner=user(request).owner)
+    check_originals(jobs)
     made = await make_links(request, jobs, expires_in_s=wanted.expires_in_s)
     if asked.form is not None and wants_page(request):
         return links_page(request, made)

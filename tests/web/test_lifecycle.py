@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 
 from appliance.acts import Acts
-from appliance.database import ages, figures, job_reads, jobs, lifecycle
+from appliance.database import ages, figures, job_reads, jobs, lifecycle, stored_files
 from appliance.database.ages import KINDS, Age, Ages
 from appliance.database.protocol import Transaction
 from appliance.errors import ConfigurationError, StorageRefused, StorageUnavailable
@@ -27,6 +27,7 @@ from appliance.maintenance.cooler import Cooler
 from appliance.maintenance.pruner import Pruner
 from appliance.storage.own_rules import OwnRules, Rules
 from appliance.storage.tiered import TieredStorage
+from appliance.web import files as files_page
 from tests import media
 from tests.clocks import MovedClock
 from tests.conftest import Serve, Served
@@ -134,8 +135,12 @@ async def fails(key: str) -> Any:
     raise StorageUnavailable(f"The disk failed: {errno.errorcode[errno.EIO]}.")
 
 
+class Killed(BaseException):
+    """No fault of the surroundings: the process is gone."""
+
+
 async def cut(self: Acts, expired: Any) -> None:
-    raise StorageUnavailable("The disk failed.")
+    raise Killed
 
 
 def moment(text: str) -> float:
@@ -397,7 +402,7 @@ async def test_two_years(
         if chance.random() < 0.2 and any(of.values()):
             with monkeypatch.context() as patched:
                 patched.setattr(Acts, "delete_expired", cut)
-                with pytest.raises(StorageUnavailable):
+                with pytest.raises(Killed):
                     await pruner(served, day, kept).run_once()
         await pruner(served, day, kept).run_once()
         outlived |= model.expired & {job.upload_id for job in model.jobs.values()}
@@ -432,7 +437,7 @@ async def test_files_left_by_a_pass_that_was_cut_go_with_the_next(
     assert await cooler(served, 31).run_once() == {"moved": 3}
     with monkeypatch.context() as patched:
         patched.setattr(Acts, "delete_expired", cut)
-        with pytest.raises(StorageUnavailable):
+        with pytest.raises(Killed):
             await pruner(served, 400).run_once()
     assert set(files(tmp_path / "cold")) == job_ids
     assert (await served.json("GET", "/jobs"))["jobs"] == []
@@ -587,10 +592,13 @@ async def test_an_original_that_is_needed_again_stays(served: Served) -> None:
     ids = await shared.database.read(ages.due("originals", YEAR.originals, now=now))
     assert ids == [job_id]
     await served.json("POST", f"/jobs/{job_id}/process", json={"preset": "default"})
-    assert await shared.database.write(ages.expire("originals", job_id, now=now)) is None
+    assert (
+        await shared.database.write(ages.expire("originals", job_id, YEAR.originals, now=now))
+        is None
+    )
     assert await shared.database.read(ages.due("originals", YEAR.originals, now=now)) == []
     await shared.acts.pin(job_id, reason="Keep.", actor="key:admin")
-    assert await shared.database.write(ages.expire("results", job_id, now=now)) is None
+    assert await shared.database.write(ages.expire("results", job_id, Age(1), now=now)) is None
 
 
 async def test_the_job_tells_what_becomes_of_its_files(served: Served) -> None:
@@ -613,3 +621,99 @@ async def test_the_job_tells_what_becomes_of_its_files(served: Served) -> None:
         "The original is in the cold place."
         in (await page(served, f"/dashboard/jobs/{job_id}")).words()
     )
+
+
+async def test_what_is_found_out_late_of_an_expired_original_counts_for_nothing(
+    served: Served,
+) -> None:
+    """The scrubber, the inspector and the cooler read their list a while before they write."""
+    database = services_of(served).database
+    job_id = await done(served, "a.txt", result_size=70)
+    assert (await pruner(served, 366).run_once())["expired_originals"] == 1
+    await database.write(stored_files.mark(missing=[job_id], found=[], now=1.0))
+    assert await database.read(stored_files.count_missing()) == 0
+    assert not await database.write(lifecycle.mark_cold(job_id, now=1.0))
+    assert await database.read(lifecycle.cold()) == (0, 0)
+
+
+async def test_an_age_that_was_changed_meanwhile_holds(served: Served, join: Join) -> None:
+    owner = await join(served)
+    job_id = await done(served, "a.txt", by=owner.http, result_size=70)
+    database = services_of(served).database
+    now = services_of(served).clock.now() + 366 * DAY_S
+    year = Age(365)
+    for kind in KINDS:
+        assert await database.read(ages.due(kind, year, now=now)) == [job_id]
+        await database.write(ages.set_owner_age(owner.key.owner, kind, 0))
+        assert await database.write(ages.expire(kind, job_id, year, now=now)) is None
+    assert (await served.json("GET", f"/jobs/{job_id}"))["filesLeft"] == "all"
+
+
+async def test_a_job_that_never_had_results_lost_none(served: Served) -> None:
+    job_id = await done(served, "a.txt")
+    counted = await pruner(served, 8, Ages(Age(365), Age(7))).run_once()
+    assert counted["expired_results"] == 0
+    assert (await served.json("GET", f"/jobs/{job_id}"))["filesLeft"] == "all"
+    async with served.admin.get(f"/jobs/{job_id}/files/page.txt") as response:
+        await refused(response, 404, "not_found")
+
+
+async def test_an_original_that_goes_while_it_is_asked_for_has_expired(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = await done(served, "a.txt", result_size=70)
+    looked = files_page.check_sound
+
+    async def slow(*arguments: Any) -> None:
+        await looked(*arguments)
+        await pruner(served, 366).run_once()
+
+    monkeypatch.setattr(files_page, "check_sound", slow)
+    async with served.admin.get(f"/jobs/{job_id}/files/original") as response:
+        await refused(response, 410, "file_expired")
+
+
+async def test_one_file_that_stays_keeps_no_others_from_going(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck, other = await done(served, "a.txt"), await done(served, "b.txt")
+    storage, swept = services_of(served).storage, []
+    delete, tidy = storage.delete, storage.tidy
+
+    async def sick(prefix: str) -> int:
+        if stuck in prefix:
+            raise StorageUnavailable("The disk failed.")
+        return await delete(prefix)
+
+    async def tidied() -> int:
+        swept.append(True)
+        return await tidy()
+
+    monkeypatch.setattr(storage, "delete", sick)
+    monkeypatch.setattr(storage, "tidy", tidied)
+    with pytest.raises(StorageUnavailable):
+        await pruner(served, 366).run_once()
+    assert set(files(served.data_dir / "files/raw")) == {stuck}
+    assert other != stuck
+    assert swept, "the other steps had their turn"
+
+
+async def test_a_pin_beside_it_is_told(served: Served) -> None:
+    job_id = await done(served, "a.txt", result_size=70)
+    again = await served.json("POST", f"/jobs/{job_id}/process", json={"preset": "default"})
+    await finish(served, again["jobId"], now=services_of(served).clock.now())
+    await services_of(served).acts.pin(again["jobId"], reason="Keep.", actor="key:admin")
+    told = (await served.json("GET", f"/jobs/{job_id}"))["lifecycle"]
+    assert (told["keptBy"], told["deleteOriginalAt"]) == ("pin", None)
+
+
+async def test_those_that_have_expired_are_named(served: Served) -> None:
+    expired = [await done(served, f"{number}.txt", result_size=70) for number in range(2)]
+    await pruner(served, 366).run_once()
+    there = await done(served, "c.txt")
+    query = "&".join(f"job={job_id}" for job_id in [*expired, there])
+    async with served.admin.get(f"/archive?{query}") as response:
+        assert (await refused(response, 410, "file_expired"))["expired"] == expired
+    body = {"jobs": [*expired, there]}
+    async with served.admin.post("/jobs/links", json=body) as response:
+        assert (await refused(response, 410, "file_expired"))["expired"] == expired

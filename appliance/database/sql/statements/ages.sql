@@ -57,7 +57,8 @@ WITH due AS (
       AND j.owner NOT IN (SELECT owner FROM owner_ages WHERE kind = 'results')
 )
 SELECT id FROM due
-WHERE NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.job_id = due.id)
+WHERE EXISTS (SELECT 1 FROM files f WHERE f.job_id = due.id)
+  AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.job_id = due.id)
   AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.job_id = due.id)
 LIMIT :limit;
 
@@ -72,26 +73,36 @@ SELECT j.owner, j.type, 'results' AS kind, count(*) AS files, sum(f.size_bytes) 
 FROM json_each(:ids) AS due JOIN jobs AS j ON j.id = due.value JOIN files AS f ON f.job_id = j.id
 GROUP BY 1, 2 ORDER BY size_bytes DESC;
 
--- The jobs of an upload that nothing keeps from losing their original.
+-- The jobs of an upload, when its original may go: as in originals_due, asked once more when it goes.
 -- name: jobs_losing_original
 SELECT j.id, j.owner, EXISTS (SELECT 1 FROM files WHERE job_id = j.id) AS has_results
 FROM jobs AS j WHERE j.upload_id = :upload_id AND NOT EXISTS (
-    SELECT 1 FROM jobs AS other WHERE other.upload_id = :upload_id AND (
-        other.finished_at IS NULL
-        OR EXISTS (SELECT 1 FROM dead_letters WHERE job_id = other.id)
-        OR EXISTS (SELECT 1 FROM pins WHERE job_id = other.id)));
+    SELECT 1 FROM jobs AS k WHERE k.upload_id = :upload_id AND (
+        k.finished_at IS NULL
+        OR EXISTS (SELECT 1 FROM dead_letters WHERE job_id = k.id)
+        OR EXISTS (SELECT 1 FROM pins WHERE job_id = k.id)
+        OR (k.finished_at < CAST(:now AS DOUBLE PRECISION) - 86400.0 * nullif(coalesce(
+                (SELECT days FROM owner_ages WHERE owner = k.owner AND kind = 'originals'),
+                (SELECT CAST(value AS BIGINT) FROM json_each(:presets) WHERE key = k.preset),
+                CAST(:days AS BIGINT)), 0)) IS NOT TRUE));
 
 -- name: expire_upload
 UPDATE uploads SET expired_at = :now, missing_since = NULL WHERE id = :id AND expired_at IS NULL
 RETURNING storage_key, size_bytes;
 
+-- A job, when its results may go: as in results_due.
 -- name: job_losing_results
 SELECT j.id, j.owner, j.files_left = 'results' AS is_last,
        (SELECT count(*) FROM files WHERE job_id = j.id) AS files,
        (SELECT coalesce(sum(size_bytes), 0) FROM files WHERE job_id = j.id) AS size_bytes
-FROM jobs AS j WHERE j.id = :id AND j.finished_at IS NOT NULL
+FROM jobs AS j WHERE j.id = :id
+  AND EXISTS (SELECT 1 FROM files f WHERE f.job_id = j.id)
   AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.job_id = j.id)
-  AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.job_id = j.id);
+  AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.job_id = j.id)
+  AND j.finished_at < CAST(:now AS DOUBLE PRECISION) - 86400.0 * nullif(coalesce(
+        (SELECT days FROM owner_ages WHERE owner = j.owner AND kind = 'results'),
+        (SELECT CAST(value AS BIGINT) FROM json_each(:presets) WHERE key = j.preset),
+        CAST(:days AS BIGINT)), 0);
 
 -- name: expire_results!
 UPDATE jobs SET files_left = 'original', version = version + 1 WHERE id = :id;

@@ -10,7 +10,9 @@ WHERE cold_since IS NULL AND expired_at IS NULL AND missing_since IS NULL
 ORDER BY id LIMIT :limit;
 
 -- name: mark_cold
-UPDATE uploads SET cold_since = :now WHERE id = :id AND cold_since IS NULL RETURNING id;
+UPDATE uploads SET cold_since = :now
+WHERE id = :id AND cold_since IS NULL AND expired_at IS NULL
+RETURNING id;
 
 -- name: note_lifecycle!
 INSERT INTO lifecycle ("only", ran_at, files, bytes, error) VALUES (1, :now, :files, :bytes, :error)

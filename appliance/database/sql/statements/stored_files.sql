@@ -31,7 +31,8 @@ SELECT job_id AS id, name, storage_key, size_bytes, sha256 FROM files
 WHERE (job_id, name) > (:after, :name) ORDER BY job_id, name LIMIT :limit;
 
 -- name: mark_missing!
-UPDATE uploads SET missing_since = :now WHERE id = :id AND missing_since IS NULL;
+UPDATE uploads SET missing_since = :now
+WHERE id = :id AND missing_since IS NULL AND expired_at IS NULL;
 
 -- name: mark_found!
 UPDATE uploads SET missing_since = NULL WHERE id = :id AND missing_since IS NOT NULL;
