@@ -157,7 +157,8 @@ async def state(served: Served) -> tuple[dict[str, Counter[str]], set[str]]:
         }
     connection.close()
     path.unlink()
-    rows.pop("minutes")  # figures over time, which come by themselves
+    for by_itself in ("minutes", "workers"):  # figures over time, heartbeats
+        rows.pop(by_itself)
     return rows, files_of(served)
 
 
