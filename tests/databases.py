@@ -61,6 +61,17 @@ def rows(data_dir: Path, sql: str) -> list[tuple[Any, ...]]:
         return connection.execute(sql).fetchall()
 
 
+def kept(text: str) -> str:
+    """As the database has it: PostgreSQL's text has no NUL."""
+    return text.replace("\0", "\ufffd") if ON_POSTGRES else text
+
+
+def lose(data_dir: Path) -> None:
+    """What a disaster does to it, where it is not in the directory."""
+    if ON_POSTGRES:
+        beside(_drop([_made.pop(data_dir)]))
+
+
 def server() -> str:
     """The URL of the server's own database; skips the test where there is none."""
     url = _running()

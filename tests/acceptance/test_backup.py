@@ -118,6 +118,7 @@ async def test_a_disaster(
     assert await server.end(signal.SIGKILL) == -signal.SIGKILL
     key = server.key
     shutil.rmtree(server.data_dir)
+    databases.lose(server.data_dir)
 
     out, _ = await run(server.data_dir, "restore", place)
     assert "every digest right" in out

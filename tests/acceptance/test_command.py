@@ -46,7 +46,7 @@ def test_faults_are_told_all_at_once_with_the_mend(tmp_path: Path) -> None:
         prot="8080",
         max_upload_bytes="lots",
         workers_image="4-1",
-        database_url="postgresql://db/app",
+        database_url="mysql://db/app",
     )
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 4
@@ -74,6 +74,7 @@ def test_check_tells_what_cannot_be_written(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@databases.needs_file
 def test_check_tells_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "appliance.db").write_bytes(b"certainly not SQLite " * 100)
     done = appliance("check", data_dir=tmp_path)

@@ -217,22 +217,24 @@ async def test_who_holds_the_lock_and_says_nothing_holds_nobody_up(
         silent, other = [await PostgresDatabase.open(url) for _ in range(2)]
         for one in (silent, other):
             stack.push_async_callback(one.close)
-        job = a_job()
+        job, written = a_job(), list[str]()
 
         def stopped() -> Transaction[None]:
             yield from jobs.create([job])
             # This whole event loop stands still meanwhile, as a stopped process does.
-            databases.beside(write_beside())
+            written.append(databases.beside(write_beside()))
             yield from jobs.create([a_job()])
 
-        async def write_beside() -> None:
+        async def write_beside() -> str:
             beside = await PostgresDatabase.open(url)
-            await created(beside)
+            job_id = await created(beside)
             await beside.close()
+            return job_id
 
         with pytest.raises(DatabaseUnavailable):
             await silent.write(stopped())
         assert not await is_there(other, job.id)
+        assert await is_there(other, written[0])
         await created(silent)
 
 
