@@ -24,6 +24,9 @@ class Server:
     """`appliance serve` on a data directory; may be started, killed and started again."""
 
     command: tuple[str, ...] = (sys.executable, "-m", "appliance")
+    verb = "serve"
+    ready = r"listens on (\S+)"
+    """What it prints then; the group is its address."""
     options: tuple[str, ...] = ()
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
@@ -45,7 +48,7 @@ class Server:
             **self.environ,
         }
         self.process = await asyncio.create_subprocess_exec(
-            *self.command, "serve", *self.options,
+            *self.command, self.verb, *self.options,
             env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         listening = asyncio.get_running_loop().create_future()
@@ -59,7 +62,7 @@ class Server:
         async for raw in self.process.stdout:
             line = raw.decode().rstrip()
             self.output.append(line)
-            match = re.search(r"listens on (\S+)", line)
+            match = re.search(self.ready, line)
             if match and not listening.done():
                 listening.set_result(match[1])
         if not listening.done():
