@@ -133,8 +133,8 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
 THOROUGH = (
     *("tests/torture", "tests/fuzz", "tests/contract"),
     *(f"tests/acceptance/test_{name}.py" for name in (
-        "backup", "client", "cut_uploads", "dead_letters", "object_store", "plugins", "presets",
-        "selftest",
+        "backup", "client", "cluster", "cut_uploads", "dead_letters", "object_store", "plugins",
+        "presets", "selftest",
     )),
 )  # fmt: skip
 """Half of the time, for the last tenth of the faults: run where all are, and by their names."""

@@ -4,11 +4,16 @@ them: each a process, which may be killed."""
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
+import os
 import random
+import re
+import shutil
 import signal
+import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +25,10 @@ from tests import brokers, buckets, databases, media
 from tests.acceptance.conftest import DEADLINE_S, Server
 from tests.services import needed
 
+ROOT = Path(__file__).resolve().parents[2]
+NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
+TUS = {"Tus-Resumable": "1.0.0"}
+PATCH = {"Content-Type": "application/offset+octet-stream"}
 KEY = "upa_the-admin-key-of-the-cluster"
 
 
@@ -38,6 +47,13 @@ class Cluster:
         return aiohttp.ClientSession(url, headers={"Authorization": f"Bearer {KEY}"})
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     databases.server()  # or it is not there
@@ -53,7 +69,10 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
         "stale_after_s": "3",
         "drain_s": "10",
     }
-    servers = [Server(tmp_path / f"server-{number}", **settings) for number in range(2)]
+    servers = [
+        Server(tmp_path / f"server-{number}", **settings, port=str(free_port()))
+        for number in range(2)
+    ]
     workers: list[Server] = [Worker(tmp_path / f"worker-{number}", **settings) for number in (1, 2)]
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(brokers.names_of_its_own(namespace))
@@ -158,6 +177,82 @@ async def test_events_of_one_server_s_jobs_are_heard_at_the_other(cluster: Clust
         told = b""
         while job_id.encode() not in told or b"COMPLETED" not in told:
             told += await stream.content.readuntil(b"\n\n")
+
+
+@asynccontextmanager
+async def behind_nginx(cluster: Cluster, folder: Path) -> AsyncIterator[str]:
+    """With the map and the upstream of docs/scale-out.md; the address of nginx."""
+    page = (ROOT / "docs/scale-out.md").read_text(encoding="utf-8")
+    (upstream,) = re.findall(r"```nginx\n(.*?)```", page, re.DOTALL)
+    for number, server in enumerate(cluster.servers):
+        there = f"10.0.0.1{number + 1}:8080"
+        assert upstream.count(there) == 1
+        upstream = upstream.replace(there, server.url.removeprefix("http://"))
+    port = free_port()
+    paths = "\n".join(
+        f"{kind}_temp_path {folder / kind};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    user = "user root;" if os.getuid() == 0 else ""
+    config = folder / "nginx.conf"
+    config.write_text(
+        f"{user} daemon off; worker_processes 1; pid {folder / 'nginx.pid'};\n"
+        f"error_log {folder / 'error.log'};\nevents {{ worker_connections 512; }}\n"
+        f"http {{ access_log off; {paths}\n{upstream}\n"
+        f"server {{ listen 127.0.0.1:{port}; client_max_body_size 0;\n"
+        "location / { proxy_pass http://appliance; proxy_http_version 1.1;\n"
+        'proxy_set_header Connection ""; proxy_set_header Host $http_host;\n'
+        "proxy_request_buffering off; proxy_buffering off; } } }\n"
+    )
+    nginx = await asyncio.create_subprocess_exec(
+        NGINX, "-e", str(folder / "error.log"), "-c", str(config)
+    )
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                except OSError:
+                    await asyncio.sleep(0.02)
+                else:
+                    writer.close()
+                    break
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        nginx.terminate()
+        await nginx.wait()
+
+
+async def test_an_upload_through_nginx_goes_on_when_its_server_is_gone(
+    cluster: Cluster, tmp_path: Path, chance: random.Random
+) -> None:
+    content = chance.randbytes(450_000).hex().encode()
+    pieces = [content[at : at + 300_000] for at in range(0, len(content), 300_000)]
+    name = base64.b64encode(b"words.txt").decode()
+    async with (
+        behind_nginx(cluster, tmp_path) as url,
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}", **TUS}) as http,
+    ):
+        begin = {"Upload-Length": str(len(content)), "Upload-Metadata": f"filename {name}"}
+        async with http.post(f"{url}/files", headers=begin) as answer:
+            assert answer.status == 201, await answer.text()
+            upload = f"{url}/files/{answer.headers['Location'].rpartition('/')[2]}"
+        offset = 0
+        for number, piece in enumerate(pieces):
+            headers = {"Upload-Offset": str(offset), **PATCH}
+            async with http.patch(upload, data=piece, headers=headers) as answer:
+                assert answer.status == 204, await answer.text()
+            offset += len(piece)
+            if number < 2:  # one of the two is the one to which nginx leads
+                await cluster.servers[number].end(signal.SIGKILL)
+                async with http.head(upload) as answer:
+                    assert answer.headers["Upload-Offset"] == str(offset)
+                await cluster.servers[number].start()
+        job_id = upload.rpartition("/")[2]
+    async with cluster.session(0) as http:
+        assert await finished(http, job_id) == "COMPLETED"
+        async with http.get(f"/jobs/{job_id}/files/original") as response:
+            assert await response.read() == content
 
 
 async def test_a_worker_needs_what_can_be_shared(tmp_path: Path) -> None:
