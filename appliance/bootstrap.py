@@ -29,7 +29,7 @@ from appliance.last_uses import LastUses
 from appliance.maintenance.certificates import Certificates
 from appliance.maintenance.deliverer import Deliverer
 from appliance.maintenance.recorder import Recorder
-from appliance.maintenance.service import Maintenance, Service
+from appliance.maintenance.service import Service
 from appliance.outgoing import Outgoing
 from appliance.parts import Parts, backups, open_messenger, open_parts
 from appliance.people import GroupRoles
@@ -92,10 +92,6 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     port: int = listening.getsockname()[1]
     if not (config.port or config.public_url):
         url = f"{config.scheme}://{config.host}:{port}"
-    leadership = await upkeep.leadership(stack, parts)
-    shared: list[Service] = []
-    if messenger:
-        shared.append(upkeep.teller(parts, messenger, crew.pools if crew else (), url))
     certificates = None
     if tls is not None:
         certificates = Certificates(tls, parts.clock)
@@ -113,14 +109,12 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     stack.push_async_callback(deliverer.drain, DELIVERY_DRAIN_S)
     asked = await _open_backups(stack, parts, config)
     ages = upkeep.ages_of(config, presets, has_cold_place=parts.storage.has_cold_place)
-    shared += upkeep.of_jobs(parts, life.rescuer)
-    shared += upkeep.of_files(parts, config, ages, asked.backups if asked else None)
-    for maintenance in (
-        Maintenance([leadership, recorder, deliverer, *others]),
-        Maintenance(shared, leads=lambda: leadership.leads),
-    ):
-        maintenance.start()
-        stack.push_async_callback(maintenance.stop)
+    of_files = upkeep.of_files(parts, config, ages, asked.backups if asked else None)
+    if messenger:
+        of_files.append(upkeep.teller(parts, messenger, crew.pools if crew else (), url))
+    await upkeep.start_led(stack, parts, "jobs", upkeep.of_jobs(parts, life.rescuer))
+    await upkeep.start_led(stack, parts, "files", of_files)
+    upkeep.start(stack, [recorder, deliverer, *others])
 
     # Last: a start that fails before this one leaves the first sign-in link to the next.
     signin_token = await ensure_admin_key(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 from appliance.backups.backups import Backups
@@ -18,7 +18,7 @@ from appliance.maintenance.relay import Relay
 from appliance.maintenance.rescuer import Rescuer
 from appliance.maintenance.sampler import Sampler
 from appliance.maintenance.scrubber import Scrubber
-from appliance.maintenance.service import Service
+from appliance.maintenance.service import Maintenance, Service
 from appliance.maintenance.stager import Stager
 from appliance.maintenance.sweeper import Sweeper
 from appliance.maintenance.teller import Teller
@@ -132,9 +132,20 @@ def ages_of(config: Config, presets: Presets, *, has_cold_place: bool) -> Ages:
     )
 
 
-async def leadership(stack: AsyncExitStack, parts: Parts) -> Leadership:
-    """Whether this process does the maintenance that one is enough for."""
-    found = Leadership(parts.coordination)
-    stack.push_async_callback(found.step_down)
-    await found.run_once()
-    return found
+async def start_led(
+    stack: AsyncExitStack, parts: Parts, of: str, services: Sequence[Service]
+) -> None:
+    """Run services that one process is enough for, while it is this one."""
+    leadership = Leadership(parts.coordination, of)
+    stack.push_async_callback(leadership.step_down)
+    await leadership.run_once()
+    start(stack, [leadership])
+    start(stack, services, leads=lambda: leadership.leads)
+
+
+def start(
+    stack: AsyncExitStack, services: Sequence[Service], *, leads: Callable[[], bool] = lambda: True
+) -> None:
+    maintenance = Maintenance(services, leads=leads)
+    maintenance.start()
+    stack.push_async_callback(maintenance.stop)

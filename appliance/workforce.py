@@ -26,7 +26,6 @@ from appliance.ids import new_id
 from appliance.jobs import JobType
 from appliance.maintenance.heartbeat import Heartbeat
 from appliance.maintenance.rescuer import Rescuer
-from appliance.maintenance.service import Maintenance
 from appliance.parts import Parts, open_parts
 from appliance.presets import files as preset_files
 from appliance.presets.preset import Presets
@@ -122,14 +121,7 @@ async def start_worker(
     parts = await open_parts(stack, config)
     life = await begin_life(parts, config, Kind.WORKER)
     crew = await start_crew(stack, parts, config, presets, life, types=types)
-    leadership = await upkeep.leadership(stack, parts)
-    shared = [*upkeep.of_jobs(parts, life.rescuer)]
-    for maintenance in (
-        Maintenance([leadership]),
-        Maintenance(shared, leads=lambda: leadership.leads),
-    ):
-        maintenance.start()
-        stack.push_async_callback(maintenance.stop)
+    await upkeep.start_led(stack, parts, "jobs", upkeep.of_jobs(parts, life.rescuer))
     stack.push_async_callback(crew.drain, config.drain_s)
 
 
