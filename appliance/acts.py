@@ -22,6 +22,7 @@ from appliance.database import (
     redrives,
     stored_files,
 )
+from appliance.database.ages import Expired
 from appliance.database.dead_letters import Filter
 from appliance.database.lifecycle import Pin
 from appliance.database.pauses import Kind, Pause
@@ -189,8 +190,19 @@ class Acts:
         """What is left of a job whose rows are gone."""
         await self.announcer.changed(deleted.id, deleted.owner, final=True)
         await self.storage.delete(f"processed/{deleted.id}")
-        if deleted.upload_is_gone:
-            await self.storage.delete(f"raw/{deleted.upload_id}")
+        if deleted.original_key is not None:
+            await self.storage.delete(deleted.original_key)
+
+    async def delete_expired(self, expired: Expired) -> None:
+        """What is left of files whose rows have gone by their age."""
+        for job in expired.deleted:
+            await self.delete_files(job)
+        if expired.original_key is not None:
+            await self.storage.delete(expired.original_key)
+        for job_id, owner in expired.jobs:
+            if expired.results:
+                await self.storage.delete(f"processed/{job_id}")
+            await self.announcer.changed(job_id, owner, final=True)
 
     # --- dead letters -----------------------------------------------------------------------
 

@@ -22,10 +22,11 @@ import structlog
 import appliance
 from appliance import data_dir, outgoing, upkeep
 from appliance.admin_key import ensure_admin_key
+from appliance.backups.asked import AskedBackups
 from appliance.clock import Clock, SystemClock
 from appliance.config import Config
 from appliance.database import workers
-from appliance.database.stored_files import Ages
+from appliance.database.ages import DAY_S, Age, Ages
 from appliance.database.workers import About, Kind
 from appliance.errors import ConfigurationError
 from appliance.ids import new_id
@@ -40,7 +41,7 @@ from appliance.maintenance.recorder import Recorder
 from appliance.maintenance.rescuer import Rescuer
 from appliance.maintenance.service import Maintenance, Service
 from appliance.outgoing import Outgoing
-from appliance.parts import Parts, open_messenger, open_parts
+from appliance.parts import Parts, backups, open_messenger, open_parts
 from appliance.people import GroupRoles
 from appliance.permissions import Role
 from appliance.presets import files as preset_files
@@ -151,10 +152,12 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
         clock=parts.clock,
     )
     stack.push_async_callback(deliverer.drain, DELIVERY_DRAIN_S)
+    asked = await _open_backups(stack, parts, config)
+    ages = ages_of(config, presets, has_cold_place=parts.storage.has_cold_place)
     maintenance = Maintenance(
         [
             *upkeep.of_jobs(parts, rescuer),
-            *await upkeep.of_files(stack, parts, config, ages_of(config, presets)),
+            *upkeep.of_files(parts, config, ages, asked.backups if asked else None),
             recorder,
             deliverer,
             *others,
@@ -173,7 +176,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     sign_in = await _open_sign_in(stack, config, parts.clock, url)
     tokens = await _open_tokens(stack, config, parts, sign_in)
     services = _services(
-        parts, config, presets, url, last_uses, tokens, sign_in, tls, outgoing_requests
+        parts, config, presets, ages, url, last_uses, tokens, sign_in, tls, outgoing_requests, asked
     )
     await _start_web(stack, services, config, listening, crew)
     signin_url = f"{url}/signin?token={signin_token}" if signin_token else None
@@ -186,6 +189,16 @@ def about_this_process(*, with_workers: bool) -> About:
     """What the pages show of it; every process that `start` makes serves HTTP."""
     kind = Kind.BOTH if with_workers else Kind.API
     return About(kind, socket.gethostname(), os.getpid(), appliance.__version__)
+
+
+async def _open_backups(stack: AsyncExitStack, parts: Parts, config: Config) -> AskedBackups | None:
+    """None: there is no place for any. Raises ConfigurationError."""
+    if config.backup_url is None:
+        return None
+    opened = backups(config, config.backup_url, database=parts.database, clock=parts.clock)
+    asked = AskedBackups(await stack.enter_async_context(opened))
+    stack.push_async_callback(asked.close)
+    return asked
 
 
 def _heartbeat(stack: AsyncExitStack, parts: Parts, config: Config, process: Process) -> Heartbeat:
@@ -304,9 +317,16 @@ def _nurseries(config: Config, scratch_dir: Path) -> dict[JobType, Nursery]:
     }
 
 
-def ages_of(config: Config, presets: Presets) -> Ages:
-    """How long finished jobs are kept."""
-    return Ages(config.delete_after_days, presets.delete_after_days)
+def ages_of(config: Config, presets: Presets, *, has_cold_place: bool) -> Ages:
+    return Ages(
+        originals=Age(config.delete_after_days, presets.days(preset_files.DELETE_AFTER)),
+        results=Age(
+            config.delete_results_after_days, presets.days(preset_files.DELETE_RESULTS_AFTER)
+        ),
+        cold_after_s=config.cold_after_days * DAY_S
+        if has_cold_place and config.cold_after_days
+        else None,
+    )
 
 
 def load_presets(config: Config) -> Presets:
@@ -367,12 +387,14 @@ def _services(
     parts: Parts,
     config: Config,
     presets: Presets,
+    ages: Ages,
     url: str,
     last_uses: LastUses,
     tokens: Tokens | None,
     sign_in: SignIn | None,
     tls: Tls | None,
     outgoing_requests: Outgoing,
+    asked: AskedBackups | None,
 ) -> Services:
     return Services(
         database=parts.database,
@@ -415,7 +437,10 @@ def _services(
         outgoing=outgoing_requests,
         public_url=url,
         settings=config.in_force,
+        ages=ages,
         backup_every_s=None if config.backup_url is None else config.backup_every_s,
+        backups=asked,
+        prices=config.prices,
         scans=parts.scanner is not None,
         storage_redirect=config.storage_redirect,
         stopping=asyncio.Event(),

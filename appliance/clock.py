@@ -33,6 +33,11 @@ class SystemClock:
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def day(seconds: float) -> str:
+    """The day in UTC, for people: `25 Nov 2026`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%-d %b %Y")
+
+
 def rfc3339(seconds: float) -> str:
     """`seconds` since the epoch as RFC 3339 in UTC with milliseconds."""
     text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

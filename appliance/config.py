@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from appliance.costs import Prices
 from appliance.errors import ConfigurationError
 from appliance.jobs import JobType
 from appliance.permissions import Role
@@ -50,6 +51,7 @@ from appliance.setting_values import (
     parse_switch,
     parse_text,
     parse_type_bytes,
+    parse_usd,
     url_with_scheme,
 )
 
@@ -87,6 +89,8 @@ class Config:
     storage_url: str
     cold_storage_url: str | None
     cold_after_days: int
+    hot_usd_per_gb: float
+    cold_usd_per_gb: float
     storage_redirect: bool
     scrub_bytes_per_s: int
     scrub_every_days: int
@@ -125,6 +129,7 @@ class Config:
     allowed_types: tuple[str, ...]
     max_retries: int
     delete_after_days: int
+    delete_results_after_days: int
     heartbeat_timeout_s: float
     stale_after_s: float
     drain_s: float
@@ -159,6 +164,10 @@ class Config:
     def scheme(self) -> str:
         """What the port speaks, whatever a proxy in front does."""
         return "https" if self.tls_certificate_file else "http"
+
+    @property
+    def prices(self) -> Prices:
+        return Prices(self.hot_usd_per_gb, self.cold_usd_per_gb)
 
 
 DEFAULT_TYPES = "image/*,video/*,audio/*,application/*,text/*"
@@ -237,6 +246,14 @@ SETTINGS: tuple[Setting, ...] = (
         "30",
         "How old originals are then; a bucket of AWS has its own cold place. `0` never.",
     ),
+    Setting(
+        "hot_usd_per_gb",
+        parse_usd,
+        "0.023",
+        "What a gigabyte costs a month where files are kept, in US dollars, for what is told of "
+        "costs.",
+    ),
+    Setting("cold_usd_per_gb", parse_usd, "0.0125", "The same where old originals are."),
     Setting(
         "scrub_bytes_per_s",
         parse_bytes,
@@ -418,8 +435,14 @@ SETTINGS: tuple[Setting, ...] = (
         "delete_after_days",
         parse_days,
         "365",
-        "Finished jobs are deleted so long after their end, with their original and their results; "
-        "0: never. One that waits for review stays.",
+        "Originals are deleted so long after the end of their job, and with them jobs that have no "
+        "results; 0: never. What waits for review stays.",
+    ),
+    Setting(
+        "delete_results_after_days",
+        parse_days,
+        "0",
+        "Results are deleted so long after the end of their job; 0: never.",
     ),
     Setting(
         "heartbeat_timeout_s",

@@ -1,18 +1,21 @@
-"""What storing costs, at the prices of a large cloud: AWS S3 in us-east-1, for a GB a month."""
+"""What storing costs, for a GB a month."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 GB = 1e9
-HOT_USD = 0.023
-"""S3 Standard."""
-COLD_USD = 0.0125
-"""S3 Standard-IA."""
 
 
-def monthly_usd(*, hot_bytes: int, cold_bytes: int) -> float:
-    return hot_bytes / GB * HOT_USD + cold_bytes / GB * COLD_USD
+class Prices(NamedTuple):
+    """In US dollars. The settings have those of AWS S3 in us-east-1: Standard, Standard-IA."""
 
+    hot_usd: float
+    cold_usd: float
 
-def saved_usd(cold_bytes: int) -> float:
-    """In a month, by lying in the cold place."""
-    return cold_bytes / GB * (HOT_USD - COLD_USD)
+    def monthly_usd(self, *, hot_bytes: int, cold_bytes: int) -> float:
+        return hot_bytes / GB * self.hot_usd + cold_bytes / GB * self.cold_usd
+
+    def saved_usd(self, cold_bytes: int) -> float:
+        """In a month, by lying in the cold place; below 0 where that is the dearer one."""
+        return cold_bytes / GB * (self.hot_usd - self.cold_usd)

@@ -334,7 +334,14 @@ class BackupRunning(ApplianceError):
     """Two at once would copy the same files twice, and thin each other out."""
 
     code = "backup_running"
-    title = "A backup is being taken already; wait until it has ended"
+    status = 409
+    title = "A backup is being taken or proven already; wait until it has ended"
+
+
+class NoBackupPlace(ApplianceError):
+    code = "no_backup_place"
+    status = 409
+    title = "No place for backups is set; set APPLIANCE_BACKUP_URL and start the server again"
 
 
 class ScannerUnavailable(ApplianceError):
@@ -388,6 +395,12 @@ class LinkEnded(ApplianceError):
     code = "link_ended"
     status = 410
     title = "This link is not good any more"
+
+
+class FileExpired(ApplianceError):
+    code = "file_expired"
+    status = 410
+    title = "The file was deleted by its age"
 
 
 class ObjectMissing(ApplianceError):

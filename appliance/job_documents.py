@@ -49,6 +49,7 @@ def job_document(job: Job, reader: str) -> dict[str, Any]:
         "metadata": job.metadata,
         "result": result,
         "files": [file_document(job.id, file) for file in job.files],
+        "filesLeft": job.files_left,
         "statusUrl": f"/status/{job.id}",
     }
 

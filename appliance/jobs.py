@@ -166,6 +166,10 @@ class Job(msgspec.Struct, frozen=True):
     """Which version of the preset made the results."""
     callback_url: str | None = None
     """Where the upload wants the end of the job to be told."""
+    files_left: str = "all"
+    """`all`, or `original` or `results` where the others were deleted by their age."""
+    original_expired_at: float | None = None
+    """When the original was."""
 
 
 class Attempt(msgspec.Struct, frozen=True):

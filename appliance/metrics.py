@@ -105,6 +105,45 @@ class Metrics:
             "Stored files whose bytes are not those that were stored.",
             registry=registry,
         )
+        self.unreadable_files = Gauge(
+            "appliance_unreadable_files",
+            "Stored files that could not be read, while others could.",
+            registry=registry,
+        )
+        self.scrub_began = Gauge(
+            "appliance_scrub_timestamp_seconds",
+            "When the reading of all files that is under way, or was the last, began; 0: never.",
+            registry=registry,
+        )
+        self.scrub_bytes = Counter(
+            "appliance_scrub_bytes", "Bytes read against their digests.", registry=registry
+        )
+        self.cold_files = Gauge(
+            "appliance_cold_files", "Originals in the cold place.", registry=registry
+        )
+        self.cold_bytes = Gauge(
+            "appliance_cold_bytes", "Bytes of originals in the cold place.", registry=registry
+        )
+        self.lifecycle_ran = Gauge(
+            "appliance_lifecycle_timestamp_seconds",
+            "When what is old was last looked through for the cold place; 0: never.",
+            registry=registry,
+        )
+        self.lifecycle_failed = Gauge(
+            "appliance_lifecycle_failed",
+            "1 when the last such pass was stopped by a fault.",
+            registry=registry,
+        )
+        self.cooled_bytes = Counter(
+            "appliance_lifecycle_moved_bytes",
+            "Bytes of originals moved to the cold place.",
+            registry=registry,
+        )
+        self.deleted_bytes = Counter(
+            "appliance_lifecycle_deleted_bytes",
+            "Bytes of originals and results deleted by their age.",
+            registry=registry,
+        )
         self.worker_limit = Gauge(
             "appliance_workers_limit", "Largest pool.", ["type"], registry=registry
         )
@@ -126,6 +165,16 @@ class Metrics:
         self.backup_taken = Gauge(
             "appliance_backup_timestamp_seconds",
             "When the latest backup was begun; 0: none is known here.",
+            registry=registry,
+        )
+        self.backup_proven = Gauge(
+            "appliance_backup_proven_timestamp_seconds",
+            "When a backup was last read whole and found sound; 0: none was.",
+            registry=registry,
+        )
+        self.backup_failed = Gauge(
+            "appliance_backup_failed",
+            "1 when the latest backup failed, or is damaged.",
             registry=registry,
         )
         self.certificate_expiry = Gauge(

@@ -217,14 +217,16 @@ async def conversion(config: Config) -> AsyncIterator[Conversion | None]:
 
     Raises ConfigurationError.
     """
-    storage = store_beside(config)
+    places = _places_beside(config)
+    storage = _one_of(places, config)
     try:
         secrets = encryption_secrets(config)
         if not secrets or not await is_encrypted(storage):
             yield None
             return
         keyring = await open_keyring(storage, secrets)
-        yield Conversion(storage, keyring, fingerprint=master_keys(secrets)[0].key_id.hex())
+        fingerprint = master_keys(secrets)[0].key_id.hex()
+        yield Conversion(storage, keyring, places=places, fingerprint=fingerprint)
     finally:
         await storage.close()
 
@@ -281,11 +283,20 @@ async def _open_hot(config: Config) -> Storage:
 
 def store_beside(config: Config) -> Storage:
     """Without clearing away what a running server is receiving. Raises ConfigurationError."""
+    return _one_of(_places_beside(config), config)
+
+
+def _places_beside(config: Config) -> list[Storage]:
+    """The hot one, and the cold one where there is one. Raises ConfigurationError."""
     hot = _hot_beside(config)
     if config.cold_storage_url is None:
-        return hot
-    cold = _place_beside(config, config.cold_storage_url)
-    return TieredStorage(hot, cold, reserve_bytes=config.reserve_bytes)
+        return [hot]
+    return [hot, _place_beside(config, config.cold_storage_url)]
+
+
+def _one_of(places: Sequence[Storage], config: Config) -> Storage:
+    hot, *cold = places
+    return TieredStorage(hot, *cold, reserve_bytes=config.reserve_bytes) if cold else hot
 
 
 def _hot_beside(config: Config) -> Storage:
@@ -296,11 +307,15 @@ def _hot_beside(config: Config) -> Storage:
     return ObjectStorage(bucket, spool_dir, max_object_bytes=config.max_upload_bytes)
 
 
-def open_bucket(url: BucketUrl, environ: Mapping[str, str]) -> Bucket:
+def open_bucket(
+    url: BucketUrl, environ: Mapping[str, str], *, clock: Clock | None = None
+) -> Bucket:
     """Raises ConfigurationError."""
+    clock = clock or SystemClock()
     if url.scheme == "s3":
         region = url.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
-        return S3Bucket(url, CredentialSource(environ), region=region or DEFAULT_REGION)
+        source = CredentialSource(environ)
+        return S3Bucket(url, source, region=region or DEFAULT_REGION, clock=clock)
     try:
         from appliance.storage.buckets.gcs import GcsBucket
     except ImportError as error:
@@ -310,7 +325,7 @@ def open_bucket(url: BucketUrl, environ: Mapping[str, str]) -> Bucket:
                 "pip install 'upload-appliance[gcs]'"
             ]
         ) from error
-    return GcsBucket(url)
+    return GcsBucket(url, clock=clock)
 
 
 @asynccontextmanager
@@ -346,7 +361,11 @@ async def _open_cold(config: Config, url: str) -> Storage:
     """Raises ConfigurationError, also where a disk that was there is not mounted."""
     if url.startswith("file:"):
         data_dir.check_cold_place(config.data_dir, _path_of(url))
-    place = await _open_place(config, url, "raw")
+    try:
+        place = await _open_place(config, url, "raw")
+    except ConfigurationError as error:
+        faults = [f"APPLIANCE_COLD_STORAGE_URL: {fault}" for fault in error.faults]
+        raise ConfigurationError(faults) from error
     if url.startswith("file:"):
         data_dir.mark_cold_place(config.data_dir, _path_of(url))
     return place

@@ -71,6 +71,12 @@ def parse_rate(text: str) -> Rate | None:
     return Rate(int(match[1]), _PERIODS_S[match[2]])
 
 
+def parse_usd(text: str) -> float:
+    if not re.fullmatch(r"\d{1,4}(\.\d{1,8})?", text.strip()):
+        raise ValueError("give a price in US dollars, such as 0.023")
+    return float(text)
+
+
 def parse_files(text: str) -> int:
     if not re.fullmatch(r"[1-9]\d{0,11}", text.strip()):
         raise ValueError("give a whole number of files above 0, or leave it unset")

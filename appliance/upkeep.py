@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 
+from appliance.backups.backups import Backups
 from appliance.config import Config
-from appliance.database.stored_files import Ages
+from appliance.database.ages import DAY_S, Ages
 from appliance.maintenance.backups import BackupTaker
 from appliance.maintenance.cooler import Cooler
 from appliance.maintenance.inspector import Inspector
@@ -21,10 +21,8 @@ from appliance.maintenance.sweeper import Sweeper
 from appliance.maintenance.teller import Teller
 from appliance.maintenance.watch import Watch
 from appliance.notify.operators import Messenger
-from appliance.parts import Parts, backups
+from appliance.parts import Parts
 from appliance.workers.pool import Pool
-
-DAY_S = 24 * 3600.0
 
 
 def of_jobs(parts: Parts, rescuer: Rescuer) -> list[Service]:
@@ -52,18 +50,32 @@ def of_jobs(parts: Parts, rescuer: Rescuer) -> list[Service]:
     return services
 
 
-async def of_files(
-    stack: AsyncExitStack, parts: Parts, config: Config, ages: Ages
-) -> list[Service]:
-    """Those that look after what is stored. Raises ConfigurationError."""
+def of_files(parts: Parts, config: Config, ages: Ages, backups: Backups | None) -> list[Service]:
+    """Those that look after what is stored; `backups` None: there is no place for any."""
     database, storage, clock = parts.database, parts.storage, parts.clock
+    metrics = parts.metrics
     services: list[Service] = [
         Inspector(database=database, storage=storage, clock=clock),
-        Pruner(database=database, storage=storage, acts=parts.acts, clock=clock, ages=ages),
+        Pruner(
+            database=database,
+            storage=storage,
+            acts=parts.acts,
+            clock=clock,
+            file_ages=ages,
+            counted=metrics.deleted_bytes.inc,
+        ),
     ]
-    if storage.has_cold_place and config.cold_after_days:
-        after_s = config.cold_after_days * DAY_S
-        services.append(Cooler(database=database, storage=storage, clock=clock, after_s=after_s))
+    if ages.cold_after_s is not None:
+        services.append(
+            Cooler(
+                database=database,
+                storage=storage,
+                clock=clock,
+                after_s=ages.cold_after_s,
+                own_rules=storage.own_rules,
+                counted=metrics.cooled_bytes.inc,
+            )
+        )
     if config.scrub_bytes_per_s:
         services.append(
             Scrubber(
@@ -72,15 +84,13 @@ async def of_files(
                 clock=clock,
                 bytes_per_s=config.scrub_bytes_per_s,
                 every_s=config.scrub_every_days * DAY_S,
+                counted=metrics.scrub_bytes.inc,
             )
         )
-    if config.backup_url is not None:
-        opened = await stack.enter_async_context(
-            backups(config, config.backup_url, database=database, clock=clock)
-        )
+    if backups is not None:
         services.append(
             BackupTaker(
-                opened,
+                backups,
                 database=database,
                 clock=clock,
                 every_s=config.backup_every_s,

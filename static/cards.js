@@ -121,7 +121,9 @@ export function showJob(card, job, canRetry = false) {
   if (retrying) Object.assign(card.dataset, { until: job.nextAttemptAt ?? "", attempt: job.attempt ?? 0, max: job.maxAttempts });
   else delete card.dataset.until;
 
-  const acts = { COMPLETED: ["copy", "share", "download", "details"], FAILED: canRetry && !job.error?.permanent ? ["retry", "details"] : ["details"], CANCELLED: canRetry ? ["retry", "details"] : ["details"] };
+  const kept = job.filesLeft !== "results"; // its original
+  card.toggleAttribute("data-expired", !kept);
+  const acts = { COMPLETED: kept ? ["copy", "share", "download", "details"] : picks.opens ? ["copy", "details"] : ["details"], FAILED: canRetry && !job.error?.permanent ? ["retry", "details"] : ["details"], CANCELLED: canRetry ? ["retry", "details"] : ["details"] };
   setFoot(card, acts[job.status] ?? null);
   setSide(card);
   setFiles(card, job.files ?? [], job.jobId);

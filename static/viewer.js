@@ -44,6 +44,7 @@ async function faceOf(card) {
 async function show(card) {
   shown = card;
   setName(dialog.querySelector(".name"), card.querySelector(".name").textContent);
+  control("original").hidden = card.hasAttribute("data-expired");
   control("original").href = card.querySelector("[data-act=download]").href;
   const all = viewable();
   control("previous").disabled = all.indexOf(card) <= 0;

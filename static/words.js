@@ -86,7 +86,7 @@ export function jobSays(job) {
       return `${step[0].toUpperCase()}${step.slice(1)}, ${Math.floor((job.progress || 0) * 100)}%`;
     }
     case "RETRYING": return waiting(Date.parse(job.nextAttemptAt ?? "") || 0, job.attempt ?? 0, job.maxAttempts);
-    case "COMPLETED": return "Done";
+    case "COMPLETED": return job.filesLeft === "results" ? "Done; its original was deleted by its age" : "Done";
     case "FAILED": return job.error?.message || "This file could not be processed.";
     case "CANCELLED": return "Cancelled";
     default: return job.status;

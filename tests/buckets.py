@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
+from appliance.clock import Clock
 from appliance.errors import StorageRefused
 from appliance.parts import open_bucket
 from appliance.storage.buckets.protocol import Bucket
@@ -45,12 +46,14 @@ def endpoint(kind: str) -> str:
     return url
 
 
-def url(kind: str, *, prefix: str, through: str | None = None, **options: str) -> str:
+def url(
+    kind: str, *, prefix: str, name: str = BUCKET, through: str | None = None, **options: str
+) -> str:
     """As APPLIANCE_STORAGE_URL; `through` a proxy."""
     scheme = "gs" if kind == "gcs" else "s3"
     options = {"endpoint": through or endpoint(kind), **options}
-    query = "&".join(f"{name}={quote(value)}" for name, value in options.items())
-    return f"{scheme}://{BUCKET}/{RUN}/{prefix}?{query}"
+    query = "&".join(f"{option}={quote(value)}" for option, value in options.items())
+    return f"{scheme}://{name}/{RUN}/{prefix}?{query}"
 
 
 def environ(kind: str) -> Mapping[str, str]:
@@ -62,23 +65,32 @@ def environ(kind: str) -> Mapping[str, str]:
     return {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
 
 
-async def bucket(kind: str, *, prefix: str, through: str | None = None, **options: str) -> Bucket:
+async def bucket(
+    kind: str,
+    *,
+    prefix: str,
+    name: str = BUCKET,
+    through: str | None = None,
+    clock: Clock | None = None,
+    **options: str,
+) -> Bucket:
     """The bucket is there when this returns."""
-    found = open_bucket(
-        parse_bucket_url(url(kind, prefix=prefix, through=through, **options)), environ(kind)
-    )
-    if isinstance(found, S3Bucket) and kind not in _made:
+    address = url(kind, prefix=prefix, name=name, through=through, **options)
+    found = open_bucket(parse_bucket_url(address), environ(kind), clock=clock)
+    if isinstance(found, S3Bucket) and (kind, name) not in _made:
         with contextlib.suppress(StorageRefused):  # it is there from an earlier run
             await found.ask("PUT", None)
-        _made.add(kind)
+        _made.add((kind, name))
     return found
 
 
-_made: set[str] = set()
+_made: set[tuple[str, str]] = set()
 
 
-async def opened(kind: str, folder: Path, *, prefix: str, **options: str) -> ObjectStorage:
+async def opened(
+    kind: str, folder: Path, *, prefix: str, clock: Clock | None = None, **options: str
+) -> ObjectStorage:
     spool_dir = folder / "spool"
     spool_dir.mkdir(exist_ok=True)
-    made = await bucket(kind, prefix=prefix, **options)
+    made = await bucket(kind, prefix=prefix, clock=clock, **options)
     return ObjectStorage(made, spool_dir, max_object_bytes=MAX_OBJECT_BYTES)

@@ -1,6 +1,8 @@
-"""A clock that a test moves."""
+"""Clocks that a test moves."""
 
 from __future__ import annotations
+
+import time
 
 
 class MovedClock:
@@ -20,3 +22,16 @@ class MovedClock:
     def pass_time(self, seconds: float) -> None:
         self.wall += seconds
         self.mono += seconds
+
+
+class WrongClock:
+    """Of a machine whose clock is ahead of the true time by so much."""
+
+    def __init__(self, ahead_s: float) -> None:
+        self.ahead_s = ahead_s
+
+    def now(self) -> float:
+        return time.time() + self.ahead_s
+
+    def monotonic(self) -> float:
+        return time.monotonic()

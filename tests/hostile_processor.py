@@ -36,6 +36,10 @@ def succeed(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str
     return {"words": 1}
 
 
+def read_all(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
+    return {"words": len(task.input_path.read_text().split())}
+
+
 def tell(task: Task[Options], output_dir: Path, report: Reporter) -> dict[str, Any]:
     """What the child finds around itself."""
     return {

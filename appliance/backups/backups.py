@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, NamedTuple
+
+import structlog
 
 from appliance.backups import place as places
 from appliance.backups.copies import OpenDatabase
@@ -12,11 +16,14 @@ from appliance.backups.proving import Proof, prove
 from appliance.backups.taking import Taken, Taker, alone
 from appliance.backups.thinning import thin
 from appliance.clock import Clock
+from appliance.database import audit
 from appliance.database import backups as records
-from appliance.database.protocol import Database
+from appliance.database.protocol import Database, Transaction
 from appliance.errors import ApplianceError
 from appliance.storage.local_files import translated
 from appliance.storage.protocol import Storage
+
+log = structlog.get_logger()
 
 Counted = Callable[[int], None]
 
@@ -25,7 +32,16 @@ def _uncounted(size_bytes: int) -> None:
     pass
 
 
-@dataclass(frozen=True)
+class UnderWay(NamedTuple):
+    """What this process does just now."""
+
+    what: Literal["taken", "proven"]
+    began_at: float
+    size_bytes: int
+    """Copied, or read, so far."""
+
+
+@dataclass
 class Backups:
     database: Database
     store: Storage
@@ -40,20 +56,27 @@ class Backups:
     clock: Clock
     counted: Counted = field(default=_uncounted)
     """Told the size of each piece that was copied or read."""
+    under_way: UnderWay | None = field(default=None, init=False)
+    """None: nothing, though another process may take one."""
 
-    async def take(self) -> Taken:
+    async def take(
+        self, *, actor: str | None = None, begun: Callable[[], None] = lambda: None
+    ) -> Taken:
         """Take one, and let go of those beyond `keep`. Recorded, also when it fails.
 
-        Raises BackupRunning, StorageFull, StorageUnavailable, BackupInvalid.
+        `actor` is who asked for it, for the audit log; None: nobody. `begun` is called once it is
+        recorded. Raises BackupRunning, StorageFull, StorageUnavailable, BackupInvalid.
         """
-        with alone(self.data_dir / "backup") as folder:
-            began_at = self.clock.now()
+        with alone(self.data_dir / "backup") as folder, self._told("taken") as began_at:
             trusting = not await self.database.read(records.is_damaged(self.url))
-            await self.database.write(records.begin(self.url, now=began_at))
+            await self.database.write(self._begun(actor, began_at))
+            begun()
             try:
                 with translated(folder):
                     taken = await self._taker(folder, trusting=trusting).take()
-                    await thin(self.place, keep=self.keep, folder=folder)
+                    known = await self.database.read(records.snapshots(self.url))
+                    known.add(taken.snapshot)
+                    await thin(self.place, known=known, keep=self.keep, folder=folder)
             except ApplianceError as error:
                 await self.database.write(
                     records.end(began_at, now=self.clock.now(), error=error.detail)
@@ -74,14 +97,14 @@ class Backups:
 
     async def prove(self, snapshot: str) -> Proof:
         """Raises BackupRunning, StorageUnavailable."""
-        with alone(self.data_dir / "backup") as folder:
+        with alone(self.data_dir / "backup") as folder, self._told("proven"):
             proof = await prove(
                 self.place,
                 snapshot,
                 folder=folder,
                 open_copy=self.open_copy,
                 now=self.clock.now(),
-                counted=self.counted,
+                counted=self._count,
             )
             faults = "; ".join(proof.faults[:3]) or None
             await self.database.write(
@@ -104,5 +127,36 @@ class Backups:
             open_copy=self.open_copy,
             clock=self.clock,
             trusting=trusting,
-            counted=self.counted,
+            counted=self._count,
+        )
+
+    @contextmanager
+    def _told(self, what: Literal["taken", "proven"]) -> Iterator[float]:
+        """When it began."""
+        self.under_way = UnderWay(what, self.clock.now(), 0)
+        try:
+            yield self.under_way.began_at
+        finally:
+            self.under_way = None
+
+    def _count(self, size_bytes: int) -> None:
+        if self.under_way is not None:
+            so_far = self.under_way.size_bytes + size_bytes
+            self.under_way = self.under_way._replace(size_bytes=so_far)
+        self.counted(size_bytes)
+
+    def _begun(self, actor: str | None, now: float) -> Transaction[None]:
+        yield from records.begin(self.url, now=now)
+        if actor is not None:
+            yield from audit.add(actor=actor, action="backup.take", subject=self.url, now=now)
+
+
+def tell_of_lacking(taken: Taken) -> None:
+    """Into the log."""
+    if taken.missing or taken.damaged:
+        log.error(
+            "backup_lacks_files",
+            missing=taken.missing[:20],
+            damaged=taken.damaged[:20],
+            count=len(taken.missing) + len(taken.damaged),
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -41,6 +42,10 @@ def snapshot_name(now: float) -> str:
     return datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3] + "Z"
 
 
+def is_snapshot_name(text: str) -> bool:
+    return re.fullmatch(r"\d{8}T\d{6}\.\d{3}Z", text, re.A) is not None
+
+
 def manifest_key(snapshot: str) -> str:
     return f"{SNAPSHOTS}/{snapshot}{_ENDING}"
 
@@ -51,16 +56,25 @@ async def snapshots(place: Storage) -> list[str]:
     return sorted(name.removesuffix(_ENDING) for name in there if name.endswith(_ENDING))
 
 
+async def is_there(place: Storage, snapshot: str) -> bool:
+    """Whatever is listed."""
+    try:
+        await place.size(manifest_key(snapshot))
+    except ObjectMissing:
+        return False
+    return True
+
+
 async def chosen(place: Storage, wanted: str | None) -> str:
-    """The snapshot of that name, or the newest. Raises BackupInvalid."""
+    """The snapshot of that name, or the newest that is listed. Raises BackupInvalid."""
+    if wanted is not None and is_snapshot_name(wanted) and await is_there(place, wanted):
+        return wanted
     there = await snapshots(place)
     if not there:
         raise BackupInvalid("There is no backup in this place. `appliance backup` makes one.")
     if wanted is None:
         return there[-1]
-    if wanted not in there:
-        raise BackupInvalid(f"There is no snapshot {wanted}. There are: {', '.join(there[-10:])}.")
-    return wanted
+    raise BackupInvalid(f"There is no snapshot {wanted}. There are: {', '.join(there[-10:])}.")
 
 
 async def has(place: Storage, stored: Stored) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +35,7 @@ from appliance.database import stored_files
 from appliance.database.protocol import Database
 from appliance.database.stored_files import StoredFile
 from appliance.directories import make_directory
-from appliance.errors import BackupRunning, ObjectDamaged, ObjectMissing
+from appliance.errors import BackupRunning, ObjectDamaged, ObjectMissing, StorageUnavailable
 from appliance.storage import keyring
 from appliance.storage.local_files import READ_BYTES
 from appliance.storage.protocol import Storage
@@ -63,7 +63,7 @@ class Taken:
     deleted: list[str] = field(default_factory=list)
     """Keys of files that were deleted between the copy of the database and their own."""
     damaged: list[str] = field(default_factory=list)
-    """Keys of files whose bytes are not those that were stored."""
+    """Keys of files whose bytes are not those that were stored, or cannot be read."""
 
 
 @contextmanager
@@ -192,7 +192,10 @@ class Taker:
 
     async def _copy_keys(self, known: Index, writer: Writer, taken: Taken) -> None:
         """The wrapped keys of an encrypted store. The master key is not among them."""
-        for key in await keyring.objects(self._store) if self._is_encrypted else ():
+        keys = await keyring.objects(self._store) if self._is_encrypted else []
+        if self._is_encrypted and not keys:
+            raise StorageUnavailable("The store does not list its wrapped keys yet. Try again.")
+        for key in keys:
             stored = await self._digest_of(key)
             await self._copy(key, stored, taken)
             _add(key, stored, writer, taken)
@@ -203,7 +206,7 @@ class Taker:
             return
         digest, size = hashlib.sha256(), 0
         async with await self._place.receive(stored.key) as incoming:
-            async with aclosing(self._store.read(key)) as pieces:
+            async with aclosing(self._read(key)) as pieces:
                 async for piece in pieces:
                     await in_thread(digest.update, piece)
                     size += len(piece)
@@ -227,11 +230,22 @@ class Taker:
 
     async def _digest_of(self, key: str) -> Stored:
         digest, size = hashlib.sha256(), 0
-        async with aclosing(self._store.read(key)) as pieces:
+        async with aclosing(self._read(key)) as pieces:
             async for piece in pieces:
                 await in_thread(digest.update, piece)
                 size += len(piece)
         return Stored(digest.hexdigest(), size)
+
+    async def _read(self, key: str) -> AsyncGenerator[bytes, None]:
+        """Raises ObjectDamaged also for one that cannot be read while the store works: a bad sector
+        keeps no other file from being copied."""
+        try:
+            async with aclosing(self._store.read(key)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except StorageUnavailable as fault:
+            await self._store.check()  # raises when it is not this file alone
+            raise ObjectDamaged(f"{key} cannot be read: {fault.detail}") from fault
 
     def _beside(self) -> Iterator[Path]:
         for name in KEPT_BESIDE:

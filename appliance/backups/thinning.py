@@ -5,6 +5,7 @@ In this order: what is stopped in between leaves files too many, never too few.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from appliance.backups import place as places
@@ -13,14 +14,19 @@ from appliance.backups.manifest import entries_of
 from appliance.storage.protocol import Storage
 
 
-async def thin(place: Storage, *, keep: int, folder: Path) -> int:
+async def thin(place: Storage, *, known: Collection[str], keep: int, folder: Path) -> int:
     """Keep that many snapshots; how many files went. Runs under the lock of `taking.alone`.
 
-    Raises BackupInvalid where a manifest cannot be read: then nobody knows what it needs, and
-    nothing is deleted.
+    `known` are those that were taken here, thinned out or not: a place may not list the newest
+    yet, whose files would go, and may list some that are gone. Raises BackupInvalid where a
+    manifest cannot be read: then nobody knows what it needs, and nothing is deleted.
     """
-    there = await places.snapshots(place)
-    kept, old = there[-keep:], there[:-keep]
+    listed = await places.snapshots(place)
+    kept: list[str] = []
+    for snapshot in sorted({*listed, *known}, reverse=True):
+        if len(kept) < keep and await places.is_there(place, snapshot):
+            kept.append(snapshot)
+    old = [snapshot for snapshot in listed if len(kept) == keep and snapshot < kept[-1]]
     if not old:
         return 0
     with Index(folder / "named") as named:

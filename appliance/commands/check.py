@@ -6,6 +6,7 @@ import argparse
 
 from appliance import bootstrap, data_dir, parts
 from appliance.clock import SystemClock
+from appliance.commands import storage_rules
 from appliance.commands.command import Commands, opened_database
 from appliance.config import Config
 from appliance.errors import ApplianceError, ConfigurationError, ScannerUnavailable
@@ -59,8 +60,13 @@ async def run(config: Config, options: argparse.Namespace) -> int:
             try:
                 await storage.check()
                 space = await storage.space()
+                rules = await storage_rules.words(storage.own_rules, config)
+                if storage.clock_skew_s:
+                    print(_clock_differs(storage.clock_skew_s))
             finally:
                 await storage.close()
+            if rules is not None:
+                print(rules)
             if space is not None and space.free_bytes < config.reserve_bytes:
                 faults.append(
                     "APPLIANCE_STORAGE_URL: less free than APPLIANCE_RESERVE_BYTES; uploads would "
@@ -80,3 +86,11 @@ async def run(config: Config, options: argparse.Namespace) -> int:
         raise ConfigurationError(faults)
     print("The configuration is sound, and every part answers.")
     return 0
+
+
+def _clock_differs(skew_s: float) -> str:
+    return (
+        f"The store's clock is {abs(skew_s):,.0f} s {'ahead of' if skew_s > 0 else 'behind'} this "
+        "machine's. Requests are signed by the store's, so it works; but set this machine's clock, "
+        "as by NTP, or have that of the store set: what is recorded here has this machine's times."
+    )

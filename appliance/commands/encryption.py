@@ -47,14 +47,14 @@ async def _status(conversion: Conversion) -> None:
     if not conversion.plaintext_allowed:
         print("Nothing that is not encrypted is read.")
         return
-    plain = [key async for key in conversion.plaintext()]
+    plain = [found async for found in conversion.plaintext()]
     print(f"{len(plain):,} files from before are not encrypted: `appliance encryption encrypt`.")
 
 
 async def _encrypt(conversion: Conversion) -> None:
     done = 0
-    async for key in conversion.plaintext():
-        done += await conversion.encrypt(key)
+    async for found in conversion.plaintext():
+        done += await conversion.encrypt(found)
         if done and not done % 100:
             print(f"{done:,} files encrypted …", file=sys.stderr)
     print(f"{done:,} files encrypted.")

@@ -46,22 +46,26 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
             counted=progress.count,
         )
         outcome = await scrubber.pass_over_all()
-        damaged = await database.read(scrub.damaged(_SHOWN))
+        found = await database.read(scrub.damaged(_SHOWN))
+        damaged = [one for one in found if one.unreadable is None]
     progress.end()
     if options.json:
         keys = [one.storage_key for one in damaged]
-        print(json.dumps({**msgspec.structs.asdict(outcome), "damagedKeys": keys}))
+        unreadable = [one.storage_key for one in found if one.unreadable is not None]
+        told = {"damagedKeys": keys, "unreadableKeys": unreadable}
+        print(json.dumps({**msgspec.structs.asdict(outcome), **told}))
     else:
-        _tell(outcome, damaged)
+        _tell(outcome, found)
     return 0 if outcome.is_sound else 1
 
 
-def _tell(outcome: Outcome, damaged: Sequence[DamagedFile]) -> None:
+def _tell(outcome: Outcome, found: Sequence[DamagedFile]) -> None:
     print(
         f"{outcome.files:,} files read, {bytes_in_words(outcome.bytes)}; {outcome.damaged:,} are "
         f"damaged, {outcome.missing:,} missing, {outcome.unreadable:,} could not be read."
     )
-    for one in damaged:
-        print(f"  {printable(one.storage_key)}", file=sys.stderr)
+    for one in found:
+        why = "" if one.unreadable is None else f": {printable(one.unreadable)}"
+        print(f"  {printable(one.storage_key)}{why}", file=sys.stderr)
     if not outcome.is_sound:
         print("Restore them from a backup into the same places; then scrub again.", file=sys.stderr)

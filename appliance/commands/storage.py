@@ -10,18 +10,17 @@ from typing import Any
 
 from appliance import bootstrap, parts
 from appliance.clock import Clock, SystemClock
+from appliance.commands import storage_rules
 from appliance.commands.command import Commands, actor, opened_database
 from appliance.config import Config
-from appliance.costs import monthly_usd, saved_usd
-from appliance.database import audit, figures, lifecycle
+from appliance.costs import Prices
+from appliance.database import ages, audit, figures, lifecycle
+from appliance.database.ages import DAY_S, KINDS, Age, Ages, Kind
 from appliance.database.protocol import Database, Transaction
-from appliance.database.stored_files import Ages
 from appliance.errors import ConfigurationError
 from appliance.maintenance.cooler import Cooler
 from appliance.presets.files import MAX_DAYS
 from appliance.web.words import bytes_in_words
-
-DAY_S = 24 * 3600.0
 
 
 def add_to(commands: Commands) -> None:
@@ -31,9 +30,10 @@ def add_to(commands: Commands) -> None:
         "lifecycle",
         help="what is moved to the cold place and what is deleted, now and next",
         description="Tell how much is old enough to be moved or deleted, and what storing costs. "
-        "Nothing is changed without --now.",
+        "Nothing is changed without --now or --apply.",
     )
     parser.add_argument("--now", action="store_true", help="move to the cold place what is due")
+    storage_rules.add_to(parser)
     parser.add_argument("--json", action="store_true", help="tell it as JSON")
     parser.set_defaults(run=_run)
     usage = storage.add_parser("usage", help="what is stored, by owner, type and place")
@@ -41,14 +41,15 @@ def add_to(commands: Commands) -> None:
     usage.set_defaults(run=_usage)
     keep = storage.add_parser(
         "keep",
-        help="how long the finished jobs of one owner are kept",
-        description="The age of an owner goes before that of the preset and that of the settings. "
-        "It holds from the next hour on.",
+        help="how long the originals, or results, of one owner are kept",
+        description="For how long after the end of their jobs. The age of an owner goes before "
+        "that of the preset and that of the settings. It holds from the next hour on.",
     )
     keep.add_argument("owner", help="as `key:<id>`")
     keep.add_argument(
         "days", type=_days, help="whole days; 0: for ever; `default`: as for all others"
     )
+    keep.add_argument("--results", action="store_true", help="of results; without it: of originals")
     keep.set_defaults(run=_keep)
 
 
@@ -85,15 +86,20 @@ def _days(text: str) -> int | None:
 
 async def _keep(config: Config, options: argparse.Namespace) -> int:
     owner, days = options.owner, options.days
+    kind: Kind = "results" if options.results else "originals"
     now = SystemClock().now()
 
     def acting() -> Transaction[None]:
         if days is None:
-            yield from lifecycle.delete_owner_age(owner)
+            yield from ages.delete_owner_age(owner, kind)
         else:
-            yield from lifecycle.set_owner_age(owner, days)
+            yield from ages.set_owner_age(owner, kind, days)
         yield from audit.add(
-            actor=actor(), action="storage.keep", subject=owner, now=now, detail={"days": days}
+            actor=actor(),
+            action="storage.keep",
+            subject=owner,
+            now=now,
+            detail={"kind": kind, "days": days},
         )
 
     async with opened_database(config) as database:
@@ -103,11 +109,14 @@ async def _keep(config: Config, options: argparse.Namespace) -> int:
 
 async def _run(config: Config, options: argparse.Namespace) -> int:
     clock = SystemClock()
+    if options.apply:
+        return await storage_rules.apply(config, options, now=clock.now())
     async with opened_database(config) as database:
         if options.now:
             await _move(config, database, clock)
-        ages = await asyncio.to_thread(_ages, config)
-        document = await database.read(_told(config, ages, now=clock.now()))
+        presets = await asyncio.to_thread(bootstrap.load_presets, config)
+        found = bootstrap.ages_of(config, presets, has_cold_place=True)
+        document = await database.read(_told(found, config.prices, now=clock.now()))
     print(
         json.dumps(document)
         if options.json
@@ -132,20 +141,15 @@ async def _move(config: Config, database: Database, clock: Clock) -> None:
         await cooler.run_once()
 
 
-def _ages(config: Config) -> Ages:
-    return bootstrap.ages_of(config, bootstrap.load_presets(config))
-
-
-def _told(config: Config, ages: Ages, *, now: float) -> Transaction[dict[str, Any]]:
+def _told(found: Ages, prices: Prices, *, now: float) -> Transaction[dict[str, Any]]:
     stored = yield from figures.stored()
     total = sum(one.originals.size_bytes + one.results.size_bytes for one in stored.values())
     cold = yield from lifecycle.cold()
     cooling = lifecycle.Totals(0, 0)
-    if config.cold_after_days:
-        before = now - config.cold_after_days * DAY_S
-        cooling = yield from lifecycle.due_for_cold(before=before)
-    deletion = yield from lifecycle.due_for_deletion(ages, now=now)
-    monthly = monthly_usd(hot_bytes=total - cold.size_bytes, cold_bytes=cold.size_bytes)
+    if found.cold_after_s is not None:
+        cooling = yield from lifecycle.due_for_cold(before=now - found.cold_after_s)
+    deletion = yield from ages.due_for_deletion(found, now=now)
+    monthly = prices.monthly_usd(hot_bytes=total - cold.size_bytes, cold_bytes=cold.size_bytes)
     return {
         "storedBytes": total,
         "cold": _document(cold),
@@ -157,6 +161,7 @@ def _told(config: Config, ages: Ages, *, now: float) -> Transaction[dict[str, An
                 {
                     "owner": share.owner,
                     "type": share.type,
+                    "kind": share.kind,
                     "files": share.files,
                     "bytes": share.size_bytes,
                 }
@@ -164,13 +169,17 @@ def _told(config: Config, ages: Ages, *, now: float) -> Transaction[dict[str, An
             ],
         },
         "ages": {
-            "days": ages.days,
-            "presets": dict(ages.presets),
-            "owners": (yield from lifecycle.owner_ages()),
+            **{kind: _age_document(found.of(kind)) for kind in KINDS},
+            "owners": (yield from ages.owner_ages()),
         },
         "monthlyUsd": round(monthly, 2),
-        "savedUsd": round(saved_usd(cold.size_bytes), 2),
+        "savedUsd": round(prices.saved_usd(cold.size_bytes), 2),
+        "pricesUsd": {"hot": prices.hot_usd, "cold": prices.cold_usd},
     }
+
+
+def _age_document(age: Age) -> dict[str, Any]:
+    return {"days": age.days, "presets": dict(age.presets)}
 
 
 def _document(totals: lifecycle.Totals) -> dict[str, int]:
@@ -178,22 +187,34 @@ def _document(totals: lifecycle.Totals) -> dict[str, int]:
 
 
 def _lines(told: dict[str, Any], cold_after_days: int) -> list[str]:
-    def amount(totals: dict[str, Any]) -> str:
-        return f"{totals['files']:,} originals, {bytes_in_words(totals['bytes'])}"
+    def amount(totals: dict[str, Any], what: str = "originals") -> str:
+        return f"{totals['files']:,} {what}, {bytes_in_words(totals['bytes'])}"
 
-    ages, deletion = told["ages"], told["dueForDeletion"]
+    kept, deletion, prices = told["ages"], told["dueForDeletion"], told["pricesUsd"]
     return [
         f"Stored:            {bytes_in_words(told['storedBytes'])}",
         f"In the cold:       {amount(told['cold'])}",
         f"Old enough for it: {amount(told['dueForCold'])} (after {cold_after_days} days)"
         if cold_after_days
         else "Nothing goes to the cold place (APPLIANCE_COLD_AFTER_DAYS=0).",
-        f"To be deleted:     {amount(deletion)} with results ({_kept(ages['days'])})",
-        *(f"  {share['owner']} {share['type']}: {amount(share)}" for share in deletion["of"]),
-        *(f"Preset {name}: {_kept(days)}" for name, days in ages["presets"].items()),
-        *(f"Owner {owner}: {_kept(days)}" for owner, days in ages["owners"].items()),
-        f"At the prices of AWS that is ${told['monthlyUsd']:.2f} a month; the cold place saves "
-        f"${told['savedUsd']:.2f} of it.",
+        f"To be deleted:     {amount(deletion, 'files')}",
+        *(
+            f"  {share['owner']} {share['type']}: {amount(share, share['kind'])}"
+            for share in deletion["of"]
+        ),
+        *(f"{kind.capitalize()}: {_kept(kept[kind]['days'])}" for kind in KINDS),
+        *(
+            f"Preset {name}, {kind}: {_kept(days)}"
+            for kind in KINDS
+            for name, days in kept[kind]["presets"].items()
+        ),
+        *(
+            f"Owner {owner}, {kind}: {_kept(days)}"
+            for owner, own in kept["owners"].items()
+            for kind, days in own.items()
+        ),
+        f"At ${prices['hot']:g} for a GB, and ${prices['cold']:g} in the cold, that is "
+        f"${told['monthlyUsd']:.2f} a month; the cold place saves ${told['savedUsd']:.2f}.",
     ]
 
 

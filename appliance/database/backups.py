@@ -7,6 +7,8 @@ import msgspec
 from appliance.database.protocol import Statement, Transaction
 from appliance.database.records import record
 
+MOST_REMEMBERED = 100
+
 
 class Backup(msgspec.Struct, frozen=True):
     began_at: float
@@ -53,6 +55,12 @@ def is_damaged(place: str) -> Transaction[bool]:
     """Whether the newest backup in that place was found to be."""
     rows = yield Statement("newest_backup_of", {"place": place})
     return bool(rows) and rows[0]["faults"] is not None
+
+
+def snapshots(place: str) -> Transaction[set[str]]:
+    """Those that were taken there lately, whether they still are there or not."""
+    latest = yield Statement("latest_backups", {"limit": MOST_REMEMBERED})
+    return {row["snapshot"] for row in latest if row["place"] == place and row["snapshot"]}
 
 
 def latest(limit: int) -> Transaction[list[Backup]]:

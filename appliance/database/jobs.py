@@ -67,13 +67,13 @@ def create_again(
     job_id: str, *, of: str, preset: str, priority: int, max_retries: int, now: float, actor: str
 ) -> Transaction[Job | None]:
     """Record a new job on the same upload as the job `of`: its owner's, its metadata, whatever
-    state that one is in. None when there is no such job any more."""
+    state that one is in. None when there is no such job, or no original, any more."""
     lanes = yield Statement("lane_of_job", {"id": of})
     if not lanes:
         return None
     job_type, owner = lanes[0]["type"], lanes[0]["owner"]
     turn = yield from turns.take(job_type, priority, owner)
-    yield Statement(
+    rows = yield Statement(
         "insert_job_again",
         {
             "id": job_id,
@@ -85,6 +85,8 @@ def create_again(
             "created_at": now,
         },
     )
+    if not rows:
+        return None
     detail = f"from the original of {of}, asked for by {actor}"
     yield _history(job_id, owner, now, JobStatus.PENDING, 0, detail)
     return (yield from get(job_id))

@@ -1,4 +1,4 @@
-"""What becomes of files with age: what goes to the cold place, what is deleted, what is pinned."""
+"""The cold place, pins, and what is stored where."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 from appliance.database.protocol import Statement, Transaction
 from appliance.database.records import as_json, record
-from appliance.database.stored_files import Ages, StoredFile
+from appliance.database.stored_files import StoredFile
 from appliance.ids import first_id_at
 from appliance.jobs import JobType
 
@@ -33,17 +33,6 @@ class Pin(msgspec.Struct, frozen=True):
 class Totals(NamedTuple):
     files: int
     size_bytes: int
-
-
-class Share(msgspec.Struct, frozen=True):
-    """What is due of one owner and type."""
-
-    owner: str
-    type: JobType
-    files: int
-    """Jobs, and so originals."""
-    size_bytes: int
-    """With their results."""
 
 
 class Used(msgspec.Struct, frozen=True):
@@ -93,26 +82,6 @@ def cold() -> Transaction[Totals]:
 def due_for_cold(*, before: float) -> Transaction[Totals]:
     rows = yield Statement("due_totals", {"before": first_id_at(before)})
     return Totals(rows[0]["files"], rows[0]["bytes"])
-
-
-def due_for_deletion(ages: Ages, *, now: float) -> Transaction[list[Share]]:
-    rows = yield Statement("prunable_totals", ages.at(now))
-    return [record(Share, row) for row in rows]
-
-
-def owner_ages() -> Transaction[dict[str, int]]:
-    """For how many days the finished jobs of some owners are kept; 0: for ever."""
-    rows = yield Statement("owner_ages")
-    return {row["owner"]: row["days"] for row in rows}
-
-
-def set_owner_age(owner: str, days: int) -> Transaction[None]:
-    yield Statement("set_owner_age", {"owner": owner, "days": days})
-
-
-def delete_owner_age(owner: str) -> Transaction[bool]:
-    """Whether there was one."""
-    return bool((yield Statement("delete_owner_age", {"owner": owner})))
 
 
 def pin_of(job_id: str) -> Transaction[Pin | None]:

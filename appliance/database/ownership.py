@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
 
+from appliance.database.lifecycle import Used
 from appliance.database.protocol import Statement, Transaction
-from appliance.database.records import as_json
+from appliance.database.records import as_json, record
 from appliance.errors import QuotaExceeded, TooManyOpenUploads
 
 T = TypeVar("T")
@@ -78,6 +79,23 @@ class Standing(msgspec.Struct, frozen=True):
     quota: Quota
 
 
+class Taken(msgspec.Struct, frozen=True):
+    """What one owner's finished uploads take."""
+
+    owner: str
+    size_bytes: int
+    """Of originals and results."""
+    files: int
+    """Originals."""
+
+
+class TakenInAll(msgspec.Struct, frozen=True):
+    owners: int
+    """That have anything."""
+    size_bytes: int
+    files: int
+
+
 class Remembered(msgspec.Struct, frozen=True):
     """What came of a request with an idempotency key."""
 
@@ -101,6 +119,27 @@ def usage(owner: str) -> Transaction[Usage]:
 def standing(owner: str, general: Quota) -> Transaction[Standing]:
     quota = yield from quota_of(owner, general)
     return Standing(usage=(yield from usage(owner)), quota=quota)
+
+
+def taken_by(owners: Iterable[str]) -> Transaction[dict[str, Taken]]:
+    """No entry for those who have never had anything."""
+    rows = yield Statement("usage_of_owners", {"owners": as_json(list(owners))})
+    return {row["owner"]: record(Taken, row) for row in rows}
+
+
+def largest(limit: int) -> Transaction[list[Taken]]:
+    """Those who have the most, first."""
+    return [record(Taken, row) for row in (yield Statement("largest_owners", {"limit": limit}))]
+
+
+def taken_in_all() -> Transaction[TakenInAll]:
+    return record(TakenInAll, (yield Statement("usage_in_all"))[0])
+
+
+def used_by(owners: Iterable[str]) -> Transaction[list[Used]]:
+    """By type, kind and place, the most first. Goes through all that these owners have."""
+    rows = yield Statement("usage_by_place_of", {"owners": as_json(list(owners))})
+    return [record(Used, row) for row in rows]
 
 
 def quota_of(owner: str, general: Quota) -> Transaction[Quota]:

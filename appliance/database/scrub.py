@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -31,6 +32,15 @@ class DamagedFile(msgspec.Struct, frozen=True):
     job_id: str
     name: str
     found_at: float
+    unreadable: str | None
+    """What the store said when it could not be read; None: it was read, and is another one."""
+
+
+class OutOfOrder(NamedTuple):
+    """How many files are."""
+
+    damaged: int
+    unreadable: int
 
 
 def progress() -> Transaction[Scrub | None]:
@@ -65,19 +75,28 @@ def advance(at: Scrub, read: list[StoredFile], *, now: float) -> Transaction[Non
     )
 
 
-def mark_damaged(file: StoredFile, *, now: float) -> Transaction[bool]:
-    """Whether it is news; what is news is audited."""
+def mark_damaged(
+    file: StoredFile, *, now: float, unreadable: str | None = None
+) -> Transaction[bool]:
+    """Whether it is news; what is news is audited. `unreadable`: why it could not be read."""
     rows = yield Statement(
         "mark_damaged",
-        {"storage_key": file.storage_key, "job_id": file.id, "name": file.name, "now": now},
+        {
+            "storage_key": file.storage_key,
+            "job_id": file.id,
+            "name": file.name,
+            "now": now,
+            "unreadable": unreadable,
+        },
     )
     if rows:
-        yield from _audit("file.damaged", file, now=now)
+        action = "file.damaged" if unreadable is None else "file.unreadable"
+        yield from _audit(action, file, now=now)
     return bool(rows)
 
 
 def mark_sound(file: StoredFile, *, now: float) -> Transaction[bool]:
-    """Whether it was damaged before; then it is audited."""
+    """Whether it was out of order before; then it is audited."""
     rows = yield Statement("mark_sound", {"storage_key": file.storage_key})
     if rows:
         yield from _audit("file.sound", file, now=now)
@@ -89,17 +108,18 @@ def _audit(action: str, file: StoredFile, *, now: float) -> Transaction[None]:
     yield from audit.add(actor="system", action=action, subject=file.id, now=now, detail=detail)
 
 
-def damaged_among(keys: Iterable[str]) -> Transaction[set[str]]:
+def damaged_among(keys: Iterable[str]) -> Transaction[Mapping[str, str | None]]:
+    """Each with why it could not be read; None: it was, and is damaged."""
     rows = yield Statement("damaged_among", {"keys": as_json(list(keys))})
-    return {row["storage_key"] for row in rows}
+    return {row["storage_key"]: row["unreadable"] for row in rows}
 
 
 def damaged(limit: int) -> Transaction[list[DamagedFile]]:
+    """Those that were read before those that could not be."""
     rows = yield Statement("damaged_files", {"limit": limit})
     return [record(DamagedFile, row) for row in rows]
 
 
-def count_damaged() -> Transaction[int]:
+def out_of_order() -> Transaction[OutOfOrder]:
     rows = yield Statement("count_damaged_files")
-    count: int = rows[0]["files"]
-    return count
+    return OutOfOrder(rows[0]["damaged"], rows[0]["unreadable"])

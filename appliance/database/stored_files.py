@@ -3,9 +3,7 @@ of jobs, whose files go with them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 
@@ -32,33 +30,21 @@ class StoredFile(msgspec.Struct, frozen=True):
     sha256: str
 
 
-@dataclass(frozen=True)
-class Ages:
-    """How long finished jobs are kept, in days; 0: for ever. That of an owner, which the database
-    has, goes before that of the preset, and that before `days`."""
-
-    days: int
-    presets: Mapping[str, int] = field(default_factory=dict)
-
-    def at(self, now: float) -> dict[str, Any]:
-        """As parameters of the statements that compare them."""
-        return {"now": now, "days": self.days, "presets": as_json(self.presets)}
-
-
 class DeletedJob(msgspec.Struct, frozen=True):
     """The rows are gone; what lies in the store under its id is an orphan from now on."""
 
     id: str
-    upload_id: str
     owner: str
     type: JobType
     status: JobStatus
-    upload_is_gone: bool
+    original_key: str | None
+    """Of the original; None where another job needs it."""
     size_bytes: int
-    """Of its results, and of the original if that is gone."""
+    """Of its results, and of the original if that goes with it."""
 
 
 def known_uploads(ids: Sequence[str]) -> Transaction[set[str]]:
+    """Those of them whose originals should be there."""
     rows = yield Statement("known_uploads", {"ids": as_json(ids)})
     return {row["id"] for row in rows}
 
@@ -112,12 +98,6 @@ def count_missing() -> Transaction[int]:
     return count
 
 
-def to_prune(ages: Ages, *, now: float, limit: int) -> Transaction[list[str]]:
-    """Ids of jobs that have been final for so long, wait for no review and have no pin."""
-    rows = yield Statement("jobs_to_prune", {**ages.at(now), "limit": limit})
-    return [row["id"] for row in rows]
-
-
 def delete(job_id: str) -> Transaction[DeletedJob | None]:
     """Delete a job that is final, with all that is recorded of it; None when it is not.
 
@@ -137,10 +117,10 @@ def delete(job_id: str) -> Transaction[DeletedJob | None]:
     gone = yield Statement("delete_upload", {"upload_id": row["upload_id"]})
     return DeletedJob(
         id=job_id,
-        upload_id=row["upload_id"],
         owner=row["owner"],
         type=JobType(row["type"]),
         status=JobStatus(row["status"]),
-        upload_is_gone=bool(gone),
-        size_bytes=row["result_bytes"] + (gone[0]["size_bytes"] if gone else 0),
+        original_key=gone[0]["storage_key"] if gone else None,
+        size_bytes=row["result_bytes"]
+        + sum(one["size_bytes"] for one in gone if one["expired_at"] is None),
     )

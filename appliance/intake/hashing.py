@@ -19,8 +19,9 @@ SMALL_BYTES = 256 * 1024
 BLOCK_BYTES = 1024 * 1024
 """That are held at most, while those before them are hashed."""
 
-TINY_BYTES = 8 * 1024
-"""Hashed at once: it takes less than a callback."""
+INLINE_BYTES = 128 * 1024
+"""Hashed without a thread: a visit to one takes as much of the processor, and milliseconds where
+others want it too."""
 
 _Work = tuple["hashlib._Hash", Sequence[bytes | memoryview]]
 
@@ -81,7 +82,7 @@ class RunningHash:
     async def hexdigest(self) -> str:
         """Of all that came; nothing may come afterwards."""
         await self._catch_up()
-        if self._held_bytes > TINY_BYTES:
+        if self._held_bytes > INLINE_BYTES:
             await self._hashing.update(self._sha256, self._held)
         else:
             _update_all([(self._sha256, self._held)])

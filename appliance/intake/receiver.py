@@ -136,7 +136,7 @@ class Receiver:
         try:
             for one, job in zip(arrived, new_jobs, strict=True):
                 stored.append(job.storage_key)  # also one whose commit is cut off may be there
-                await one.incoming.commit()
+                await one.incoming.commit(sha256=one.file.sha256)
             earlier = await self._database.write(
                 self._create(new_jobs, contents, owner, options, repeatable)
             )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
-from appliance.clock import Clock
+from appliance.clock import Clock, day
 from appliance.database import audit, job_reads, jobs, ownership
 from appliance.database.protocol import Database, Transaction
 from appliance.errors import NotFound, ObjectMissing, OriginalGone, Quarantined
@@ -130,6 +130,11 @@ class Reruns:
             raise Quarantined(
                 f"The virus scanner found {job.scan.reason} in this file; nothing is made of it. "
                 "Whoever runs this server can release it."
+            )
+        if job.original_expired_at is not None:
+            raise OriginalGone(
+                f"The original was deleted on {day(job.original_expired_at)}, by its age, so "
+                "nothing can be made of it any more. Upload the file again."
             )
         try:
             await self._storage.size(job.storage_key)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from appliance.backups.backups import Backups
+from appliance.backups.backups import Backups, tell_of_lacking
 from appliance.clock import Clock
 from appliance.database import backups as records
 from appliance.database.backups import Backup
@@ -47,7 +47,7 @@ class BackupTaker:
         try:
             return {"taken": await self._take(), "proven": await self._prove()}
         except BackupRunning:
-            return {}  # by the command
+            return {}  # by the command, or because somebody asked for one
 
     async def _take(self) -> int:
         now = self._clock.now()
@@ -58,14 +58,7 @@ class BackupTaker:
             return 0
         if tried is not None and tried is not taken and now - tried.began_at < AGAIN_S:
             return 0
-        done = await self._backups.take()
-        if done.missing or done.damaged:
-            log.error(
-                "backup_lacks_files",
-                missing=done.missing[:20],
-                damaged=done.damaged[:20],
-                count=len(done.missing) + len(done.damaged),
-            )
+        tell_of_lacking(await self._backups.take())
         return 1
 
     async def _prove(self) -> int:

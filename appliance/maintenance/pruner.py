@@ -3,28 +3,29 @@
 - sessions and sign-in links that have expired
 - originals that were made durable but whose rows were not (a crash between the two)
 - results of attempts that never settled
-- finished jobs that are older than their age, with their files, unless they wait for review or
-  are pinned; one act of the audit log for each batch
+- originals and results that are older than their age, unless their job waits for review or is
+  pinned, and jobs that have no others; one act of the audit log for each batch
 - parts of uploads to an object store that were never ended
 - ended redrives, deliveries of webhooks, and the lanes of owners who have long had their turn
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from appliance.acts import Acts
 from appliance.clock import Clock
-from appliance.database import audit, deliveries, keys, redrives, stored_files, turns
+from appliance.database import ages, audit, deliveries, keys, redrives, stored_files, turns
+from appliance.database.ages import Ages, Expired, Kind
 from appliance.database.protocol import Database, Transaction
-from appliance.database.stored_files import Ages, DeletedJob
 from appliance.errors import ObjectMissing
 from appliance.ids import is_id, time_of
 from appliance.storage.protocol import Storage
 
 BATCH = 500
-DELETED_TOGETHER = 100
-"""Jobs, in one transaction with the act of the audit log that names them."""
+EXPIRED_TOGETHER = 100
+"""Originals, or jobs that lose their results, in one transaction with the act of the audit log that
+names them."""
 YOUNG_S = 3600.0
 """Results this young may belong to an attempt that is being settled just now."""
 YOUNG_ORIGINAL_S = 30 * 24 * 3600.0
@@ -45,18 +46,22 @@ class Pruner:
         storage: Storage,
         acts: Acts,
         clock: Clock,
-        ages: Ages,
+        file_ages: Ages,
+        counted: Callable[[int], None] = lambda size_bytes: None,
     ) -> None:
+        """`counted` is told what each job took that was deleted by its age."""
         self._database = database
         self._storage = storage
         self._acts = acts
         self._clock = clock
-        self._ages = ages
+        self._ages = file_ages
+        self._counted = counted
 
     async def run_once(self) -> Mapping[str, int]:
         old = self._clock.now() - KEEP_REDRIVES_S
         return {
-            "jobs": await self._prune_jobs(),
+            "expired_originals": await self._expire("originals"),
+            "expired_results": await self._expire("results"),
             "redrives": await self._database.write(redrives.forget_ended(before=old)),
             "lanes": await self._database.write(turns.forget_idle()),
             "deliveries": await self._prune_deliveries(),
@@ -66,36 +71,41 @@ class Pruner:
             "abandoned_parts": await self._storage.tidy(),
         }
 
-    async def _prune_jobs(self) -> int:
+    async def _expire(self, kind: Kind) -> int:
+        """How many files of that kind went by their age."""
         await self._storage.space()  # raises where the files could not go with their rows
-        pruned, now = 0, self._clock.now()
+        files, now = 0, self._clock.now()
         while ids := await self._database.read(
-            stored_files.to_prune(self._ages, now=now, limit=DELETED_TOGETHER)
+            ages.due(kind, self._ages.of(kind), now=now, limit=EXPIRED_TOGETHER)
         ):
-            deleted = await self._database.write(self._deleted(ids, now))
-            for job in deleted:
-                await self._acts.delete_files(job)
-            pruned += len(deleted)
-        return pruned
+            for expired in await self._database.write(self._expired(kind, ids, now)):
+                await self._acts.delete_expired(expired)
+                self._counted(expired.size_bytes)
+                files += expired.originals + expired.results
+        return files
 
-    def _deleted(self, ids: list[str], now: float) -> Transaction[list[DeletedJob]]:
+    def _expired(self, kind: Kind, ids: list[str], now: float) -> Transaction[list[Expired]]:
         found = []
-        for job_id in ids:
-            job = yield from stored_files.delete(job_id)
-            if job is not None:
-                found.append(job)
-        if found:
+        for an_id in ids:
+            expired = yield from ages.expire(kind, an_id, now=now)
+            if expired is not None:
+                found.append(expired)
+        told = [one for one in found if one.originals or one.results]
+        if told:
+            job_ids = [job_id for one in told for job_id in one.job_ids]
             detail = {
-                "bytes": sum(job.size_bytes for job in found),
-                "jobIds": [job.id for job in found],
+                "originals": sum(one.originals for one in told),
+                "results": sum(one.results for one in told),
+                "bytes": sum(one.size_bytes for one in told),
+                "jobIds": job_ids,
             }
             yield from audit.add(
                 actor="system",
                 action="storage.delete",
-                subject="jobs",
+                subject=kind,
                 now=now,
                 detail=detail,
-                jobs=len(found),
+                jobs=len(job_ids),
             )
         return found
 

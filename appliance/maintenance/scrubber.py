@@ -8,6 +8,7 @@ found by the next pass, or by `appliance scrub`. How far it is survives a restar
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from appliance.database import scrub, stored_files
 from appliance.database.protocol import Database
 from appliance.database.scrub import Scrub
 from appliance.database.stored_files import StoredFile
-from appliance.errors import ObjectDamaged, ObjectMissing, StorageUnavailable
+from appliance.errors import ObjectDamaged, ObjectMissing, StorageFull, StorageUnavailable
 from appliance.storage.protocol import Storage
 from appliance.threads import in_thread
 
@@ -90,7 +91,7 @@ class Scrubber:
             at = await self._database.read(scrub.progress())
             assert at is not None
             if at.ended_at is not None:
-                damaged = await self._database.read(scrub.count_damaged())
+                damaged = (await self._database.read(scrub.out_of_order())).damaged
                 missing = await self._database.read(stored_files.count_missing())
                 return Outcome(at.files, at.bytes, damaged, missing, unreadable)
             unreadable += (await self._read_batch(at)).get("unreadable", 0)
@@ -116,8 +117,11 @@ class Scrubber:
                 return None
             is_sound = False  # unless it went with its attempt: then no row names it any more
         except StorageUnavailable as fault:
-            await self._storage.check()  # raises when it is not this file alone
+            with contextlib.suppress(StorageFull):  # what is full can be read
+                await self._storage.check()  # raises when it is not this file alone
             log.error("file_unreadable", key=file.storage_key, job_id=file.id, reason=fault.detail)
+            now = self._clock.now()
+            await self._database.write(scrub.mark_damaged(file, now=now, unreadable=fault.detail))
             return "unreadable"
         now = self._clock.now()
         if not is_sound:

@@ -13,6 +13,7 @@ from appliance.clock import Clock
 from appliance.database import redrives, scrub, stored_files, webhooks, workers
 from appliance.database.protocol import Database
 from appliance.database.redrives import Redrive
+from appliance.database.scrub import OutOfOrder
 from appliance.database.workers import Outage, PoolState
 from appliance.errors import DatabaseUnavailable
 from appliance.notify.operators import News, count, moment, nouns, quoted
@@ -45,7 +46,7 @@ class Watch:
         self._own_pools = own_pools
         self._standing: dict[str, _Standing] = {}
         self._missing = 0
-        self._damaged = 0
+        self._out_of_order = OutOfOrder(0, 0)
         self._redrives_after = clock.now()
         self._webhooks_after = clock.now()
 
@@ -118,17 +119,20 @@ class Watch:
         ]
 
     async def _damaged_files(self) -> list[News]:
-        before = self._damaged
-        self._damaged = await self._database.read(scrub.count_damaged())
-        if self._damaged <= before:
-            return []
-        more = count(self._damaged - before, "stored file is", "stored files are")
+        before, now = self._out_of_order, await self._database.read(scrub.out_of_order())
+        self._out_of_order = now
         return [
             News(
-                f"{count(self._damaged, 'file', 'files')} damaged",
-                f"{more} newly found damaged, {self._damaged:,} in all. The log names each "
-                "(file_damaged). Restore them from a backup, then run `appliance scrub`.",
+                f"{count(files, 'file', 'files')} {what}",
+                f"{count(files - known, 'stored file is', 'stored files are')} newly found {what}, "
+                f"{files:,} in all. The log names each (file_{what}). Restore them from a backup, "
+                "then run `appliance scrub`.",
             )
+            for what, files, known in (
+                ("damaged", now.damaged, before.damaged),
+                ("unreadable", now.unreadable, before.unreadable),
+            )
+            if files > known
         ]
 
     async def _stopped_redrives(self) -> list[News]:

@@ -25,6 +25,9 @@ NAME = r"[a-z0-9][a-z0-9-]{0,49}"
 HEAD = ("version", "description")
 """What a preset says beside its tables."""
 LIFECYCLE = "lifecycle"
+DELETE_AFTER = "delete_after_days"
+DELETE_RESULTS_AFTER = "delete_results_after_days"
+LIFECYCLE_KEYS = (DELETE_AFTER, DELETE_RESULTS_AFTER)
 """The table that is no processor's."""
 MAX_DAYS = 36500
 MAX_VERSION = 10**9
@@ -134,7 +137,7 @@ def _read(path: Path, faults: list[str]) -> Preset | None:
         version=document["version"],
         description=document.get("description", ""),
         tables=_tables(document),
-        delete_after_days=document.get(LIFECYCLE, {}).get("delete_after_days"),
+        lifecycle=document.get(LIFECYCLE, {}),
         path=path,
         text=text,
     )
@@ -168,19 +171,21 @@ def _faults_of_lifecycle(document: Mapping[str, Any]) -> Faults:
     if not isinstance(table, dict):
         return []  # told with those that are no tables
     faults: list[tuple[str | None, str]] = [
-        (LIFECYCLE, f"[{LIFECYCLE}] `{key}` is not known. Known is `delete_after_days`.")
-        for key in table
-        if key != "delete_after_days"
-    ]
-    days = table.get("delete_after_days", 0)
-    if type(days) is not int or not 0 <= days <= MAX_DAYS:
-        faults.append(
-            (
-                LIFECYCLE,
-                f"[{LIFECYCLE}] delete_after_days is a whole number of days up to {MAX_DAYS}; "
-                "0 is for ever.",
-            )
+        (
+            LIFECYCLE,
+            f"[{LIFECYCLE}] `{key}` is not known. Known are {' and '.join(LIFECYCLE_KEYS)}.",
         )
+        for key in table
+        if key not in LIFECYCLE_KEYS
+    ]
+    faults += [
+        (
+            LIFECYCLE,
+            f"[{LIFECYCLE}] {key} is a whole number of days up to {MAX_DAYS}; 0 is for ever.",
+        )
+        for key in LIFECYCLE_KEYS
+        if type(days := table.get(key, 0)) is not int or not 0 <= days <= MAX_DAYS
+    ]
     return faults
 
 

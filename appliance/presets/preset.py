@@ -23,8 +23,9 @@ class Preset:
     description: str
     tables: Mapping[str, Mapping[str, Any]]
     """Options by the name of the processor; JSON values."""
-    delete_after_days: int | None
-    """How long finished jobs are kept that name it; 0: for ever; None: it does not say."""
+    lifecycle: Mapping[str, int]
+    """For how many days after their end the files of jobs that name it are kept, by the keys that
+    `presets.files` knows; 0: for ever."""
     path: Path
     """The file that it was read from."""
     text: str = field(repr=False)
@@ -54,15 +55,11 @@ class Presets:
         """The names of all for which there is a table."""
         return {table for preset in self for table in preset.tables}
 
-    @property
-    def delete_after_days(self) -> dict[str, int]:
-        """By the names of those for which it is said, there or by `default`."""
-        default = self._by_name[DEFAULT].delete_after_days
-        found = {
-            preset.name: default if preset.delete_after_days is None else preset.delete_after_days
-            for preset in self
-        }
-        return {name: days for name, days in found.items() if days is not None}
+    def days(self, key: str) -> dict[str, int]:
+        """What is said under a key of `lifecycle`, there or by `default`, by the preset's name."""
+        default = self._by_name[DEFAULT].lifecycle
+        found = {preset.name: {**default, **preset.lifecycle} for preset in self}
+        return {name: said[key] for name, said in found.items() if key in said}
 
     def options(self, preset: Preset, processor: str) -> dict[str, Any]:
         """What the processor is asked for: option by option as the preset says it, else as

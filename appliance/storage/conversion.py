@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
 
 from appliance.errors import ObjectMissing
 from appliance.storage.encrypted import EncryptedStorage
@@ -10,28 +11,40 @@ from appliance.storage.keyring import Keyring, forbid_plaintext
 from appliance.storage.protocol import Storage
 
 
+class Found(NamedTuple):
+    """An object that is not encrypted."""
+
+    place: EncryptedStorage
+    key: str
+
+
 class Conversion:
-    def __init__(self, store: Storage, keyring: Keyring, *, fingerprint: str) -> None:
-        """`fingerprint`: of the master key in force."""
+    def __init__(
+        self, store: Storage, keyring: Keyring, *, places: Sequence[Storage], fingerprint: str
+    ) -> None:
+        """`places`: the stores that `store` is made of, in the order in which files are moved
+        through them, so that none is missed. `fingerprint`: of the master key in force."""
         self._store = store
         self._encrypted = EncryptedStorage(store, keyring)
+        self._places = [EncryptedStorage(place, keyring) for place in places]
         self.plaintext_allowed = keyring.plaintext_allowed
         self.fingerprint = fingerprint
 
-    async def plaintext(self) -> AsyncIterator[str]:
-        """The keys of objects that are not encrypted."""
-        for folder in ("raw", "processed"):
-            async for key in self._below(folder):
-                try:
-                    if await self._encrypted.is_plaintext(key):
-                        yield key
-                except ObjectMissing:
-                    continue  # deleted meanwhile
+    async def plaintext(self) -> AsyncIterator[Found]:
+        """One that lies in two places, because its move was broken off, counts twice."""
+        for place in self._places:
+            for folder in ("raw", "processed"):
+                async for key in _below(place, folder):
+                    try:
+                        if await place.is_plaintext(key):
+                            yield Found(place, key)
+                    except ObjectMissing:
+                        continue  # deleted, or moved on, meanwhile
 
-    async def encrypt(self, key: str) -> int:
-        """How many objects were: none when it was deleted meanwhile."""
+    async def encrypt(self, found: Found) -> int:
+        """Where it lies. How many objects were: none when it was deleted meanwhile."""
         try:
-            await self._encrypted.encrypt(key)
+            await found.place.encrypt(found.key)
         except ObjectMissing:
             return 0
         return 1
@@ -44,16 +57,16 @@ class Conversion:
             await forbid_plaintext(self._store)
         return unfinished
 
-    async def _below(self, prefix: str) -> AsyncIterator[str]:
-        names = [name async for name in self._store.list(prefix)]
-        for name in names:
-            key = f"{prefix}/{name}"
-            depth = key.count("/")
-            if depth == (2 if key.startswith("raw/") else 3):
-                yield key
-                continue
-            try:
-                async for below in self._below(key):
-                    yield below
-            except ObjectMissing:
-                continue
+
+async def _below(place: Storage, prefix: str) -> AsyncIterator[str]:
+    try:
+        names = [name async for name in place.list(prefix)]
+    except ObjectMissing:
+        return
+    for name in names:
+        key = f"{prefix}/{name}"
+        if key.count("/") == (2 if key.startswith("raw/") else 3):
+            yield key
+            continue
+        async for below in _below(place, key):
+            yield below

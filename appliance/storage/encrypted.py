@@ -16,6 +16,7 @@ from appliance.errors import ObjectDamaged
 from appliance.ids import new_id
 from appliance.storage.encrypted_partials import EncryptedPartials
 from appliance.storage.keyring import Keyring
+from appliance.storage.own_rules import OwnRules
 from appliance.storage.protocol import Incoming, Space, Storage
 from appliance.storage.sealed import (
     END_BYTES,
@@ -47,6 +48,14 @@ class EncryptedStorage:
     @property
     def has_cold_place(self) -> bool:
         return self._store.has_cold_place
+
+    @property
+    def own_rules(self) -> OwnRules | None:
+        return self._store.own_rules
+
+    @property
+    def clock_skew_s(self) -> float:
+        return self._store.clock_skew_s
 
     async def receive(self, key: str) -> Incoming:
         return _EncryptedIncoming(
@@ -101,6 +110,9 @@ class EncryptedStorage:
     async def make_cold(self, key: str) -> None:
         await self._store.make_cold(key)
 
+    async def is_cold(self, key: str) -> bool:
+        return await self._store.is_cold(key)
+
     async def tidy(self) -> int:
         return await self._store.tidy()
 
@@ -110,7 +122,7 @@ class EncryptedStorage:
     async def space(self) -> Space | None:
         return await self._store.space()
 
-    async def check(self) -> None:
+    async def check(self, *, hot_only: bool = False) -> None:
         key = f"raw/{new_id()}/check"
         async with await self.receive(key) as incoming:
             await incoming.write(b"check")
@@ -120,6 +132,8 @@ class EncryptedStorage:
                 raise ObjectDamaged("What was just written to the store came back as another.")
         finally:
             await self._store.delete(key)
+        if not hot_only:
+            await self._store.check()
 
     async def is_plaintext(self, key: str) -> bool:
         """Whether the object is one from before encryption. Raises ObjectMissing."""
@@ -127,11 +141,14 @@ class EncryptedStorage:
 
     async def encrypt(self, key: str) -> None:
         """Replace an object from before encryption; who reads it meanwhile gets either."""
+        was_cold = await self._store.is_cold(key)
         async with await self.receive(key) as incoming:
             async with aclosing(self._store.read(key)) as pieces:
                 async for piece in pieces:
                     await incoming.write(piece)
             await incoming.commit()
+        if was_cold:  # what is written anew is not
+            await self._store.make_cold(key)
 
     async def _open(self, key: str) -> _Opened | None:
         """None for an object from before encryption, where such are allowed.
@@ -142,7 +159,7 @@ class EncryptedStorage:
         head = await self._bytes(key, 0, HEAD_BYTES)
         if not head.startswith(MAGIC) and self._keyring.plaintext_allowed:
             return None
-        seal = self._keyring.opened(head[:HEADER_BYTES], key)
+        seal = await self._keyring.opened(head[:HEADER_BYTES], key)
         if stored_bytes < HEADER_BYTES + END_BYTES:
             raise _cut_off(key)
         end = await self._tail(key, head, stored_bytes, END_BYTES, before=0)
@@ -234,8 +251,8 @@ class _EncryptedIncoming:
         await self._finish()
         await self._incoming.seal()
 
-    async def commit(self) -> None:
-        await self._finish()
+    async def commit(self, *, sha256: str | None = None) -> None:
+        await self._finish()  # what is stored has another digest
         await self._incoming.commit()
 
     async def _finish(self) -> None:

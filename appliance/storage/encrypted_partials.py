@@ -152,7 +152,7 @@ class EncryptedPartials:
         if known is None:
             layout = await self._walked(name)
             if layout.starts:
-                seal = self._keyring.opened(await self._bytes(name, 0, HEADER_BYTES), name)
+                seal = await self._keyring.opened(await self._bytes(name, 0, HEADER_BYTES), name)
             else:  # killed before its first frame was whole: it begins anew
                 seal, _ = self._keyring.new_object(name)
             known = seal, layout

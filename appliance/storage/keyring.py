@@ -53,6 +53,8 @@ def master_keys(secrets: Sequence[bytes]) -> list[Wrapping]:
 class Keyring:
     """Use `open_keyring`."""
 
+    store: Storage
+    masters: Sequence[Wrapping]
     current: Wrapping
     """Wraps the data keys of new objects."""
     known: dict[bytes, Wrapping]
@@ -64,15 +66,28 @@ class Keyring:
         wrapped = self.current.wrap(data_key, purpose=_DATA)
         return Seal(data_key, subject), MAGIC + self.current.key_id + wrapped
 
-    def opened(self, header: bytes, subject: str) -> Seal:
+    async def opened(self, header: bytes, subject: str) -> Seal:
         """For the object that begins with `header`. Raises ObjectDamaged."""
         key_id = header[len(MAGIC) : len(MAGIC) + ID_BYTES]
-        wrapping = self.known.get(key_id)
-        if len(header) != HEADER_BYTES or not header.startswith(MAGIC) or wrapping is None:
+        wrapping = None
+        if len(header) == HEADER_BYTES and header.startswith(MAGIC):
+            wrapping = self.known.get(key_id) or await self._found(key_id)
+        if wrapping is None:
             raise ObjectDamaged(
                 f"{subject} is not a file that this server has encrypted. Restore it from a backup."
             )
         return Seal(wrapping.unwrap(header[len(MAGIC) + ID_BYTES :], purpose=_DATA), subject)
+
+    async def _found(self, key_id: bytes) -> Wrapping | None:
+        """One that the store did not list when it was opened: some tell late what is new."""
+        for master in self.masters:
+            try:
+                key = await _unwrapped_by(self.store, key_id, master)
+            except ObjectMissing:
+                continue
+            wrapping = self.known[key_id] = Wrapping(key, key_id)
+            return wrapping
+        return None
 
 
 async def is_encrypted(store: Storage) -> bool:
@@ -111,7 +126,7 @@ async def open_keyring(store: Storage, secrets: Sequence[bytes]) -> Keyring:
         known[current.key_id] = current
     await _forget_old_wraps(store, masters, sorted(ids))
     allowed = PLAINTEXT_ALLOWED in await _names(store, FOLDER)
-    return Keyring(current, known, plaintext_allowed=allowed)
+    return Keyring(store, masters, current, known, plaintext_allowed=allowed)
 
 
 async def forbid_plaintext(store: Storage) -> None:
@@ -127,17 +142,15 @@ async def _unwrapped(
     wrapped_by = {bytes.fromhex(name) for name in await _names(store, folder)}
     for master in masters:
         if master.key_id in wrapped_by:
-            wrapped = b"".join([p async for p in store.read(f"{folder}/{master.key_id.hex()}")])
             try:
-                key = master.unwrap(wrapped, purpose=_WRAPPING + key_id)
+                key = await _unwrapped_by(store, key_id, master)
             except ObjectDamaged as error:
                 raise ConfigurationError(
                     [f"{folder} in the store is damaged. Restore it from a backup of the store."]
                 ) from error
-            wrapping = Wrapping(key, key_id)
             if master is not masters[0]:
                 await _wrap(store, key, key_id, masters[0])
-            return wrapping, wrapped_by
+            return Wrapping(key, key_id), wrapped_by
     raise ConfigurationError(
         [
             f"{SETTING}: the files are encrypted with another key (its fingerprint is "
@@ -146,6 +159,13 @@ async def _unwrapped(
             f"further line into {SETTING}_FILE."
         ]
     )
+
+
+async def _unwrapped_by(store: Storage, key_id: bytes, master: Wrapping) -> bytes:
+    """Raises ObjectMissing where that master key has not wrapped it, ObjectDamaged."""
+    name = f"{FOLDER}/{key_id.hex()}/{master.key_id.hex()}"
+    wrapped = b"".join([piece async for piece in store.read(name)])
+    return master.unwrap(wrapped, purpose=_WRAPPING + key_id)
 
 
 async def _new_wrapping_key(store: Storage, master: Wrapping) -> Wrapping:

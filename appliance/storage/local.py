@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Self
 
 from appliance.directories import make_directory
+from appliance.errors import StorageUnavailable
 from appliance.ids import new_id
 from appliance.storage import local_files
 from appliance.storage.local_commits import LocalCommits
@@ -43,7 +44,7 @@ SMALL_BYTES = 256 * 1024
 BLOCK_BYTES = 1024 * 1024
 """Of a larger one that are held at most, while those before them are written."""
 
-WRITE_OUT_BYTES = 16 * 1024**2
+WRITE_OUT_BYTES = 2 * 1024**2
 """How much of a large file gathers before the disk is told to begin with it."""
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -70,6 +71,8 @@ class LocalStorage:
         return cls(root)
 
     has_cold_place = False
+    own_rules = None
+    clock_skew_s = 0.0
 
     async def receive(self, key: str) -> Incoming:
         return _LocalIncoming(self, self._incoming, key)
@@ -114,18 +117,24 @@ class LocalStorage:
     async def make_cold(self, key: str) -> None:
         raise NotImplementedError
 
+    async def is_cold(self, key: str) -> bool:
+        return False
+
     async def tidy(self) -> int:
         return 0  # `open` does that
 
     async def space(self) -> Space | None:
         with translated(self._root):
-            disk = os.statvfs(self._root)  # 2 us on a local disk; a thread costs more
+            try:
+                disk = os.statvfs(self._root)  # 2 us on a local disk; a thread costs more
+            except FileNotFoundError as error:
+                raise _gone(self._root) from error
         free = disk.f_bavail * disk.f_frsize
         # Not the disk's size: what it keeps for root is neither free nor used.
         used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
         return Space(free_bytes=free, total_bytes=used + free)
 
-    async def check(self) -> None:
+    async def check(self, *, hot_only: bool = False) -> None:
         key = f"raw/{new_id()}/check"
         async with await self.receive(key) as incoming:
             await incoming.write(b"check")
@@ -219,7 +228,7 @@ class _LocalIncoming:
         await self._block_written()
         await in_thread(self._complete)
 
-    async def commit(self) -> None:
+    async def commit(self, *, sha256: str | None = None) -> None:
         await self._block_written()
         with translated(self._key):
             await self._storage._commits.commit(
@@ -237,7 +246,10 @@ class _LocalIncoming:
         with translated(self._folder):
             if self._descriptor is None:
                 path = self._folder / new_id()
-                self._descriptor = os.open(path, _CREATE, 0o640)
+                try:
+                    self._descriptor = os.open(path, _CREATE, 0o640)
+                except FileNotFoundError as error:
+                    raise _gone(self._folder.parent) from error
                 self._path = path
             for piece in pieces:
                 local_files.write_all(self._descriptor, piece)
@@ -276,3 +288,8 @@ class _LocalIncoming:
         self._close()
         if self._path is not None and not self._committed:
             await in_thread(self._path.unlink, missing_ok=True)
+
+
+def _gone(root: Path) -> StorageUnavailable:
+    """No object that is missing, but the place of all."""
+    return StorageUnavailable(f"{root} is not there any more. Mount its disk.")

@@ -99,8 +99,9 @@ class ObjectIncoming:
     async def seal(self) -> None:
         await self._spool.park()
 
-    async def commit(self) -> None:
+    async def commit(self, *, sha256: str | None = None) -> None:
         if self._parts is None:
+            self._spool.told_sha256 = sha256
             await self._sending.bucket.put(self._key, self._spool)
         else:
             await self._send_part()

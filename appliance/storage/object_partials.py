@@ -4,7 +4,7 @@
     partial/<uploadId>/<random>      its pieces, all of the same size but the last
 
 A piece counts once the manifest names it, and the manifest is replaced as a whole: so a crash
-leaves the old state or the new one, and no listing is relied on, which may lag in some stores. A
+leaves the old state or the new one, and no listing is relied on. A
 last piece that is not full becomes part of a new one when more comes. In the end the pieces are
 put together within the store, where it can do that.
 """
@@ -114,11 +114,19 @@ class ObjectPartials:
         await self.delete(name)
 
     async def delete(self, name: str) -> int:
+        folder, manifest = _key(name, ""), _key(name, MANIFEST)
+        sizes: dict[str, int] = {}
+        with contextlib.suppress(ObjectMissing):  # damaged, or gone already
+            for piece in await self._pieces(name):
+                if piece.key.startswith(folder):  # others are those of what was joined
+                    sizes[piece.key] = piece.length
         # The manifest first: without it, what a kill leaves of the pieces counts for nothing.
-        await self._bucket.delete([_key(name, MANIFEST)])
-        left = [entry async for entry in self._bucket.entries(f"{FOLDER}/{_checked(name)}/")]
-        await self._bucket.delete([entry.key for entry in left])
-        return sum(entry.size_bytes for entry in left if not entry.key.endswith(MANIFEST))
+        await self._bucket.delete([manifest])
+        async for entry in self._bucket.entries(folder):
+            sizes[entry.key] = entry.size_bytes
+        sizes.pop(manifest, None)
+        await self._bucket.delete(list(sizes))
+        return sum(sizes.values())
 
     async def names(self) -> Sequence[str]:
         return [name async for name in self._bucket.names(f"{FOLDER}/")]

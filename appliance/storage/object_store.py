@@ -12,7 +12,6 @@ truth, for as many servers as share it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -23,6 +22,7 @@ from appliance.storage.buckets.protocol import Bucket
 from appliance.storage.object_incoming import ObjectIncoming, Sending, put_file
 from appliance.storage.object_partials import ObjectPartials
 from appliance.storage.object_reading import read_object
+from appliance.storage.own_rules import OwnRules
 from appliance.storage.protocol import Incoming, Space, components
 
 PART_BYTES = 8 * 1024**2
@@ -46,6 +46,14 @@ class ObjectStorage:
     @property
     def has_cold_place(self) -> bool:
         return self._bucket.has_cold_class
+
+    @property
+    def own_rules(self) -> OwnRules:
+        return self._bucket.own_rules
+
+    @property
+    def clock_skew_s(self) -> float:
+        return self._bucket.clock.skew_s
 
     async def receive(self, key: str) -> Incoming:
         components(key)
@@ -79,7 +87,8 @@ class ObjectStorage:
             async for entry in self._bucket.entries(prefix)
             if entry.key == prefix or entry.key.startswith(f"{prefix}/")
         ]
-        await self._bucket.delete(keys)
+        # Itself too where no listing tells of it yet: nobody would come back for it.
+        await self._bucket.delete(list({prefix, *keys}))
         return len(keys)
 
     async def list(self, prefix: str) -> AsyncIterator[str]:
@@ -99,14 +108,17 @@ class ObjectStorage:
     async def make_cold(self, key: str) -> None:
         await self._bucket.make_cold(key)
 
+    async def is_cold(self, key: str) -> bool:
+        return self.has_cold_place and await self._bucket.is_cold(key)
+
     async def tidy(self) -> int:
-        return await self._bucket.abort_old(time.time() - ABANDONED_S)
+        return await self._bucket.abort_old(ABANDONED_S)
 
     async def space(self) -> Space | None:
         await self._bucket.pulse.check(self._bucket.ping)
         return None
 
-    async def check(self) -> None:
+    async def check(self, *, hot_only: bool = False) -> None:
         key = f"check/{new_id()}"
         async with await self.receive(key) as incoming:
             await incoming.write(b"check")

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
+from appliance.storage.own_rules import OwnRules
 from appliance.storage.partials import Partials
 
 
@@ -39,9 +40,11 @@ class Incoming(Protocol):
         """
         ...
 
-    async def commit(self) -> None:
+    async def commit(self, *, sha256: str | None = None) -> None:
         """Make it an object under its key; durable, name included, when this returns.
 
+        `sha256`, hexadecimal, is of all that was written, where the caller has it: a store that
+        needs one does not take it again.
         Raises StorageFull or StorageUnavailable, and then nothing is visible.
         """
         ...
@@ -65,6 +68,17 @@ class Storage(Protocol):
     @property
     def has_cold_place(self) -> bool:
         """Whether `make_cold` works."""
+        ...
+
+    @property
+    def own_rules(self) -> OwnRules | None:
+        """By which the store makes originals cold by itself; None where it cannot."""
+        ...
+
+    @property
+    def clock_skew_s(self) -> float:
+        """By how much the store's own clock is ahead of this machine's, as far as its answers have
+        told; 0 where they agree, or where it has none."""
         ...
 
     async def receive(self, key: str) -> Incoming:
@@ -99,11 +113,18 @@ class Storage(Protocol):
         ...
 
     async def delete(self, prefix: str) -> int:
-        """Delete the object `prefix` and all below it; returns how many there were."""
+        """Delete the object `prefix` and all below it; returns how many there were.
+
+        Where listings lag, what is below it may be left; the object `prefix` never is.
+        """
         ...
 
     def list(self, prefix: str) -> AsyncIterator[str]:
-        """The names of the components directly below `prefix`, in no order."""
+        """The names of the components directly below `prefix`, in no order.
+
+        A bucket may tell what was there a while ago: without what was just written, and with what
+        was just deleted. Whether one object is there, `size` says.
+        """
         ...
 
     def local_path(self, key: str) -> Path | None:
@@ -122,6 +143,10 @@ class Storage(Protocol):
         returns; again is harmless. Raises ObjectMissing, StorageUnavailable."""
         ...
 
+    async def is_cold(self, key: str) -> bool:
+        """Whether it lies in the cheaper place. Raises ObjectMissing."""
+        ...
+
     async def tidy(self) -> int:
         """Clear away what earlier lives began and never ended; how much there was."""
         ...
@@ -131,8 +156,9 @@ class Storage(Protocol):
         every upload. Raises StorageUnavailable while the store is known not to answer."""
         ...
 
-    async def check(self) -> None:
-        """Write, read and delete a small object. Raises StorageFull, StorageUnavailable."""
+    async def check(self, *, hot_only: bool = False) -> None:
+        """Write, read and delete a small object, in the cold place too where that is another store
+        and not `hot_only`. Raises StorageFull, StorageUnavailable."""
         ...
 
     async def close(self) -> None:

@@ -51,6 +51,8 @@ class Spool:
         self._taken_bytes = 0
         """Of the shared memory."""
         self._sha256 = hashlib.sha256()
+        self.told_sha256: str | None = None
+        """Of all, by who wrote it: then the store checks what it gets against what came."""
         self.size_bytes = 0
 
     async def write(self, data: bytes | memoryview) -> None:
@@ -74,6 +76,8 @@ class Spool:
 
     async def sha256(self) -> str:
         """Hexadecimal, of all."""
+        if self.told_sha256 is not None:
+            return self.told_sha256
         if self._path is not None:
             await self.park()
             return self._sha256.hexdigest()

@@ -4,9 +4,9 @@ An object is moved by a copy that is read back and compared before the hot one g
 point, it lies in the hot store, or in both, or in the cold one; `make_cold` once more ends the
 move, and `delete` takes both. Encryption stands in front of this: objects are moved as they lie.
 
-Moving an object that is being read harms no reader. Who holds its `local_path` for longer must not
-let it be moved meanwhile. A cold store that is full or away keeps objects from being moved, and
-those that are there from being read; nothing else.
+Moving an object that is being read harms no reader. Who holds its `local_path` for longer may find
+nothing there when he opens it, and asks for the path again. A cold store that is full or away keeps
+objects from being moved, and those that are there from being read; nothing else.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from appliance.threads import in_thread
 
 class TieredStorage:
     has_cold_place = True
+    own_rules = None
+    """No rule of the hot store moves anything to another one."""
 
     def __init__(self, hot: Storage, cold: Storage, *, reserve_bytes: int = 0) -> None:
         """`reserve_bytes`: room that moves leave in the cold store."""
@@ -30,6 +32,10 @@ class TieredStorage:
         self._cold = cold
         self._reserve_bytes = reserve_bytes
         self.partials = hot.partials
+
+    @property
+    def clock_skew_s(self) -> float:
+        return max(self._hot.clock_skew_s, self._cold.clock_skew_s, key=abs)
 
     async def receive(self, key: str) -> Incoming:
         return await self._hot.receive(key)
@@ -133,6 +139,14 @@ class TieredStorage:
         # Not told apart from one deleted meanwhile: another process may just have ended this move.
         await self._hot.delete(key)
 
+    async def is_cold(self, key: str) -> bool:
+        try:
+            await self._hot.size(key)
+        except ObjectMissing:
+            await self._cold.size(key)
+            return True
+        return False
+
     async def _cold_digest(self, key: str, size_bytes: int) -> bytes:
         digest = hashlib.sha256()
         try:
@@ -150,9 +164,15 @@ class TieredStorage:
         """Of the hot store: that is where uploads go."""
         return await self._hot.space()
 
-    async def check(self) -> None:
-        """The hot store alone: without the cold one, work and uploads go on."""
+    async def check(self, *, hot_only: bool = False) -> None:
+        """Of a fault of the cold store it is said that it is one."""
         await self._hot.check()
+        if hot_only:
+            return
+        try:
+            await self._cold.check()
+        except (StorageFull, StorageUnavailable) as fault:
+            raise type(fault)(f"The cold place: {fault.detail}") from fault
 
     async def close(self) -> None:
         try:

@@ -40,6 +40,14 @@ def read_verified(storage: Storage, file: Recorded) -> AsyncGenerator[bytes, Non
     return _verified(pieces, file)
 
 
+async def verify(storage: Storage, file: Recorded) -> None:
+    """Read all of it, wherever it lies. Raises ObjectMissing, ObjectDamaged."""
+    pieces = storage.read(file.storage_key, size_bytes=file.size_bytes)
+    async with aclosing(_verified(pieces, file)) as verified:
+        async for _ in verified:
+            pass
+
+
 async def _verified(
     pieces: AsyncGenerator[bytes, None], file: Recorded
 ) -> AsyncGenerator[bytes, None]:

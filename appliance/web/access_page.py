@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from appliance.database import keys, people
+from appliance.database import keys, ownership, people
+from appliance.database.ownership import Taken
 from appliance.database.protocol import Transaction
 from appliance.keys import ApiKey, Session
 from appliance.people import Person
@@ -50,8 +51,9 @@ async def show_access(
     seen = await shared.database.read(_seen(asking, now))
     context = {
         "made": None if made is None else {"name": made[0].name, "secret": made[1]},
-        "keys": [_key(key, now) for key in seen.keys],
+        "keys": [_key(key, now, seen.taken.get(f"key:{key.id}")) for key in seen.keys],
         "people": seen.people,
+        "taken": seen.taken,
         "sessions": [_session(one, asking) for one in seen.sessions],
         "roles": ROLES,
         "scopes": SCOPES,
@@ -64,19 +66,21 @@ class Seen(NamedTuple):
     keys: list[ApiKey]
     people: list[Person]
     sessions: list[Session]
+    taken: dict[str, Taken]
+    """What the owners behind these keys and people have here."""
 
 
 def _seen(asking: Principal, now: float) -> Transaction[Seen]:
-    found = Seen([], [], (yield from keys.sessions(owner=asking.sessions_of, now=now, limit=SHOWN)))
-    if asking.may(Permission.ADMINISTER):
-        found = found._replace(
-            keys=(yield from keys.page(limit=SHOWN)),
-            people=(yield from people.latest(limit=SHOWN)),
-        )
-    return found
+    sessions = yield from keys.sessions(owner=asking.sessions_of, now=now, limit=SHOWN)
+    if not asking.may(Permission.ADMINISTER):
+        return Seen([], [], sessions, {})
+    found = yield from keys.page(limit=SHOWN)
+    persons = yield from people.latest(limit=SHOWN)
+    owners = [*(f"key:{key.id}" for key in found), *(person.owner for person in persons)]
+    return Seen(found, persons, sessions, (yield from ownership.taken_by(owners)))
 
 
-def _key(key: ApiKey, now: float) -> Mapping[str, Any]:
+def _key(key: ApiKey, now: float, taken: Taken | None) -> Mapping[str, Any]:
     every = set(key.scopes) == set(EVERY_SCOPE) or "admin" in key.scopes
     return {
         "id": key.id,
@@ -87,6 +91,7 @@ def _key(key: ApiKey, now: float) -> Mapping[str, Any]:
         "state": key.state(now),
         "created_at": key.created_at,
         "quota_bytes": key.quota_bytes,
+        "taken": taken,
         "expires_at": key.expires_at,
         "last_used_at": key.last_used_at,
     }

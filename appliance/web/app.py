@@ -25,6 +25,7 @@ from appliance.web.problems import CLIENT_GONE, PROBLEM_CODE, logged_path, probl
 from appliance.web.routes import ROUTES
 from appliance.web.services import NEEDED, SERVICES, USER, Services, services
 from appliance.web.shared_panels import SHARED_PANELS, SharedPanels
+from appliance.web.used_by_owner import USED_BY_OWNER, UsedByOwner
 
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -53,6 +54,7 @@ def create_app(shared: Services) -> web.Application:
     app[IN_FLIGHT] = InFlight()
     app[JOB_NEWS] = JobNews(shared.database)
     app[SHARED_PANELS] = SharedPanels()
+    app[USED_BY_OWNER] = UsedByOwner(shared.database, shared.clock)
     app[NEEDED] = {route.handler: route.permission for route in ROUTES}
     app.on_response_prepare.append(_add_security_headers)
     for route in ROUTES:

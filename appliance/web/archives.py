@@ -25,11 +25,12 @@ from appliance.web.zips import Entry, archive, length_of, safe_names
 
 
 async def get_job_archive(request: web.Request) -> web.StreamResponse:
-    """GET /jobs/{jobId}/archive: the original and all results."""
+    """GET /jobs/{jobId}/archive: the original and all results, where no age has deleted them."""
     job = await find_job(request)
     check_unlocked(job, user(request))
-    names = safe_names([job.filename, *(file.name for file in job.files)])
-    files = [file_of(job, ORIGINAL), *job.files]
+    original = [] if job.original_expired_at is not None else [file_of(job, ORIGINAL)]
+    files = [*original, *job.files]
+    names = safe_names([file.name for file in files])
     entries = await _entries(request, [(job, file) for file in files], names)
     return await _send(request, entries, f"{_stem(job)}.zip")
 

@@ -52,11 +52,14 @@ DONE = {
     "person.unblock": "Let a person in again",
     "job.pin": "Pinned a job",
     "job.unpin": "Took a pin away",
+    "backup.take": "Asked for a backup",
     "storage.cool": "Moved originals to the cold place",
     "file.damaged": "Found a stored file damaged",
+    "file.unreadable": "Found a stored file that cannot be read",
     "file.sound": "Found a damaged file sound again",
-    "storage.delete": "Deleted jobs by their age",
-    "storage.keep": "Set how long an owner's jobs are kept",
+    "storage.delete": "Deleted files by their age",
+    "storage.rules": "Set the lifecycle rules of the bucket",
+    "storage.keep": "Set how long an owner's files are kept",
     "refused": "Was refused",
 }
 """Every act there is, in words."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from appliance.backups.backups import UnderWay
 from appliance.database.backups import Backup
 from appliance.web import words
 from appliance.web.documents import Part
@@ -24,6 +25,20 @@ def backups_part(known: Sequence[Backup], *, every_s: float | None, now: float) 
     return {"ok": fault is None, "detail": fault or _words(known, taken, now), "needed": False}
 
 
+def under_way_words(under_way: UnderWay | None) -> str | None:
+    """`one is being taken, 1.2 GB copied so far`; None: none is."""
+    if under_way is None:
+        return None
+    done = "copied" if under_way.what == "taken" else "read"
+    size = words.bytes_in_words(under_way.size_bytes)
+    return f"one is being {under_way.what}, {size} {done} so far"
+
+
+def proven_at(known: Iterable[Backup]) -> float | None:
+    """When one was last read whole and found sound."""
+    return max((one.proven_at for one in known if one.proven_at and not one.faults), default=None)
+
+
 def _fault(tried: Backup, taken: Backup | None, every_s: float | None, now: float) -> str | None:
     if tried.error is not None:
         return f"the last one failed: {tried.error}"
@@ -42,7 +57,7 @@ def _fault(tried: Backup, taken: Backup | None, every_s: float | None, now: floa
 def _words(known: Sequence[Backup], taken: Backup | None, now: float) -> str:
     if taken is None:
         return "the first one is being taken"
-    proven = max((one.proven_at for one in known if one.proven_at and not one.faults), default=None)
+    proven = proven_at(known)
     told = f"proven {words.ago(proven, now)}" if proven else "none was proven yet"
     size = words.bytes_in_words(taken.size_bytes)
     files = words.count(taken.files, "file")

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from appliance.costs import monthly_usd
+from appliance.backups.backups import UnderWay
+from appliance.costs import Prices
 from appliance.database import (
     figures,
     history,
@@ -29,6 +30,7 @@ from appliance.database.workers import PoolState, Worker
 from appliance.errors import ProcessingError, StorageUnavailable, codes_below
 from appliance.jobs import Job, JobType
 from appliance.web import health_tiles, words
+from appliance.web.backup_words import under_way_words
 from appliance.web.documents import Part
 from appliance.web.health import check_parts
 from appliance.web.health_tiles import Tile
@@ -86,8 +88,10 @@ async def show_dashboard(request: web.Request) -> web.Response:
         ),
         "health": await _health(shared, parts, seen),
         "stored": seen.stored,
-        "cost": _cost(seen.stored, seen.cold),
+        "cost": _cost(shared.prices, seen.stored, seen.cold),
         "backups": parts.get("backup"),
+        "backup_under_way": under_way_words(_under_way(shared)),
+        "has_backup_place": shared.backups is not None,
         "metrics": metric_tiles(seen.history, seen.queue, seen.pools, now=now),
         "pools": pool_cells(seen.pools, seen.queue, seen.running, seen.paused, seen.names),
         "owner_pauses": owner_pauses(seen.paused, seen.names),
@@ -139,13 +143,19 @@ async def _health(shared: Services, parts: Mapping[str, Part], seen: Seen) -> li
     ]
 
 
-def _cost(stored: Mapping[JobType, Stored], cold: lifecycle.Totals) -> str:
+def _under_way(shared: Services) -> UnderWay | None:
+    return shared.backups.backups.under_way if shared.backups else None
+
+
+def _cost(prices: Prices, stored: Mapping[JobType, Stored], cold: lifecycle.Totals) -> str:
     total = sum(one.originals.size_bytes + one.results.size_bytes for one in stored.values())
-    usd = monthly_usd(hot_bytes=total - cold.size_bytes, cold_bytes=cold.size_bytes)
+    usd = prices.monthly_usd(hot_bytes=total - cold.size_bytes, cold_bytes=cold.size_bytes)
     told = f"{words.bytes_in_words(total)} in all"
+    each = f"at ${prices.hot_usd:g} for a GB"
     if cold.files:
         told += f", {words.bytes_in_words(cold.size_bytes)} of it in the cold place"
-    return f"{told}; at the prices of AWS ${usd:,.2f} a month"
+        each += f", and ${prices.cold_usd:g} there"
+    return f"{told}; ${usd:,.2f} a month, {each}"
 
 
 def _row(job: Job, now: float, names: Mapping[str, str]) -> dict[str, Any]:

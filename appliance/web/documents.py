@@ -69,6 +69,10 @@ class JobSummary(TypedDict):
     nextAttemptAt: Time | None
     error: JobError | None
     files: list[File]
+    filesLeft: Annotated[
+        Literal["all", "original", "results"],
+        Meta(description="What is left where the others were deleted by their age."),
+    ]
     statusUrl: str
 
 
@@ -131,12 +135,31 @@ class PinDocument(TypedDict):
     pinnedAt: Time
 
 
+class OutlookDocument(TypedDict):
+    """Where a job's original is, and what becomes of its files."""
+
+    place: Literal["hot", "cold", "deleted"]
+    coldAt: Annotated[
+        Time | None, Meta(description="When the original goes to the cold place; null: not again.")
+    ]
+    deleteOriginalAt: Annotated[
+        Time | None, Meta(description="When it is deleted by its age; null: never, or kept.")
+    ]
+    originalDeletedAt: Annotated[Time | None, Meta(description="When it was.")]
+    deleteResultsAt: Time | None
+    keptBy: Annotated[
+        Literal["pin", "review"] | None, Meta(description="What keeps files beyond their age.")
+    ]
+
+
 class WholeJob(JobDocument):
-    """A job with its attempts, its history, and the pin that keeps it."""
+    """A job with its attempts, its history, the pin that keeps it, and what becomes of its files
+    with age."""
 
     attempts: list[AttemptDocument]
     history: list[HistoryDocument]
     pin: PinDocument | None
+    lifecycle: OutlookDocument | None
 
 
 class PresetDocument(TypedDict):
@@ -307,17 +330,84 @@ class PersonList(TypedDict):
     people: list[PersonDocument]
 
 
+class UsedDocument(TypedDict):
+    """What there is of one type in one place."""
+
+    type: JobType
+    kind: Literal["originals", "results"]
+    place: Literal["hot", "cold"]
+    files: Size
+    bytes: Size
+
+
 class UsageDocument(TypedDict):
     """What one has here, and how much one may; null: as much as there is room for."""
 
     bytes: Size
     files: Size
     openUploads: Size
+    used: Annotated[
+        list[UsedDocument],
+        Meta(description="The most first. Unfinished uploads are not among them."),
+    ]
     quotaBytes: int | None
     quotaFiles: int | None
+    leftBytes: int | None
+    leftFiles: int | None
     maxOpenUploads: int
     maxUploadBytes: int
     maxTypeBytes: Annotated[dict[JobType, int], Meta(description="Of the largest file.")]
+
+
+class OwnerUsage(TypedDict):
+    """What one owner's finished uploads take."""
+
+    owner: Owner
+    name: Annotated[str | None, Meta(description="Of the key or the person, where it is known.")]
+    bytes: Size
+    files: Annotated[Size, Meta(description="Originals.")]
+    used: Annotated[list[UsedDocument], Meta(description="The most first.")]
+
+
+class AllUsage(TypedDict):
+    """What everybody has here."""
+
+    bytes: Size
+    files: Size
+    owners: Annotated[Size, Meta(description="That have anything.")]
+    largest: Annotated[list[OwnerUsage], Meta(description="Those who have the most, first.")]
+
+
+class BackupDocument(TypedDict):
+    """A backup that was taken or tried."""
+
+    beganAt: Time
+    endedAt: Annotated[
+        Time | None, Meta(description="Null while it is under way, or when its process was killed.")
+    ]
+    place: str
+    snapshot: Annotated[str | None, Meta(description="Its name there; null: there is none.")]
+    files: Size
+    sizeBytes: Size
+    newBytes: Annotated[Size, Meta(description="That were not there from earlier ones.")]
+    lackingFiles: Annotated[Size, Meta(description="That were missing or damaged in the store.")]
+    error: str | None
+    provenAt: Annotated[Time | None, Meta(description="When it was last read whole.")]
+    faults: Annotated[str | None, Meta(description="What was found then.")]
+
+
+class BackupUnderWay(TypedDict):
+    """What the server does just now."""
+
+    what: Literal["taken", "proven"]
+    beganAt: Time
+    bytes: Annotated[Size, Meta(description="Copied, or read, so far.")]
+
+
+class BackupList(TypedDict):
+    everyS: Annotated[float | None, Meta(description="Null: none is taken by itself.")]
+    underWay: BackupUnderWay | None
+    backups: list[BackupDocument]
 
 
 class SessionDocument(TypedDict):

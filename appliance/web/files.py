@@ -14,8 +14,10 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from appliance.clock import day
 from appliance.database import job_reads, scrub
 from appliance.errors import (
+    FileExpired,
     NotFound,
     ObjectDamaged,
     ObjectMissing,
@@ -77,7 +79,7 @@ async def find_job(request: web.Request) -> Job:
 
 
 def file_of(job: Job, name: str) -> ResultFile:
-    """The original or a result. Raises NotFound."""
+    """The original or a result. Raises NotFound, FileExpired."""
     return _original(job) if name == ORIGINAL else _result(job, name)
 
 
@@ -85,7 +87,7 @@ async def check_sound(shared: Services, files: Sequence[ResultFile]) -> None:
     """Raises ObjectDamaged when the scrubber found one of them to be another than was stored."""
     damaged = await shared.database.read(scrub.damaged_among(file.storage_key for file in files))
     for file in files:
-        if file.storage_key in damaged:
+        if damaged.get(file.storage_key, "not known") is None:
             raise ObjectDamaged(
                 f"{file.name} was damaged where it is stored. Whoever runs this server can restore "
                 "it from a backup."
@@ -161,6 +163,11 @@ async def _check_listed(shared: Services, job_id: str, name: str) -> None:
 
 
 def _original(job: Job) -> ResultFile:
+    if job.original_expired_at is not None:
+        raise FileExpired(
+            f"The original of {job.filename} was deleted on {day(job.original_expired_at)}, by its "
+            "age. Its results are still here."
+        )
     return ResultFile(
         name=job.filename,
         content_type=job.content_type,
@@ -174,6 +181,11 @@ def _result(job: Job, name: str) -> ResultFile:
     for file in job.files:
         if file.name == name:
             return file
+    if job.files_left == ORIGINAL:
+        raise FileExpired(
+            "The results of this job were deleted by their age. Its original is still here: "
+            "process it again to have them anew."
+        )
     raise NotFound("This job has no such file. Its files are listed in GET /status/{jobId}.")
 
 

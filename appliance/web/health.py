@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import structlog
 from aiohttp import web
 
 from appliance.database import backups, figures, lifecycle, scrub, stored_files, workers
 from appliance.database.backups import Backup
+from appliance.database.protocol import Transaction
 from appliance.database.workers import PoolState, ProcessorState
 from appliance.errors import ApplianceError, StorageUnavailable
 from appliance.jobs import JobStatus
+from appliance.metrics import Metrics
 from appliance.permissions import Permission
 from appliance.principals import Principal
 from appliance.processors.protocol import REQUIRED_LAYERS
 from appliance.tls import Tls
-from appliance.web.backup_words import backups_part
+from appliance.web.backup_words import backups_part, proven_at
 from appliance.web.documents import Alive, Part, Readiness
 from appliance.web.representation import json_response
 from appliance.web.services import USER, Services, services
@@ -142,12 +145,8 @@ async def get_metrics(request: web.Request) -> web.StreamResponse:
         metrics.worker_target.labels(pool.type).set(pool.target)
         metrics.worker_limit.labels(pool.type).set(pool.largest)
         metrics.outage.labels(pool.type).set(pool.outage is not None)
-    metrics.missing_files.set(await shared.database.read(stored_files.count_missing()))
-    metrics.damaged_files.set(await shared.database.read(scrub.count_damaged()))
-    for backup in await shared.database.read(backups.latest(LOOKED_AT)):
-        if backup.snapshot is not None:
-            metrics.backup_taken.set(backup.began_at)
-            break
+    _measure_files(metrics, await shared.database.read(_files()))
+    _measure_backups(metrics, await shared.database.read(backups.latest(LOOKED_AT)))
     if shared.tls is not None:
         file = str(shared.tls.certificate_file)
         metrics.certificate_expiry.labels(file).set(shared.tls.expires_at)
@@ -162,3 +161,45 @@ async def get_metrics(request: web.Request) -> web.StreamResponse:
     return web.Response(
         body=metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     )
+
+
+class Files(NamedTuple):
+    missing: int
+    out_of_order: scrub.OutOfOrder
+    scrubbed: scrub.Scrub | None
+    cold: lifecycle.Totals
+    cooled: lifecycle.Pass | None
+
+
+def _files() -> Transaction[Files]:
+    return Files(
+        missing=(yield from stored_files.count_missing()),
+        out_of_order=(yield from scrub.out_of_order()),
+        scrubbed=(yield from scrub.progress()),
+        cold=(yield from lifecycle.cold()),
+        cooled=(yield from lifecycle.last_pass()),
+    )
+
+
+def _measure_files(metrics: Metrics, files: Files) -> None:
+    metrics.missing_files.set(files.missing)
+    metrics.damaged_files.set(files.out_of_order.damaged)
+    metrics.unreadable_files.set(files.out_of_order.unreadable)
+    if files.scrubbed is not None:
+        metrics.scrub_began.set(files.scrubbed.began_at)
+    metrics.cold_files.set(files.cold.files)
+    metrics.cold_bytes.set(files.cold.size_bytes)
+    if files.cooled is not None:
+        metrics.lifecycle_ran.set(files.cooled.ran_at)
+        metrics.lifecycle_failed.set(files.cooled.error is not None)
+
+
+def _measure_backups(metrics: Metrics, known: Sequence[Backup]) -> None:
+    """`known` are the newest first."""
+    taken = next((one for one in known if one.snapshot is not None), None)
+    if taken is not None:
+        metrics.backup_taken.set(taken.began_at)
+    metrics.backup_proven.set(proven_at(known) or 0)
+    if known:
+        is_damaged = taken is not None and taken.faults is not None
+        metrics.backup_failed.set(known[0].error is not None or is_damaged)

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from appliance.clock import day
 from appliance.database import (
+    ages,
     audit,
     dead_letters,
     deliveries,
@@ -18,6 +20,7 @@ from appliance.database import (
     pauses,
     scrub,
 )
+from appliance.database.ages import Ages, Outlook
 from appliance.database.audit import Act
 from appliance.database.dead_letters import DeadLetter
 from appliance.database.lifecycle import Pin
@@ -57,8 +60,10 @@ class Whole(NamedTuple):
     pause: Pause | None
     """Of its owner."""
     pin: Pin | None
-    damaged: set[str]
-    """Storage keys of those of its files that are not what was stored."""
+    outlook: Outlook | None
+    damaged: Mapping[str, str | None]
+    """Storage keys of those of its files that are not what was stored, or, with the reason, could
+    not be read."""
     deliveries: list[Delivery]
     """Of its ends, to webhooks and its callback."""
     names: dict[str, str]
@@ -78,7 +83,8 @@ async def _show(request: web.Request) -> web.StreamResponse:
     job_id, asking = request.match_info["job_id"], user(request)
     shared = services(request)
     now = shared.clock.now()
-    found = await shared.database.read(_whole(job_id, now=now)) if is_id(job_id) else None
+    read = shared.database.read
+    found = await read(_whole(job_id, shared.ages, now=now)) if is_id(job_id) else None
     if found is None or asking.sees_only not in (None, found.job.owner):
         raise NotFound("There is no such job, or it is not yours. It may have been deleted.")
     job = found.job
@@ -107,14 +113,15 @@ async def _show(request: web.Request) -> web.StreamResponse:
         "deliveries": [delivery_words(one) for one in found.deliveries],
         "pause": None if found.pause is None else pause_words(found.pause, found.names),
         "pin": None if found.pin is None else _pin(found.pin, found.names),
-        "damaged": _names_of(job, found.damaged),
+        "damaged": _out_of_order(job, found.damaged),
+        "ages": _ages(job, found.outlook, staff=staff),
         "pause_choices": PAUSE_CHOICES,
         "periods": PERIODS,
     }
     return render_panels(request, "job", context)
 
 
-def _whole(job_id: str, *, now: float) -> Transaction[Whole | None]:
+def _whole(job_id: str, file_ages: Ages, *, now: float) -> Transaction[Whole | None]:
     job = yield from job_reads.get(job_id)
     if job is None:
         return None
@@ -133,6 +140,7 @@ def _whole(job_id: str, *, now: float) -> Transaction[Whole | None]:
     damaged = yield from scrub.damaged_among(
         [job.storage_key, *(file.storage_key for file in job.files)]
     )
+    outlook = yield from ages.outlook(job_id, job.owner, file_ages)
     names = yield from keys.names(people)
     sent = yield from deliveries.page(owner=None, job_id=job_id, limit=SHOWN_DELIVERIES)
     return Whole(
@@ -144,15 +152,42 @@ def _whole(job_id: str, *, now: float) -> Transaction[Whole | None]:
         acts=acts,
         pause=pause,
         pin=pin,
+        outlook=outlook,
         damaged=damaged,
         deliveries=sent,
         names=names,
     )
 
 
-def _names_of(job: Job, storage_keys: set[str]) -> list[str]:
+def _out_of_order(job: Job, damaged: Mapping[str, str | None]) -> list[dict[str, str | None]]:
     files = [(job.storage_key, job.filename), *((one.storage_key, one.name) for one in job.files)]
-    return [words.plain(name) for key, name in files if key in storage_keys]
+    return [
+        {"name": words.plain(name), "unreadable": damaged[key]}
+        for key, name in files
+        if key in damaged
+    ]
+
+
+def _ages(job: Job, outlook: Outlook | None, *, staff: bool) -> list[str]:
+    """What becomes of the files with age, a sentence each."""
+    if outlook is None:
+        return []
+    told = []
+    if outlook.expired_at is not None:
+        told.append(f"The original was deleted on {day(outlook.expired_at)}, by its age.")
+    elif outlook.place == "cold":
+        told.append("The original is in the cold place.")
+    elif outlook.cold_at is not None:
+        told.append(f"The original goes to the cold place on {day(outlook.cold_at)}.")
+    if outlook.original_due_at is not None:
+        told.append(f"The original is deleted on {day(outlook.original_due_at)}.")
+    if job.files_left == "original":
+        told.append("Its results were deleted by their age; process it again to have them anew.")
+    elif outlook.results_due_at is not None:
+        told.append(f"Results are deleted on {day(outlook.results_due_at)}.")
+    if staff and outlook.kept_by == "review":
+        told.append("Nothing is deleted by its age before the review is over.")
+    return told
 
 
 def _pin(pin: Pin, names: Mapping[str, str]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import msgspec
 from aiohttp import web
 
 from appliance.database import job_reads, lifecycle
+from appliance.database.ages import Ages, Outlook
+from appliance.database.ages import outlook as outlook_of
 from appliance.database.job_reads import JobFilter
 from appliance.database.lifecycle import Pin
 from appliance.database.protocol import Transaction
@@ -21,6 +23,7 @@ from appliance.web.representation import (
     job_document,
     job_summary,
     json_response,
+    outlook_document,
     pin_document,
 )
 from appliance.web.services import services, user
@@ -96,26 +99,30 @@ def next_page(request: web.Request, cursor: str | None) -> str | None:
 async def get_job(request: web.Request) -> web.StreamResponse:
     """GET /jobs/{jobId}"""
     job_id = request.match_info["job_id"]
-    found = await services(request).database.read(_whole_job(job_id)) if is_id(job_id) else None
+    shared = services(request)
+    read = shared.database.read
+    found = await read(_whole_job(job_id, shared.ages)) if is_id(job_id) else None
     scope = user(request).sees_only
     if found is None or (scope is not None and found[0].owner != scope):
         raise NotFound("There is no such job, or it is not yours.")
-    job, attempts, history, pin = found
+    job, attempts, history, pin, outlook = found
     document: WholeJob = {
         **job_document(job, user(request).owner),
         "attempts": [attempt_document(attempt) for attempt in attempts],
         "history": [history_document(entry) for entry in history],
         "pin": None if pin is None else pin_document(pin),
+        "lifecycle": None if outlook is None else outlook_document(outlook),
     }
     return json_response(document)
 
 
 def _whole_job(
-    job_id: str,
-) -> Transaction[tuple[Job, list[Attempt], list[HistoryEntry], Pin | None] | None]:
+    job_id: str, ages: Ages
+) -> Transaction[tuple[Job, list[Attempt], list[HistoryEntry], Pin | None, Outlook | None] | None]:
     job = yield from job_reads.get(job_id)
     if job is None:
         return None
     attempts = yield from job_reads.attempts(job_id)
     history = yield from job_reads.history(job_id)
-    return job, attempts, history, (yield from lifecycle.pin_of(job_id))
+    pin = yield from lifecycle.pin_of(job_id)
+    return job, attempts, history, pin, (yield from outlook_of(job.id, job.owner, ages))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
 from aiohttp import web
 
 from appliance import job_documents
+from appliance.backups.backups import UnderWay
 from appliance.clock import rfc3339
+from appliance.database.ages import Outlook
 from appliance.database.audit import Act
+from appliance.database.backups import Backup
 from appliance.database.dead_letters import DeadLetter, Group
-from appliance.database.lifecycle import Pin
+from appliance.database.lifecycle import Pin, Used
 from appliance.database.ownership import Standing
 from appliance.database.pauses import Pause
 from appliance.database.redrives import Redrive
@@ -25,6 +28,8 @@ from appliance.presets.preset import Preset
 from appliance.web.documents import (
     ActDocument,
     AttemptDocument,
+    BackupDocument,
+    BackupUnderWay,
     DeadLetterDocument,
     DeliveryDocument,
     File,
@@ -33,6 +38,7 @@ from appliance.web.documents import (
     JobDocument,
     JobSummary,
     KeyDocument,
+    OutlookDocument,
     PauseDocument,
     PersonDocument,
     PinDocument,
@@ -42,6 +48,7 @@ from appliance.web.documents import (
     SessionDocument,
     TryDocument,
     UsageDocument,
+    UsedDocument,
     WebhookDocument,
 )
 from appliance.webhooks import Delivery, Secrets, Try, Webhook
@@ -74,15 +81,28 @@ def file_document(job_id: str, file: ResultFile) -> File:
     return cast(File, job_documents.file_document(job_id, file))
 
 
-def usage_document(standing: Standing, limits: IntakeLimits) -> UsageDocument:
+def used_document(used: Used) -> UsedDocument:
+    return {
+        "type": used.type,
+        "kind": used.kind,
+        "place": used.place,
+        "files": used.files,
+        "bytes": used.size_bytes,
+    }
+
+
+def usage_document(standing: Standing, used: Sequence[Used], limits: IntakeLimits) -> UsageDocument:
     """Of one owner; null: as much as there is room for."""
     usage, quota = standing.usage, standing.quota
     return {
         "bytes": usage.total_bytes,
         "files": usage.files,
         "openUploads": usage.open_uploads,
+        "used": [used_document(one) for one in used],
         "quotaBytes": quota.size_bytes,
         "quotaFiles": quota.files,
+        "leftBytes": _left(quota.size_bytes, usage.total_bytes),
+        "leftFiles": _left(quota.files, usage.files),
         "maxOpenUploads": limits.max_open_uploads,
         "maxUploadBytes": limits.max_upload_bytes,
         "maxTypeBytes": {job_type: limits.max_bytes(job_type) for job_type in JobType},
@@ -192,6 +212,17 @@ def pin_document(pin: Pin) -> PinDocument:
     return {"reason": pin.reason, "actor": pin.actor, "pinnedAt": rfc3339(pin.pinned_at)}
 
 
+def outlook_document(outlook: Outlook) -> OutlookDocument:
+    return {
+        "place": outlook.place,
+        "coldAt": _time(outlook.cold_at),
+        "deleteOriginalAt": _time(outlook.original_due_at),
+        "originalDeletedAt": _time(outlook.expired_at),
+        "deleteResultsAt": _time(outlook.results_due_at),
+        "keptBy": outlook.kept_by,
+    }
+
+
 def act_document(act: Act) -> ActDocument:
     return {
         "id": act.id,
@@ -231,6 +262,30 @@ def person_document(person: Person) -> PersonDocument:
         "firstSeenAt": rfc3339(person.first_seen_at),
         "signedInAt": rfc3339(person.signed_in_at),
         "blockedAt": _time(person.blocked_at),
+    }
+
+
+def backup_document(backup: Backup) -> BackupDocument:
+    return {
+        "beganAt": rfc3339(backup.began_at),
+        "endedAt": _time(backup.ended_at),
+        "place": backup.place,
+        "snapshot": backup.snapshot,
+        "files": backup.files,
+        "sizeBytes": backup.size_bytes,
+        "newBytes": backup.new_bytes,
+        "lackingFiles": backup.lacking,
+        "error": backup.error,
+        "provenAt": _time(backup.proven_at),
+        "faults": backup.faults,
+    }
+
+
+def under_way_document(under_way: UnderWay) -> BackupUnderWay:
+    return {
+        "what": under_way.what,
+        "beganAt": rfc3339(under_way.began_at),
+        "bytes": under_way.size_bytes,
     }
 
 
@@ -294,6 +349,10 @@ def try_document(tried: Try) -> TryDocument:
         "answer": tried.answer,
         "fault": tried.fault,
     }
+
+
+def _left(most: int | None, taken: int) -> int | None:
+    return None if most is None else max(0, most - taken)
 
 
 def _time(seconds: float | None) -> str | None:

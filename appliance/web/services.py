@@ -9,9 +9,12 @@ from typing import Any
 from aiohttp import web
 
 from appliance.acts import Acts
+from appliance.backups.asked import AskedBackups
 from appliance.clock import Clock
 from appliance.config import InForce
 from appliance.coordination.protocol import Coordination
+from appliance.costs import Prices
+from appliance.database.ages import Ages
 from appliance.database.protocol import Database
 from appliance.errors import ResumptionUnsupported
 from appliance.intake.admission import Admission
@@ -62,8 +65,14 @@ class Services:
     """Scheme and host that people use, without a slash at the end."""
     settings: tuple[InForce, ...]
     """As they were at the start, secrets left out."""
+    ages: Ages
+    """At which ages something becomes of files."""
     backup_every_s: float | None
     """None: no backup is taken by itself."""
+    backups: AskedBackups | None
+    """None: no place for them is set."""
+    prices: Prices
+    """Of what is stored."""
     scans: bool
     """Whether a virus scanner is set."""
     storage_redirect: bool

@@ -59,19 +59,28 @@ def summarise(
 
 
 def _damaged(found: Sequence[DamagedFile]) -> list[dict[str, Any]]:
-    if not found:
-        return []
-    many = len(found) > MANY_DAMAGED
-    count = f"more than {MANY_DAMAGED}" if many else str(len(found))
-    return [
-        {
-            "text": f"{count} stored {'file is' if len(found) == 1 else 'files are'} damaged",
-            "href": f"/dashboard/jobs/{found[0].job_id}",
-            "reason": f"{words.plain(found[0].name)} is not what was stored. Restore it from a "
-            "backup, then run `appliance scrub`; the log names all.",
-            "since": min(one.found_at for one in found),
-        }
-    ]
+    """Those that were read and are others now, and those that could not be read."""
+    clauses = []
+    for text, reason, files in (
+        ("damaged", "is not what was stored.", [one for one in found if one.unreadable is None]),
+        ("unreadable", "could not be read.", [one for one in found if one.unreadable is not None]),
+    ):
+        if not files:
+            continue
+        many = len(files) > MANY_DAMAGED
+        count = f"more than {MANY_DAMAGED}" if many else str(len(files))
+        first = files[0]
+        said = f" {words.plain(first.unreadable)}" if first.unreadable else ""
+        clauses.append(
+            {
+                "text": f"{count} stored {'file is' if len(files) == 1 else 'files are'} {text}",
+                "href": f"/dashboard/jobs/{first.job_id}",
+                "reason": f"{words.plain(first.name)} {reason}{said} Restore it from a backup, "
+                "then run `appliance scrub`; the log names all.",
+                "since": min(one.found_at for one in files),
+            }
+        )
+    return clauses
 
 
 def _gone(servers: Iterable[Worker]) -> list[dict[str, Any]]:

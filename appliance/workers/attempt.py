@@ -23,7 +23,7 @@ from typing import Any
 import structlog
 
 from appliance.clock import Clock
-from appliance.database import job_reads, jobs
+from appliance.database import job_reads, jobs, scrub
 from appliance.database.protocol import Database, Transaction
 from appliance.errors import (
     ApplianceError,
@@ -45,7 +45,7 @@ from appliance.presets.preset import Preset, Presets
 from appliance.processors.protocol import Limits, Order, Output, Progress
 from appliance.retry import delay_s
 from appliance.storage.protocol import Storage
-from appliance.storage.verified import read_verified
+from appliance.storage.verified import read_verified, verify
 from appliance.threads import in_thread, until_done
 from appliance.workers import scratch_folder
 from appliance.workers.outcome import AttemptFailed, Outcome
@@ -88,6 +88,10 @@ class SurroundingsFault(Exception):
     def __init__(self, fault: ApplianceError) -> None:
         super().__init__(fault.detail)
         self.fault = fault
+
+
+class OriginalMoved(Exception):
+    """To the cold place, under the hands of a child: nobody's fault."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,8 @@ class Attempts:
             raise
         except PresetUnknown as error:
             return await self._settle_failure(run, error, step="looking up the preset")
+        except OriginalMoved:
+            return await self._hand_back(run, "its original was moved to the cold place")
         except AttemptFailed as failed:
             if not failed.error.permanent and await self.surroundings.is_full():
                 raise StorageFull("The disk is full.") from failed
@@ -189,9 +195,10 @@ class Attempts:
         output_dir = scratch / "output"
         await in_thread(output_dir.mkdir, parents=True, mode=0o700)
         processor = await nursery.describe()
+        input_path = await self._input(claim.job, scratch)
         order = Order(
             attempt_id=scratch.name,
-            input_path=str(await self._input(claim.job, scratch)),
+            input_path=str(input_path),
             output_dir=str(output_dir),
             content_type=claim.job.content_type,
             limits=self.limits,
@@ -213,9 +220,15 @@ class Attempts:
             else:
                 partial_results.hear(report)
 
-        outcome = await self._watched(
-            output_dir, nursery.run(order, on_report=on_report), partial_results
-        )
+        try:
+            outcome = await self._watched(
+                output_dir, nursery.run(order, on_report=on_report), partial_results
+            )
+        except AttemptFailed as failed:
+            is_copy = input_path.parent == scratch
+            if not is_copy and self.storage.local_path(claim.job.storage_key) != input_path:
+                raise OriginalMoved from failed
+            raise
         self._note_peak(claim.job.type, outcome.peak_memory_bytes)
         run.note(1.0, "storing results")
         files = dict(partial_results.taken)
@@ -237,12 +250,19 @@ class Attempts:
         return preset
 
     async def _input(self, job: Job, scratch: Path) -> Path:
-        """The original as a plain file: where it lies, or a copy of it."""
-        path = self.storage.local_path(job.storage_key)
-        if path is not None:
-            if not await in_thread(path.exists):
-                raise ObjectMissing("The stored original is gone from the server's disk.")
-            return path
+        """The original as a plain file: where it lies, or a copy of it.
+
+        Raises ObjectMissing, ObjectDamaged.
+        """
+        for _ in range(2):  # between the looks it may be moved to the cold place
+            path = self.storage.local_path(job.storage_key)
+            if path is None:
+                break
+            if await in_thread(path.exists):
+                await self._check_sound(job)
+                return path
+        else:
+            raise ObjectMissing("The stored original is gone from the server's disk.")
         await self.surroundings.check_room_for(job.size_bytes)
         path = scratch / "input"
         with path.open("xb") as copy:
@@ -250,6 +270,12 @@ class Attempts:
                 async for piece in pieces:
                     await in_thread(copy.write, piece)
         return path
+
+    async def _check_sound(self, job: Job) -> None:
+        """Of a file on this machine's disk, which is read whole only where the scrubber has found
+        it damaged: it may have been put right since. Raises ObjectDamaged."""
+        if await self.database.read(scrub.damaged_among([job.storage_key])):
+            await verify(self.storage, job)
 
     async def _watched(
         self,

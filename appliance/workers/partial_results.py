@@ -80,7 +80,7 @@ class PartialResults:
             file = result_file(self._claim, checked)
             async with await self._storage.receive(file.storage_key) as incoming:
                 await incoming.write(data)
-                await incoming.commit()
+                await incoming.commit(sha256=file.sha256)
             self.taken[file.name] = file
             await self._publish(position, file)
         return True

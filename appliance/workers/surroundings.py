@@ -141,7 +141,8 @@ class Surroundings:
         self._looked_at = float("-inf")
         if isinstance(fault, (StorageFull, StorageUnavailable)):
             await self.check_room(self._room_bytes)
-            await self._storage.check()
+            # Without the cold place, all work goes on but that on what lies there.
+            await self._storage.check(hot_only=True)
         if isinstance(fault, (StorageFull, DatabaseUnavailable)):
             await self._database.write(workers.probe())
         if isinstance(fault, ScannerUnavailable) and self._scanner is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import subprocess
@@ -11,8 +12,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests import databases
+from appliance import config, parts
+from appliance.commands import check
+from tests import buckets, databases
 from tests.acceptance.conftest import Server
+from tests.clocks import WrongClock
 
 
 def appliance(*arguments: str, data_dir: Path, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -20,7 +24,10 @@ def appliance(*arguments: str, data_dir: Path, **settings: str) -> subprocess.Co
         "PATH": os.environ["PATH"],
         **databases.variables(data_dir),
         "APPLIANCE_PORT": "0",
-        **{f"APPLIANCE_{name.upper()}": value for name, value in settings.items()},
+        **{
+            name if name.isupper() else f"APPLIANCE_{name.upper()}": value
+            for name, value in settings.items()
+        },
     }
     return subprocess.run(
         [sys.executable, "-m", "appliance", *arguments],
@@ -74,6 +81,41 @@ def test_check_tells_a_file_that_is_no_database(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "appliance.db" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_check_tells_a_cold_place_that_is_missing(tmp_path: Path) -> None:
+    disk, data_dir = tmp_path / "disk", tmp_path / "data"
+    assert appliance("check", data_dir=data_dir, cold_storage_url=f"file://{disk}").returncode == 0
+    disk.rename(tmp_path / "unmounted")
+    disk.mkdir()
+    nowhere = buckets.url("moto", prefix="x").replace("s3://", "s3://nowhere-")
+    for url, mend in ((f"file://{disk}", "Mount its disk"), (nowhere, "no such bucket")):
+        done = appliance(
+            "check",
+            data_dir=data_dir,
+            cold_storage_url=url,
+            AWS_ACCESS_KEY_ID="any",
+            AWS_SECRET_ACCESS_KEY="any",
+        )
+        assert done.returncode == 2
+        assert done.stderr.startswith("appliance: APPLIANCE_COLD_STORAGE_URL: ")
+        assert mend in done.stderr
+
+
+async def test_check_tells_a_store_of_another_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await (await buckets.bucket("swift", prefix="any")).close()
+    environ = {
+        "APPLIANCE_DATA_DIR": str(tmp_path / "data"),
+        "APPLIANCE_PORT": "0",
+        "APPLIANCE_STORAGE_URL": buckets.url("swift", prefix=tmp_path.name),
+        **buckets.environ("swift"),
+    }
+    monkeypatch.setattr(parts, "SystemClock", lambda: WrongClock(-7200.0))
+    assert await check.run(config.load(environ), argparse.Namespace()) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"clock is 7,(19\d|200) s ahead of this machine's", told), told
 
 
 @pytest.mark.parametrize(

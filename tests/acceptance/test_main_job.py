@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import mmap
 import time
+from pathlib import Path
 
 import av
 import pytest
@@ -106,3 +108,20 @@ async def test_the_results_wait_on_a_long_poll(server: Server) -> None:
         job = await server.request("GET", f"{job['statusUrl']}?wait=30")
     assert job["status"] == "COMPLETED"
     assert time.monotonic() - began < 25  # the change ended the wait, not the 30 s
+
+
+async def test_a_large_body_is_received_into_memory_that_is_there_already(server: Server) -> None:
+    """Else every page of it is asked of the kernel, zeroed, and given back at once."""
+    text = b"words " * 10_000_000
+    faults = []
+    for _ in range(3):
+        before = _page_faults(server)
+        await server.request("PUT", "/upload/a.txt", data=io.BytesIO(text))
+        faults.append(_page_faults(server) - before)
+    assert min(faults[1:]) < len(text) / mmap.PAGESIZE / 10  # the first one makes the room
+
+
+def _page_faults(server: Server) -> int:
+    assert server.process is not None
+    stat = Path(f"/proc/{server.process.pid}/stat").read_text()
+    return int(stat.rpartition(")")[2].split()[7])

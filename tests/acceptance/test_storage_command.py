@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from appliance.ids import first_id_at
+from tests import buckets
 from tests.acceptance.conftest import Server
 from tests.acceptance.test_backup import run
 
@@ -29,6 +30,13 @@ async def test_told_before_it_is_done(new_server: Callable[..., Server], tmp_pat
     out, _ = await run(server.data_dir, "storage", "lifecycle", "--now", **cold)
     assert "In the cold:       1 originals, 5.0 KB" in out
     assert len(list((tmp_path / "cold/raw").rglob("a.txt"))) == 1
+    prices = {"APPLIANCE_HOT_USD_PER_GB": "20000", "APPLIANCE_COLD_USD_PER_GB": "5000"}
+    _, err = await run(server.data_dir, "storage", "lifecycle", expect=2, **prices, **cold)
+    assert "give a price in US dollars" in err
+    prices = {"APPLIANCE_HOT_USD_PER_GB": "9000", "APPLIANCE_COLD_USD_PER_GB": "1000.5"}
+    out, _ = await run(server.data_dir, "storage", "lifecycle", **prices, **cold)
+    assert "At $9000 for a GB, and $1000.5 in the cold, that is $" in out
+    assert "the cold place saves $0.04." in out
     out, _ = await run(server.data_dir, "storage", "usage", "--json")
     used = {(one["kind"], one["place"]): one["bytes"] for one in json.loads(out)["used"]}
     assert used["originals", "cold"] == 5000
@@ -51,15 +59,59 @@ async def test_an_owner_has_an_age_of_its_own(
     )
     await run(server.data_dir, "storage", "keep", "key:a", "90")
     await run(server.data_dir, "storage", "keep", "key:b", "0")
+    await run(server.data_dir, "storage", "keep", "key:b", "30", "--results")
     out, _ = await run(server.data_dir, "storage", "lifecycle")
-    assert "Preset short: after 7 days" in out
-    assert "Owner key:a: after 90 days" in out
-    assert "Owner key:b: kept for ever" in out
+    assert "Preset short, originals: after 7 days" in out
+    assert "Owner key:a, originals: after 90 days" in out
+    assert "Owner key:b, originals: kept for ever" in out
+    assert "Owner key:b, results: after 30 days" in out
     await run(server.data_dir, "storage", "keep", "key:a", "default")
     out, _ = await run(server.data_dir, "storage", "lifecycle", "--json")
-    assert json.loads(out)["ages"]["owners"] == {"key:b": 0}
+    assert json.loads(out)["ages"]["owners"] == {"key:b": {"originals": 0, "results": 30}}
     _, err = await run(server.data_dir, "storage", "keep", "key:a", "soon", expect=2)
     assert "give a number of days" in err
+
+
+async def test_the_bucket_is_told_to_move_what_is_old(tmp_path: Path) -> None:
+    name = f"told-{buckets.RUN}"
+    bucket = await buckets.bucket("moto", prefix=tmp_path.name, name=name)
+    await bucket.close()
+    url = buckets.url("moto", prefix=tmp_path.name, name=name, cold_class="STANDARD_IA")
+    settings = {"APPLIANCE_STORAGE_URL": url, **buckets.environ("moto")}
+    command = ("storage", "lifecycle", "--apply")
+    for title, more in (
+        ("Would be installed", ("--dry-run",)),
+        ("Installed as", ()),
+        ("Installed already", ()),
+    ):
+        out, _ = await run(tmp_path, *command, *more, **settings)
+        assert out.startswith(title)
+        assert "originals (raw/) to STANDARD_IA after 30 days" in out
+        assert "No rule deletes a file" in out
+    out, _ = await run(tmp_path, "check", **settings)
+    assert "own rules move originals to STANDARD_IA after 30 days." in out
+    out, _ = await run(tmp_path, "check", APPLIANCE_COLD_AFTER_DAYS="60", **settings)
+    assert "The settings say 60" in out
+    with sqlite3.connect(tmp_path / "appliance.db") as database:
+        acts = database.execute("SELECT subject FROM audit WHERE action = 'storage.rules'")
+        assert len(acts.fetchall()) == 1
+
+
+async def test_what_can_have_no_rules_refuses_them(tmp_path: Path) -> None:
+    command = ("storage", "lifecycle", "--apply")
+    _, err = await run(tmp_path, *command, expect=2)
+    assert "a directory" in err
+    url = buckets.url("moto", prefix=tmp_path.name, cold_class="STANDARD_IA")
+    bucket = {"APPLIANCE_STORAGE_URL": url, **buckets.environ("moto")}
+    cold = {"APPLIANCE_COLD_STORAGE_URL": f"file://{tmp_path}/cold"}
+    _, err = await run(tmp_path, *command, expect=2, **bucket, **cold)
+    assert "another place" in err
+    _, err = await run(tmp_path, *command, expect=2, APPLIANCE_COLD_AFTER_DAYS="7", **bucket)
+    assert "Set 30 or more" in err
+    await (await buckets.bucket("swift", prefix=tmp_path.name)).close()
+    swift = {"APPLIANCE_STORAGE_URL": buckets.url("swift", prefix=tmp_path.name)}
+    _, err = await run(tmp_path, *command, expect=2, **swift, **buckets.environ("swift"))
+    assert "Not every store knows such rules" in err
 
 
 def _backdate(data_dir: Path, job_id: str) -> None:

@@ -302,7 +302,7 @@ async def test_the_upload_goes_with_the_last_of_its_jobs(database: Database, fir
     for job_id, is_last in ((both.pop(first), False), (both.pop(), True)):
         deleted = await database.write(stored_files.delete(job_id))
         assert deleted is not None
-        assert (deleted.upload_id, deleted.upload_is_gone) == (job.id, is_last)
+        assert deleted.original_key == (job.storage_key if is_last else None)
 
 
 async def test_ready_jobs_come_by_priority_then_age(database: Database) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -15,9 +14,13 @@ import pytest
 from obstore.store import S3Store
 from yarl import URL
 
-from appliance.errors import ObjectDamaged
+from appliance.errors import ObjectDamaged, StorageUnavailable
 from appliance.jobs import ResultFile
+from appliance.storage.buckets import s3
 from appliance.storage.buckets.s3 import S3Bucket
+from appliance.storage.buckets.s3_multipart import S3Multipart
+from appliance.storage.encrypted import EncryptedStorage
+from appliance.storage.keyring import open_keyring
 from appliance.storage.object_store import ObjectStorage
 from appliance.storage.spool import Given
 from appliance.storage.verified import read_verified
@@ -113,11 +116,11 @@ async def test_parts_that_were_never_ended_are_cleared_away(store: ObjectStorage
     bucket = store._bucket
     async with await store.receive(KEY) as incoming:
         await incoming.write(NOISE)
-    assert await bucket.abort_old(time.time() + 60) == 0  # whoever leaves takes them along
+    assert await bucket.abort_old(-60) == 0  # whoever leaves takes them along
     await (await bucket.begin(KEY)).send(1, Given(bytes(5 * MIB)))  # whoever is killed does not
     assert await store.tidy() == 0
-    assert await bucket.abort_old(time.time() + 60) == 1
-    assert await bucket.abort_old(time.time() + 60) == 0
+    assert await bucket.abort_old(-60) == 1
+    assert await bucket.abort_old(-60) == 0
     assert await names(store, "raw") == set()
 
 
@@ -163,7 +166,7 @@ async def test_presigned_links_end(store: ObjectStorage, monkeypatch: pytest.Mon
     await put(store, KEY, b"picture")
     statuses = []
     for signed_ago_s in (50, 70):
-        monkeypatch.setattr(store._bucket, "_skew_s", -signed_ago_s)
+        monkeypatch.setattr(store._bucket.clock, "skew_s", -signed_ago_s)
         url = await store.presigned(
             KEY, expires_s=60, content_type="image/png", disposition="inline"
         )
@@ -173,19 +176,69 @@ async def test_presigned_links_end(store: ObjectStorage, monkeypatch: pytest.Mon
     assert statuses == [200, 403]
 
 
-async def test_the_cold_place_is_a_storage_class(tmp_path: Path) -> None:
-    store = await buckets.opened("moto", tmp_path, prefix=tmp_path.name, cold_class="STANDARD_IA")
-    try:
-        assert store.has_cold_place
-        await put(store, KEY, b"old")
-        for _ in range(2):
-            await store.make_cold(KEY)
-            assert isinstance(store._bucket, S3Bucket)
-            headers = (await store._bucket._first_byte(KEY)).headers
-            assert headers["x-amz-storage-class"] == "STANDARD_IA"
-            assert await get(store, KEY) == b"old"
-    finally:
-        await store.close()
+@pytest.fixture
+async def classes(tmp_path: Path) -> AsyncIterator[ObjectStorage]:
+    opened = await buckets.opened("moto", tmp_path, prefix=tmp_path.name, cold_class="STANDARD_IA")
+    yield opened
+    await opened.close()
+
+
+async def class_of(store: ObjectStorage, key: str = KEY) -> str | None:
+    """None: the usual one."""
+    assert isinstance(store._bucket, S3Bucket)
+    return (await store._bucket._first_byte(key)).headers.get("x-amz-storage-class")
+
+
+async def test_the_cold_place_is_a_storage_class(classes: ObjectStorage) -> None:
+    assert classes.has_cold_place
+    await put(classes, KEY, b"old")
+    for _ in range(2):
+        await classes.make_cold(KEY)
+        assert await class_of(classes) == "STANDARD_IA"
+        assert await get(classes, KEY) == b"old"
+
+
+async def test_what_is_encrypted_later_stays_in_its_class(classes: ObjectStorage) -> None:
+    encrypted = EncryptedStorage(classes, await open_keyring(classes, [bytes(32)]))
+    other = "raw/01JE/file.bin"
+    for key in (KEY, other):
+        await put(classes, key, b"of before")
+    await classes.make_cold(KEY)
+    for key in (KEY, other):
+        await encrypted.encrypt(key)
+        assert not await encrypted.is_plaintext(key)
+        assert await get(encrypted, key) == b"of before"
+    assert [await class_of(classes, key) for key in (KEY, other)] == ["STANDARD_IA", None]
+
+
+async def test_what_is_too_large_for_one_copy_is_made_cold_in_parts(
+    classes: ObjectStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 copies up to 5 GiB at once; here it is 18 MiB of 19."""
+    monkeypatch.setattr(s3, "MOST_COPIED_BYTES", 18 * MIB)
+    monkeypatch.setattr(s3, "COPIED_PART_BYTES", 6 * MIB)
+    copied = []
+    copy = S3Multipart.copy
+
+    async def counting(self: S3Multipart, number: int, key: str, start: int, end: int) -> None:
+        copied.append(end - start)
+        await copy(self, number, key, start, end)
+        if breaks and number == 3:
+            raise StorageUnavailable("The store answers 503.")
+
+    monkeypatch.setattr(S3Multipart, "copy", counting)
+    await put(classes, KEY, NOISE)
+    breaks = True
+    with pytest.raises(StorageUnavailable):
+        await classes.make_cold(KEY)
+    assert await class_of(classes) is None
+    assert await classes._bucket.abort_old(-60) == 0
+    breaks = False
+    for _ in range(2):
+        await classes.make_cold(KEY)
+    assert copied[3:] == [6 * MIB, 6 * MIB, 6 * MIB, MIB + 5], "once"
+    assert await class_of(classes) == "STANDARD_IA"
+    assert await get(classes, KEY) == NOISE
 
 
 async def test_a_store_without_classes_has_no_cold_place(store: ObjectStorage) -> None:

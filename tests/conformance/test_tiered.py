@@ -53,8 +53,10 @@ async def test_what_is_cold_is_read_listed_and_deleted_as_before(
     storage: TieredStorage, hot: LocalStorage, cold: LocalStorage
 ) -> None:
     await put(storage, KEY, NOISE)
+    assert not await storage.is_cold(KEY)
     for _ in range(2):  # again is harmless
         await storage.make_cold(KEY)
+        assert await storage.is_cold(KEY)
         assert await places(hot, cold) == [False, True]
     assert await get(storage, KEY) == NOISE
     assert await get(storage, KEY, start=300_000, length=7) == NOISE[300_000:300_007]
@@ -70,6 +72,8 @@ async def test_what_is_cold_is_read_listed_and_deleted_as_before(
 async def test_what_is_nowhere_cannot_be_moved(storage: TieredStorage) -> None:
     with pytest.raises(ObjectMissing):
         await storage.make_cold(KEY)
+    with pytest.raises(ObjectMissing):
+        await storage.is_cold(KEY)
 
 
 async def test_a_reader_is_not_disturbed_by_the_move(storage: TieredStorage) -> None:
@@ -152,6 +156,21 @@ async def test_a_cold_place_that_gives_back_something_else_gets_nothing(
             await storage.make_cold(KEY)
     assert (await places(hot, cold))[0]
     assert await get(storage, KEY) == NOISE
+
+
+async def test_both_places_are_checked_and_the_cold_one_is_named(
+    storage: TieredStorage, hot: LocalStorage, tmp_path: Path
+) -> None:
+    await storage.check()
+    (tmp_path / "cold").rename(tmp_path / "unmounted")
+    encrypted = EncryptedStorage(storage, await open_keyring(hot, [bytes(32)]))
+    for store in (storage, encrypted):
+        with pytest.raises(StorageUnavailable, match=r"^The cold place: .* Mount its disk"):
+            await store.check()
+        await store.check(hot_only=True)  # work goes on
+    await put(storage, KEY, NOISE)
+    with pytest.raises(StorageUnavailable, match="Mount its disk"):
+        await storage.make_cold(KEY)
 
 
 async def test_a_cold_place_without_room_keeps_its_reserve(

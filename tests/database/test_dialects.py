@@ -80,8 +80,12 @@ async def test_postgres_understands_every_statement(tmp_path: Path) -> None:
     assert faults == {}
 
 
-BY_AGE = {"jobs_to_prune", "prunable_totals", "prune_deliveries"}
-"""Planned anew for the age that is asked for: any age may be that of a third of all rows."""
+BY_AMOUNT = {
+    "originals_due": "planned anew for the age at hand: any may be that of a third of all rows",
+    "results_due": "the same",
+    "prune_deliveries": "the same",
+    "usage_by_place_of": "goes through the files of all the owners that are asked for",
+}
 
 FILL = """
     SET session_replication_role = replica;
@@ -128,7 +132,7 @@ async def test_no_statement_must_walk_through_a_large_table(tmp_path: Path) -> N
         if walked := sorted(set(walks(json.loads(plan)[0]["Plan"]))):
             walking[name] = walked
     await connection.close()
-    assert walking.keys() - BY_AGE <= MAY_SCAN.keys(), walking
+    assert walking.keys() <= MAY_SCAN.keys() | BY_AMOUNT.keys(), walking
 
 
 def walks(node: dict[str, Any]) -> Iterator[str]:

@@ -11,9 +11,9 @@ import pytest
 from appliance.acts import Acts
 from appliance.coordination.memory import MemoryCoordination
 from appliance.database import history, job_reads, jobs, keys, pauses, stored_files, workers
+from appliance.database.ages import Age, Ages
 from appliance.database.dead_letters import Filter
 from appliance.database.protocol import Database
-from appliance.database.stored_files import Ages
 from appliance.database.workers import About, Kind, PoolState
 from appliance.ids import new_id, time_of
 from appliance.jobs import Claim, Job, JobStatus, JobType
@@ -96,7 +96,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
             storage=storage,
             acts=acts,
             clock=clock,
-            ages=Ages(0),
+            file_ages=Ages(Age(0)),
         ),
         acts,
     )
@@ -373,12 +373,12 @@ async def test_finished_jobs_are_pruned_with_their_files_when_their_time_is_over
         storage=stage.storage,
         acts=stage.acts,
         clock=stage.clock,
-        ages=Ages(1),
+        file_ages=Ages(Age(1), Age(1)),
     )
     stage.clock.pass_time(86_399.0)
-    assert (await pruner.run_once())["jobs"] == 0
+    assert (await pruner.run_once())["expired_originals"] == 0
     stage.clock.pass_time(2.0)
-    assert (await pruner.run_once())["jobs"] == 1
+    assert (await pruner.run_once())["expired_originals"] == 1
     assert await stage.database.read(job_reads.get(done.job.id)) is None
     assert await keys_below(stage, "raw") == set()
     assert await keys_below(stage, "processed") == set()
@@ -386,7 +386,7 @@ async def test_finished_jobs_are_pruned_with_their_files_when_their_time_is_over
     assert (await stage.job(dead.job.id)).status is JobStatus.FAILED
     assert (await stage.job(running.job.id)).status is JobStatus.PROCESSING
     await stage.acts.discard_dead_letters(Filter(), actor="key:admin")
-    assert (await pruner.run_once())["jobs"] == 1
+    assert (await pruner.run_once())["expired_originals"] == 1
 
 
 # --- a clock that jumps --------------------------------------------------------------------

@@ -4,6 +4,7 @@ says: every attempt ends in one settling, and nothing is left lying about."""
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,9 @@ from structlog.testing import capture_logs
 
 from appliance.clock import SystemClock
 from appliance.coordination.memory import MemoryCoordination
-from appliance.database import job_reads, jobs, pauses, workers
+from appliance.database import job_reads, jobs, pauses, scrub, workers
 from appliance.database.protocol import Database, Transaction
+from appliance.database.stored_files import StoredFile
 from appliance.errors import DatabaseUnavailable, NurseryUnavailable, StorageUnavailable
 from appliance.jobs import LARGE_BYTES, Job, JobStatus, JobType
 from appliance.metrics import Metrics
@@ -28,6 +30,7 @@ from appliance.presets.preset import Preset, Presets
 from appliance.processors.protocol import Description, Limits
 from appliance.queue.table import TableQueue
 from appliance.storage.local import LocalStorage
+from appliance.storage.tiered import TieredStorage
 from appliance.workers.attempt import Attempts
 from appliance.workers.crew import Crew
 from appliance.workers.entry_points import Installed
@@ -151,10 +154,15 @@ async def new_works(tmp_path: Path) -> AsyncIterator[NewWorks]:
     scratch.mkdir()
     async with AsyncExitStack() as stack:
 
-        async def make(*, smallest: int = 2, largest: int = 2, **options: Any) -> Works:
+        async def make(
+            *, smallest: int = 2, largest: int = 2, cold: bool = False, **options: Any
+        ) -> Works:
             database = await databases.opened(tmp_path)
             stack.push_async_callback(database.close)
-            storage = SickStorage(LocalStorage.open(tmp_path / "files")._root)
+            hot = SickStorage(LocalStorage.open(tmp_path / "files")._root)
+            storage: Any = hot
+            if cold:
+                storage = TieredStorage(hot, LocalStorage.open(tmp_path / "cold"))
             coordination = MemoryCoordination(clock)
             announcer = Announcer(coordination)
             queue = TableQueue(database, clock)
@@ -230,8 +238,71 @@ async def test_a_good_job_completes_with_its_results(works: Works) -> None:
     assert await works.outcomes(job_id) == ["completed"]
 
 
+async def test_an_original_that_is_moved_before_it_is_opened_costs_no_retry(
+    new_works: NewWorks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = await new_works(cold=True)
+    look = Attempts._input
+    moved = []
+
+    async def look_and_move(self: Attempts, job: Job, scratch: Path) -> Path:
+        path = await look(self, job, scratch)
+        if not moved:
+            moved.append(path)
+            await works.storage.make_cold(job.storage_key)
+        return path
+
+    monkeypatch.setattr(Attempts, "_input", look_and_move)
+    job = await works.status(await works.submit("read_all"), JobStatus.COMPLETED)
+    assert job.result == {"words": 1}
+    assert await works.outcomes(job.id) == ["handed_back", "completed"]
+    assert job.retry_count == 0
+
+
+async def test_an_original_that_is_moved_while_it_is_looked_for_is_found(
+    new_works: NewWorks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = await new_works(cold=True)
+    find = works.storage.local_path
+    earlier = []
+
+    def find_earlier(key: str) -> Path | None:
+        """Where it lay before the move; then, where it is."""
+        if not earlier:
+            earlier.append(works.root / "files" / key)
+            (works.root / "cold" / key).parent.mkdir(parents=True)
+            earlier[0].rename(works.root / "cold" / key)
+            return earlier[0]
+        return find(key)
+
+    monkeypatch.setattr(works.storage, "local_path", find_earlier)
+    job = await works.status(await works.submit("read_all"), JobStatus.COMPLETED)
+    assert await works.outcomes(job.id) == ["completed"]
+
+
+async def test_a_damaged_original_fails_for_good_until_it_is_put_right(works: Works) -> None:
+    await works.database.write(
+        pauses.set_pause("type", "IMAGE", reason="disk swap", actor="key:A", now=1.0, until=None)
+    )
+    digest = hashlib.sha256(b"data").hexdigest()
+    job_id = await works.submit("read_all", size_bytes=4, sha256=digest)
+    job = await works.job(job_id)
+    path = works.root / "files" / job.storage_key
+    path.write_bytes(b"dat?")
+    file = StoredFile(job.id, job.filename, job.storage_key, job.size_bytes, job.sha256)
+    await works.database.write(scrub.mark_damaged(file, now=1.0))
+    await works.database.write(pauses.resume("type", "IMAGE"))
+    job = await works.status(job_id, JobStatus.FAILED)
+    assert job.error is not None
+    assert (job.error.code, job.error.permanent) == ("object_damaged", True)
+    assert await works.outcomes(job_id) == ["failed"]
+    path.write_bytes(b"data")  # and no pass of the scrubber since
+    await works.database.write(jobs.redrive(job_id, now=2.0, actor="key:A"))
+    assert (await works.status(job_id, JobStatus.COMPLETED)).result == {"words": 1}
+
+
 def a_preset(name: str, version: int, **tables: dict[str, Any]) -> Preset:
-    return Preset(name, version, "", tables, None, Path(f"{name}.toml"), "")
+    return Preset(name, version, "", tables, {}, Path(f"{name}.toml"), "")
 
 
 async def test_the_child_is_asked_for_what_the_preset_says(new_works: NewWorks) -> None:

@@ -113,6 +113,10 @@ def test_other_files_and_hidden_ones_are_left_alone(folder: Path, write: Write) 
             "version = 1\n[lifecycle]\ndelete_after_days = true",
             ", line 2: [lifecycle] delete_after",
         ),
+        (
+            "version = 1\n[lifecycle]\ndelete_results_after_days = 1.5",
+            ", line 2: [lifecycle] delete_results_after_days is a whole number of days",
+        ),
         ("version = 1\nwidth = 2", ", line 2: width is not known here. Options go below the name"),
         ("version = 1\n[[image]]\na = 1", ", line 2: image is not known here"),
         ("version = ", "is not valid TOML: Invalid value"),
@@ -148,13 +152,17 @@ def test_a_file_that_cannot_be_read_is_told(folder: Path, write: Write) -> None:
 
 
 def test_a_preset_says_how_long_its_jobs_are_kept(folder: Path, write: Write) -> None:
-    write("short.toml", "version = 1\n[lifecycle]\ndelete_after_days = 7")
+    write(
+        "short.toml",
+        "version = 1\n[lifecycle]\ndelete_after_days = 7\ndelete_results_after_days = 3",
+    )
     write("kept.toml", "version = 1\n[lifecycle]\ndelete_after_days = 0")
     presets = files.load(folder)
-    assert presets.delete_after_days == {"short": 7, "kept": 0}
+    assert presets.days(files.DELETE_AFTER) == {"short": 7, "kept": 0}
+    assert presets.days(files.DELETE_RESULTS_AFTER) == {"short": 3}
     assert "lifecycle" not in presets.processors
     write("default.toml", "version = 1\n[lifecycle]\ndelete_after_days = 30")
-    days = files.load(folder).delete_after_days
+    days = files.load(folder).days(files.DELETE_AFTER)
     assert (days["short"], days["kept"], days["default"], days["thumbnail"]) == (7, 0, 30, 30)
 
 

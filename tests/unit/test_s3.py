@@ -21,7 +21,7 @@ from appliance.errors import (
     StorageUnavailable,
 )
 from appliance.storage.buckets import s3_answers, s3_faults
-from appliance.storage.buckets.requests import Answer, OutOfRange, Request, TryAgain
+from appliance.storage.buckets.requests import Answer, ClockDiffers, OutOfRange, Request, TryAgain
 from appliance.storage.buckets.s3_credentials import CredentialSource
 from appliance.storage.buckets.signature import EMPTY_SHA256, Credentials, Signer, encoded_path
 
@@ -96,15 +96,17 @@ def fault(status: int, body: str = "", **headers: str) -> ApplianceError:
         (400, "MalformedXML", StorageRefused, "MalformedXML"),
         (404, "NoSuchKey", ObjectMissing, "is not in the store"),
         (404, "", ObjectMissing, "is not in the store"),
+        (404, "NoSuchLifecycleConfiguration", ObjectMissing, ""),
         (412, "PreconditionFailed", ObjectDamaged, "was changed"),
         (416, "InvalidRange", OutOfRange, ""),
         (403, "QuotaExceeded", StorageFull, "no room left"),
         (507, "", StorageFull, "no room left"),
         (503, "SlowDown", TryAgain, "503 SlowDown"),
         (500, "", TryAgain, "500"),
+        (501, "NotImplemented", StorageRefused, "has no such thing"),
         (429, "", TryAgain, "429"),
         (400, "XAmzContentSHA256Mismatch", TryAgain, "400"),
-        (403, "RequestTimeTooSkewed", TryAgain, "403"),
+        (403, "RequestTimeTooSkewed", ClockDiffers, "by NTP"),
     ],
 )
 def test_each_answer_has_its_meaning(
@@ -139,7 +141,7 @@ def test_what_is_no_answer_of_s3_is_not_parsed(body: bytes) -> None:
 
 async def test_keys_come_from_the_environment() -> None:
     source = CredentialSource({"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"})
-    assert await source.current() == Credentials("key", "secret", None)
+    assert await source.current(time.time()) == Credentials("key", "secret", None)
     with pytest.raises(ConfigurationError, match="set both"):
         CredentialSource({"AWS_ACCESS_KEY_ID": "key"})
 
@@ -185,12 +187,14 @@ async def cloud(unused_tcp_port: int):  # type: ignore[no-untyped-def]
 async def test_a_machine_of_ec2_has_those_of_its_role(cloud: tuple[str, dict[str, float]]) -> None:
     url, role = cloud
     source = CredentialSource({"AWS_EC2_METADATA_SERVICE_ENDPOINT": url})
-    assert await source.current() == Credentials("key1", "secret", "token")
-    assert await source.current() == Credentials("key1", "secret", "token")
+    assert await source.current(time.time()) == Credentials("key1", "secret", "token")
+    assert await source.current(time.time()) == Credentials("key1", "secret", "token")
     role["lasts_s"] = 10.0
     source = CredentialSource({"AWS_EC2_METADATA_SERVICE_ENDPOINT": url})
-    assert (await source.current()).access_key == "key2"
-    assert (await source.current()).access_key == "key3"  # the others are about to expire
+    assert (await source.current(time.time())).access_key == "key2"
+    assert (
+        await source.current(time.time())
+    ).access_key == "key3"  # the others are about to expire
 
 
 async def test_a_container_is_told_where_to_ask(
@@ -203,10 +207,10 @@ async def test_a_container_is_told_where_to_ask(
             "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(tmp_path / "token"),
         }
     )
-    assert (await source.current()).access_key == "key1"
+    assert (await source.current(time.time())).access_key == "key1"
 
 
 async def test_without_keys_and_role_the_mend_is_told(unused_tcp_port: int) -> None:
     url = f"http://127.0.0.1:{unused_tcp_port}"
     with pytest.raises(StorageUnavailable, match="set AWS_ACCESS_KEY_ID"):
-        await CredentialSource({"AWS_EC2_METADATA_SERVICE_ENDPOINT": url}).current()
+        await CredentialSource({"AWS_EC2_METADATA_SERVICE_ENDPOINT": url}).current(time.time())

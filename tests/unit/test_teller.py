@@ -495,6 +495,18 @@ async def test_damaged_files_are_told_once(stage: Stage) -> None:
     assert body.startswith("1 stored file is newly found damaged, 1 in all.")
 
 
+async def test_unreadable_files_are_told(stage: Stage) -> None:
+    notes = Notes()
+    teller = stage.teller(notes)
+    await stage.database.write(jobs.create([a_job()]))
+    (original,) = await stage.database.read(stored_files.originals_named("", limit=2))
+    now = stage.clock.now()
+    await stage.database.write(scrub.mark_damaged(original, now=now, unreadable="EIO"))
+    await stage.turn(teller)
+    (body,) = notes.bodies()
+    assert body.startswith("1 stored file is newly found unreadable, 1 in all.")
+
+
 async def test_a_redrive_that_stops_by_itself_is_told(stage: Stage, tmp_path: Path) -> None:
     notes = Notes()
     teller = stage.teller(notes)

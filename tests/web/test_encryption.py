@@ -14,7 +14,7 @@ import pytest
 from appliance.errors import ConfigurationError
 from tests import databases, media
 from tests.conftest import Serve, Served
-from tests.web.wire import upload
+from tests.web.wire import services_of, upload
 
 KEY, NEW_KEY = (b64encode(bytes([byte]) * 32).decode() for byte in (1, 2))
 MARK = b"a sentence that nobody else may read "
@@ -151,11 +151,37 @@ async def test_files_from_before_are_encrypted_by_the_command(serve: Serve) -> N
     assert "Nothing that is not encrypted" in await command(served, "status")
 
 
-async def command(served: Served, *arguments: str) -> str:
+async def test_files_in_the_cold_place_are_encrypted_there(serve: Serve, tmp_path: Path) -> None:
+    cold = {"cold_storage_url": f"file://{tmp_path}/cold"}
+    served = await serve(**cold)
+    jobs = [(await upload(served, MARK, name))["jobId"] for name in ("a.txt", "b.txt")]
+    storage = services_of(served).storage
+    await storage.make_cold(f"raw/{jobs[0]}/a.txt")
+    both = served.data_dir / f"files/raw/{jobs[0]}/a.txt"
+    both.parent.mkdir()
+    both.write_bytes(MARK)  # as if the move had been broken off
+    await served.stop()
+    environ = {"APPLIANCE_COLD_STORAGE_URL": cold["cold_storage_url"]}
+    served = await serve(encryption_key=KEY, **cold)
+    assert "3 files from before" in await command(served, "status", **environ)
+    assert "3 files encrypted." in await command(served, "encrypt", **environ)
+    both.unlink()
+    assert not any(MARK in path.read_bytes() for path in tmp_path.rglob("*.txt"))
+    assert (tmp_path / f"cold/raw/{jobs[0]}/a.txt").exists()
+    served = await again(served, serve, encryption_key=KEY, **cold)
+    for job_id in jobs:
+        assert await content(served, f"/jobs/{job_id}/files/original") == MARK
+
+
+async def command(served: Served, *arguments: str, **environ: str) -> str:
     """What `appliance encryption` says, beside the server."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "appliance", "encryption", *arguments),
-        env={**databases.variables(served.data_dir), "APPLIANCE_ENCRYPTION_KEY": KEY},
+        env={
+            **databases.variables(served.data_dir),
+            "APPLIANCE_ENCRYPTION_KEY": KEY,
+            **environ,
+        },
         stdout=asyncio.subprocess.PIPE,
     )
     said, _ = await process.communicate()

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from appliance.database import workers
-from appliance.errors import ConfigurationError
+from appliance.errors import ConfigurationError, ObjectMissing
 from appliance.storage.buckets import pulse, requests
+from appliance.storage.object_store import ObjectStorage
 from appliance.storage.spool import Given
 from appliance.workers import surroundings
 from tests import buckets, media
 from tests.conftest import Serve, Served
 from tests.faulty_network import WELL, Fate, faulty_network
+from tests.lagging_bucket import lagging
 from tests.web.wire import services_of
 
 WORDS = b"words " * 1000
@@ -97,6 +99,21 @@ async def test_what_was_changed_behind_our_back_is_not_served(serve: Serve, tmp_
                 assert (await response.json())["code"] == "object_damaged"
     finally:
         await bucket.close()
+
+
+async def test_a_job_that_is_deleted_before_its_files_are_listed_leaves_no_original(
+    serve: Serve, tmp_path: Path
+) -> None:
+    served = await serve_on_swift(serve, tmp_path)
+    storage = services_of(served).storage
+    assert isinstance(storage, ObjectStorage)
+    await lagging(storage).lag()
+    job_id = await upload(served, "a.txt", WORDS)
+    await served.json("POST", f"/jobs/{job_id}/cancel")
+    async with served.admin.delete(f"/jobs/{job_id}") as response:
+        assert response.status == 204
+    with pytest.raises(ObjectMissing):
+        await storage.size(f"raw/{job_id}/a.txt")
 
 
 async def test_while_the_store_is_down_uploads_wait_and_all_is_told(

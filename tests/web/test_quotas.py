@@ -253,7 +253,11 @@ async def test_usage_is_told_and_shown(serve: Serve, join: Join) -> None:
     most = 10 * 1024**3
     assert await usage(served, ada.http) == {
         "bytes": SIZE + len(TEXT), "files": 2, "openUploads": 1,
+        "used": [
+            {"type": "ANY", "kind": "originals", "place": "hot", "files": 1, "bytes": SIZE},
+        ],
         "quotaBytes": 5_000_000_000, "quotaFiles": 1000, "maxOpenUploads": 7,
+        "leftBytes": 5_000_000_000 - SIZE - len(TEXT), "leftFiles": 998,
         "maxUploadBytes": most,
         "maxTypeBytes": {"IMAGE": 200_000_000, "PDF": most, "VIDEO": most, "ANY": most},
     }  # fmt: skip

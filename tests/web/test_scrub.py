@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from appliance.clock import SystemClock
+from appliance.errors import StorageUnavailable
 from appliance.maintenance.scrubber import Scrubber
+from appliance.storage.tiered import TieredStorage
 from tests import databases, media
 from tests.conftest import Serve, Served
-from tests.web.pages import page
+from tests.web.pages import links, page
 from tests.web.wire import refused, services_of
 
 KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -141,13 +144,82 @@ async def test_a_missing_file(serve: Serve, name: str) -> None:
 
 async def test_a_file_that_cannot_be_read_holds_up_no_other(serve: Serve) -> None:
     served = await serve(workers=True, scrub_bytes_per_s="0")
-    await stored(served)
+    job = await stored(served)
     path = place_of(served, "cat.jpg")
+    content = path.read_bytes()
     path.unlink()
     path.symlink_to(path)  # opening it fails, as it does on a bad sector
-    flip(place_of(served, "thumbnail.webp"))
-    outcome = await scrubber(served).pass_over_all()
-    assert (outcome.unreadable, outcome.damaged, outcome.missing) == (1, 1, 0)
+    thumbnail = place_of(served, "thumbnail.webp")
+    before = flip(thumbnail)
+    for _ in range(2):
+        outcome = await scrubber(served).pass_over_all()
+        assert (outcome.unreadable, outcome.damaged, outcome.missing) == (1, 1, 0)
+
+    shown = (await page(served, "/dashboard")).words()
+    assert "1 stored file is damaged" in shown
+    assert "1 stored file is unreadable" in shown
+    assert "cat.jpg could not be read." in shown
+    job_page = f"/dashboard/jobs/{job['jobId']}"
+    assert "cat.jpg could not be read when all files" in (await page(served, job_page)).words()
+    async with served.admin.get("/metrics") as response:
+        assert "appliance_unreadable_files 1.0" in await response.text()
+
+    path.unlink()
+    thumbnail.write_bytes(before)
+    flipped = bytearray(content)
+    flipped[-20] ^= 1
+    path.write_bytes(flipped)
+    assert (await scrubber(served).pass_over_all()).damaged == 1, "it is read again, and another"
+    assert "unreadable" not in (await page(served, "/dashboard?fresh=1")).words()
+    path.write_bytes(content)
+    assert (await scrubber(served).pass_over_all()).is_sound
+    acts = (await served.json("GET", f"/audit?subject={job['jobId']}"))["acts"]
+    assert [act["action"] for act in acts if act["detail"]["key"].endswith("cat.jpg")] == [
+        "file.sound", "file.damaged", "file.unreadable",
+    ]  # fmt: skip
+
+
+async def test_the_link_leads_to_a_job_that_is_there(serve: Serve) -> None:
+    """The upload has the id of its first job, which may have been deleted."""
+    served = await serve(workers=True, scrub_bytes_per_s="0")
+    first = await stored(served)
+    second = await served.json(
+        "POST", f"/jobs/{first['jobId']}/process", json={"preset": "default"}
+    )
+    await served.finished(second["jobId"])
+    async with served.admin.delete(f"/jobs/{first['jobId']}") as response:
+        assert response.status == 204
+    flip(place_of(served, "cat.jpg"))
+    assert (await scrubber(served).pass_over_all()).damaged == 1
+    link = f"/dashboard/jobs/{second['jobId']}"
+    found = await page(served, "/dashboard")
+    assert "1 stored file is damaged" in found.words()
+    assert next(iter(links(found, "/dashboard/jobs/"))) == link
+    assert "cat.jpg was damaged where it is stored" in (await page(served, link)).words()
+
+
+async def test_a_cold_place_that_is_away_says_nothing_of_its_files(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = await serve(
+        workers=True, scrub_bytes_per_s="0", cold_storage_url=f"file://{tmp_path}/cold"
+    )
+    job = await stored(served)
+    storage = services_of(served).storage
+    assert isinstance(storage, TieredStorage)
+    await storage.make_cold(f"raw/{job['jobId']}/cat.jpg")
+
+    async def no_bytes(key: str, **_: object) -> AsyncIterator[bytes]:
+        raise StorageUnavailable("The bucket does not answer.")
+        yield b""
+
+    async def nothing_taken(key: str) -> Any:
+        raise StorageUnavailable("The bucket does not answer.")
+
+    monkeypatch.setattr(storage._cold, "read", no_bytes)
+    monkeypatch.setattr(storage._cold, "receive", nothing_taken)
+    with pytest.raises(StorageUnavailable, match=r"^The cold place"):
+        await scrubber(served).pass_over_all()
 
 
 async def test_the_command(serve: Serve) -> None:

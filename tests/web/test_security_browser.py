@@ -157,8 +157,7 @@ async def state(served: Served) -> tuple[dict[str, Counter[str]], set[str]]:
         }
     connection.close()
     path.unlink()
-    for by_itself in ("minutes", "workers"):  # figures over time, heartbeats
-        rows.pop(by_itself)
+    del rows["minutes"], rows["workers"]  # figures over time and heartbeats come by themselves
     return rows, files_of(served)
 
 

@@ -78,6 +78,8 @@ async def test_what_was_done_is_audited(serve: Serve, join: Join, route: Route) 
         await claim(served, job["jobId"])
         await fail(served, job["jobId"], code="infected_file")
         path = f"/jobs/{job['jobId']}/release"
+    if route.path == "/backups":
+        return  # there is no place for any: test_backups has the other
     if route.path.endswith("/unpin"):
         pin = path.replace("/unpin", "/pin")
         await served.json("POST", pin, json=BODIES["POST /jobs/{job_id}/pin"])

@@ -310,6 +310,14 @@ async def failed(served: Served, *, by: Any = None, name: str = "a.txt", **chang
     return job_id
 
 
+async def metrics(served: Served) -> dict[str, float]:
+    """GET /metrics: each figure by its name, with its labels."""
+    async with served.admin.get("/metrics") as response:
+        lines = (await response.text()).splitlines()
+    found = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, _, value in found}
+
+
 async def _announce(shared: Services, job: Job | None) -> None:
     assert job is not None
     await Announcer(shared.coordination).job_changed(job)

@@ -19,10 +19,13 @@ import msgspec
 from gcloud.aio.auth import Token
 from yarl import URL
 
+from appliance.clock import Clock
 from appliance.errors import ApplianceError, StorageRefused
 from appliance.storage.buckets import gcs_faults
 from appliance.storage.buckets.deletion import delete_each
+from appliance.storage.buckets.gcs_links import link_signer
 from appliance.storage.buckets.gcs_multipart import GcsMultipart, check_md5, md5_of
+from appliance.storage.buckets.gcs_rules import GcsRules
 from appliance.storage.buckets.protocol import Body, Entry, Head, Opened
 from appliance.storage.buckets.requests import (
     ANSWER_S,
@@ -32,11 +35,14 @@ from appliance.storage.buckets.requests import (
     TryAgain,
     pieces_of,
 )
+from appliance.storage.buckets.signature import encoded_path
 from appliance.storage.spool import Given
 from appliance.store_urls import BucketUrl
 
-ORIGIN = "https://storage.googleapis.com"
-SCOPES = ["https://www.googleapis.com/auth/devstorage.read_write"]
+LINK_HOST = "storage.googleapis.com"
+ORIGIN = f"https://{LINK_HOST}"
+SCOPES = ["https://www.googleapis.com/auth/devstorage.full_control"]
+"""That of the account's roles which is about storage; less does not let it see lifecycle rules."""
 ANY_TYPE = "application/octet-stream"
 TOKEN_S = 10.0
 PING_S = 3.0
@@ -50,16 +56,21 @@ class GcsBucket:
     copies_parts = False
     composes = True
 
-    def __init__(self, url: BucketUrl) -> None:
+    def __init__(self, url: BucketUrl, *, clock: Clock) -> None:
         self.name = str(url)
         self._prefix = f"{url.prefix}/" if url.prefix else ""
         self._cold_class = url.cold_class
         self.has_cold_class = url.cold_class is not None
+        self.own_rules = GcsRules(self, self._prefix, url.cold_class)
         self._origin = url.endpoint or ORIGIN
-        self._objects = f"/b/{quote(url.bucket, safe='')}/o"
+        self._bucket = url.bucket
+        self._path = f"/b/{quote(url.bucket, safe='')}"
+        self._objects = f"{self._path}/o"
         self._token = None if url.endpoint else Token(scopes=SCOPES)
-        self._requests = Requests(self.name, fault=self._fault, ca_file=None)
+        self._links = None if self._token is None else link_signer(self._token.service_data)
+        self._requests = Requests(self.name, fault=self._fault, ca_file=None, clock=clock)
         self.pulse = self._requests.pulse
+        self.clock = self._requests.clock
 
     # --- objects ------------------------------------------------------------------------------
 
@@ -100,7 +111,7 @@ class GcsBucket:
         async def make() -> Request:
             return await self._request("GET", self._url(key, query), headers=headers)
 
-        async with self._requests.opened(make) as (response, _):
+        async with self._requests.opened(make) as response:
             yield _GcsOpened(response)
 
     async def head(self, key: str) -> Head:
@@ -111,8 +122,7 @@ class GcsBucket:
         await delete_each(lambda key: self.ask("DELETE", self._url(key)), keys)
 
     async def make_cold(self, key: str) -> None:
-        found = _parsed(await self.ask("GET", self._url(key)))
-        if found.get("storageClass") == self._cold_class:
+        if await self.is_cold(key):
             return
         body = Given(msgspec.json.encode({"storageClass": self._cold_class}))
         target = f"/rewriteTo{self._objects}/{quote(self._prefix + key, safe='')}"
@@ -124,10 +134,24 @@ class GcsBucket:
                 return
             query = {"rewriteToken": answer["rewriteToken"]}
 
+    async def is_cold(self, key: str) -> bool:
+        found = _parsed(await self.ask("GET", self._url(key)))
+        return found.get("storageClass") == self._cold_class
+
     async def presigned(
         self, key: str, *, expires_s: int, content_type: str, disposition: str
     ) -> str | None:
-        return None  # needs a private key, which a machine's own account has not
+        if self._links is None:
+            return None
+        query = {
+            "response-content-type": content_type,
+            "response-content-disposition": disposition,
+        }
+        path = encoded_path(f"/{self._bucket}/{self._prefix}{key}")
+        signed = self._links.query(
+            LINK_HOST, path, query, expires_s=expires_s, now=self.clock.now()
+        )
+        return f"https://{LINK_HOST}{path}?{signed}"
 
     # --- listings -----------------------------------------------------------------------------
 
@@ -152,7 +176,7 @@ class GcsBucket:
                 return
             query["pageToken"] = page["nextPageToken"]
 
-    async def abort_old(self, before: float) -> int:
+    async def abort_old(self, age_s: float) -> int:
         return 0  # what was never ended is forgotten there after a week
 
     async def ping(self) -> None:
@@ -197,7 +221,7 @@ class GcsBucket:
         expects: int = 200,
     ) -> Request:
         whole = {"Content-Type": ANY_TYPE, **headers}
-        if "/rewriteTo/" in url or url.endswith("/compose"):
+        if "/rewriteTo/" in url or url.endswith("/compose") or method == "PATCH":
             whole["Content-Type"] = "application/json"
         if self._token is not None:
             whole["Authorization"] = f"Bearer {await self._bearer(self._token)}"
@@ -219,6 +243,9 @@ class GcsBucket:
         name = "" if key is None else f"/{quote(self._prefix + key, safe='')}"
         asked = f"?{urlencode(query, quote_via=quote)}" if query else ""
         return f"{self._origin}/storage/v1{self._objects}{name}{then}{asked}"
+
+    def bucket_url(self, query: Mapping[str, str]) -> str:
+        return f"{self._origin}/storage/v1{self._path}?{urlencode(query)}"
 
     def upload_url(self, query: Mapping[str, str]) -> str:
         asked = urlencode(query, quote_via=quote, safe="")

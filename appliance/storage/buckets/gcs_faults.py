@@ -21,7 +21,7 @@ class _Document(msgspec.Struct):
 
 def fault(subject: str, request: Request, answer: Answer) -> ApplianceError:
     status = answer.status
-    if status == 404 and request.url.path.endswith("/o"):
+    if status == 404 and "/o/" not in request.url.path:
         return StorageRefused(
             f"{subject}: there is no such bucket. Make it, or mend its name in the URL."
         )

@@ -13,6 +13,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
 from appliance.storage.buckets.pulse import Pulse
+from appliance.storage.buckets.store_clock import StoreClock
+from appliance.storage.own_rules import OwnRules
 
 
 class Body(Protocol):
@@ -86,6 +88,10 @@ class Bucket(Protocol):
     """Whether `compose` works."""
     has_cold_class: bool
     pulse: Pulse
+    clock: StoreClock
+
+    @property
+    def own_rules(self) -> OwnRules: ...
 
     async def put(self, key: str, body: Body) -> None:
         """Make an object, or replace it; it has arrived whole when this returns."""
@@ -129,14 +135,18 @@ class Bucket(Protocol):
         """Only where `has_cold_class`. Raises ObjectMissing."""
         ...
 
+    async def is_cold(self, key: str) -> bool:
+        """As `make_cold`."""
+        ...
+
     async def presigned(
         self, key: str, *, expires_s: int, content_type: str, disposition: str
     ) -> str | None:
         """A URL that gives the object to anybody until then; None where there is no such."""
         ...
 
-    async def abort_old(self, before: float) -> int:
-        """Of multiparts that were begun before then, and never ended; how many there were."""
+    async def abort_old(self, age_s: float) -> int:
+        """Of multiparts that were begun so long ago, and never ended; how many there were."""
         ...
 
     async def ping(self) -> None:

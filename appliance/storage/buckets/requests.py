@@ -20,9 +20,11 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
+from appliance.clock import Clock
 from appliance.errors import ApplianceError, ConfigurationError, StorageRefused, StorageUnavailable
 from appliance.storage.buckets.protocol import Body
 from appliance.storage.buckets.pulse import Pulse
+from appliance.storage.buckets.store_clock import StoreClock
 
 REPEAT_FOR_S = 20.0
 """After the first attempt of a request, no other begins."""
@@ -46,6 +48,10 @@ class TryAgain(StorageUnavailable):
 
 class ConnectionLost(TryAgain):
     """In the middle of an answer."""
+
+
+class ClockDiffers(TryAgain):
+    """A request was signed too long ago, or in the future, by the store's clock."""
 
 
 class OutOfRange(ApplianceError):
@@ -77,8 +83,9 @@ Fault = Callable[[Request, Answer], ApplianceError]
 
 
 class Requests:
-    def __init__(self, subject: str, *, fault: Fault, ca_file: Path | None) -> None:
-        """`subject` is the store, for people. Raises ConfigurationError."""
+    def __init__(self, subject: str, *, fault: Fault, ca_file: Path | None, clock: Clock) -> None:
+        """`subject` is the store, for people; `clock` is this machine's. Raises
+        ConfigurationError."""
         self._subject = subject
         self._fault = fault
         self._session = aiohttp.ClientSession(
@@ -89,21 +96,20 @@ class Requests:
             read_bufsize=512 * 1024,
         )
         self.pulse = Pulse()
+        self.clock = StoreClock(subject, clock)
 
     async def ask(self, make: Make, *, repeat: bool = True) -> Answer:
         """The whole answer. Raises what `fault` makes of others, and
         StorageUnavailable."""
-        async with self.opened(make, repeat=repeat, whole=True) as (response, body):
-            return Answer(response.status, response.headers, body)
+        response, body = await self._answered(make, repeat=repeat, whole=True)
+        return Answer(response.status, response.headers, body)
 
     @asynccontextmanager
-    async def opened(
-        self, make: Make, *, repeat: bool = True, whole: bool = False
-    ) -> AsyncIterator[tuple[aiohttp.ClientResponse, bytes]]:
-        """As `ask`; the body is still on its way unless `whole`."""
-        response, body = await self._answered(make, repeat=repeat, whole=whole)
+    async def opened(self, make: Make) -> AsyncIterator[aiohttp.ClientResponse]:
+        """As `ask`; the body is still on its way."""
+        response, _ = await self._answered(make, repeat=True, whole=False)
         try:
-            yield response, body
+            yield response
         finally:
             response.close()  # no-op for one that was read to its end
 
@@ -112,10 +118,14 @@ class Requests:
     ) -> tuple[aiohttp.ClientResponse, bytes]:
         until = time.monotonic() + REPEAT_FOR_S
         pause_s = FIRST_PAUSE_S
+        signed_anew = False
         while True:
             try:
                 answered = await self._attempt(await make(), whole=whole)
             except TryAgain as fault:
+                if isinstance(fault, ClockDiffers) and not signed_anew:
+                    signed_anew = True  # by its clock, which it has just told
+                    continue
                 if not repeat or time.monotonic() + pause_s > until:
                     self.pulse.heard(fault)
                     raise
@@ -150,6 +160,7 @@ class Requests:
                         sock_connect=CONNECT_S, sock_read=request.within_s
                     ),
                 )
+                self.clock.heard(response.headers)
                 refused = response.status >= 300 and response.status != request.expects
                 body = await _read(response) if whole or refused else b""
                 if refused:

@@ -7,15 +7,14 @@ servers differ in (checksums in trailers, conditional writes) is left alone.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from email.utils import parsedate_to_datetime
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
 from yarl import URL
 
+from appliance.clock import Clock, rfc3339
 from appliance.errors import ApplianceError, StorageRefused
 from appliance.storage.buckets import s3_faults
 from appliance.storage.buckets.deletion import delete_each
@@ -31,6 +30,7 @@ from appliance.storage.buckets.requests import (
 from appliance.storage.buckets.s3_answers import Element, parsed
 from appliance.storage.buckets.s3_credentials import CredentialSource
 from appliance.storage.buckets.s3_multipart import S3Multipart
+from appliance.storage.buckets.s3_rules import S3Rules
 from appliance.storage.buckets.signature import EMPTY_SHA256, Signer, encoded_path, encoded_query
 from appliance.store_urls import BucketUrl
 
@@ -49,7 +49,9 @@ class S3Bucket:
     copies_parts = True
     composes = False
 
-    def __init__(self, url: BucketUrl, credentials: CredentialSource, *, region: str) -> None:
+    def __init__(
+        self, url: BucketUrl, credentials: CredentialSource, *, region: str, clock: Clock
+    ) -> None:
         """Raises ConfigurationError."""
         self.name = str(url)
         self._bucket = url.bucket
@@ -58,14 +60,16 @@ class S3Bucket:
         self._credentials = credentials
         self._cold_class = url.cold_class
         self.has_cold_class = url.cold_class is not None
+        self.own_rules = S3Rules(self, self._prefix, url.cold_class)
         endpoint = urlsplit(url.endpoint or f"https://s3.{region}.amazonaws.com")
         host = endpoint.netloc if url.path_style else f"{url.bucket}.{endpoint.netloc}"
         self._origin, self._host = f"{endpoint.scheme}://{host}", host
         self._root = f"/{url.bucket}" if url.path_style else ""
-        self._skew_s = 0.0
-        """By how much the store's clock is ahead of ours."""
-        self._requests = Requests(f"{self.name} at {host}", fault=self._fault, ca_file=url.ca_file)
+        self._requests = Requests(
+            f"{self.name} at {host}", fault=self._fault, ca_file=url.ca_file, clock=clock
+        )
         self.pulse = self._requests.pulse
+        self.clock = self._requests.clock
 
     # --- objects ------------------------------------------------------------------------------
 
@@ -95,7 +99,7 @@ class S3Bucket:
         async def make() -> Request:
             return await self._request("GET", self.path(key), headers=headers)
 
-        async with self._requests.opened(make) as (response, _):
+        async with self._requests.opened(make) as response:
             yield _S3Opened(response)
 
     async def head(self, key: str) -> Head:
@@ -114,7 +118,7 @@ class S3Bucket:
 
     async def make_cold(self, key: str) -> None:
         answer = await self._first_byte(key)
-        if answer.headers.get("x-amz-storage-class") == self._cold_class:
+        if self._is_cold(answer):
             return
         head = _head(answer.headers)
         assert self._cold_class is not None
@@ -137,6 +141,12 @@ class S3Bucket:
             await multipart.abort()
             raise
 
+    async def is_cold(self, key: str) -> bool:
+        return self._is_cold(await self._first_byte(key))
+
+    def _is_cold(self, answer: Answer) -> bool:
+        return answer.headers.get("x-amz-storage-class") == self._cold_class
+
     async def presigned(
         self, key: str, *, expires_s: int, content_type: str, disposition: str
     ) -> str | None:
@@ -144,11 +154,9 @@ class S3Bucket:
             "response-content-type": content_type,
             "response-content-disposition": disposition,
         }
-        path = self.path(key)
-        signer = Signer(await self._credentials.current(), self._region)
-        signed = signer.presigned_query(
-            self._host, path, query, expires_s=expires_s, now=self._now()
-        )
+        path, now = self.path(key), self.clock.now()
+        signer = Signer(await self._credentials.current(now), self._region)
+        signed = signer.presigned_query(self._host, path, query, expires_s=expires_s, now=now)
         return f"{self._origin}{path}?{signed}"
 
     # --- listings -----------------------------------------------------------------------------
@@ -178,14 +186,15 @@ class S3Bucket:
                 return
             query["continuation-token"] = token
 
-    async def abort_old(self, before: float) -> int:
+    async def abort_old(self, age_s: float) -> int:
+        before = rfc3339(self.clock.now() - age_s)
         query = {"uploads": "", "prefix": self._prefix, "encoding-type": "url"}
         aborted = 0
         while True:
             page = parsed((await self.ask("GET", None, query)).body)
             for upload in page.iterfind("{*}Upload"):
                 begun = upload.findtext("{*}Initiated", "")
-                if begun[:19] < time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(before)):
+                if begun[:19] < before[:19]:
                     key = unquote(upload.findtext("{*}Key", "")).removeprefix(self._prefix)
                     upload_id = upload.findtext("{*}UploadId", "")
                     await S3Multipart(self, key, upload_id).abort()
@@ -235,8 +244,8 @@ class S3Bucket:
         body: Body | None = None,
         within_s: float = ANSWER_S,
     ) -> Request:
-        query = query or {}
-        signer = Signer(await self._credentials.current(), self._region)
+        query, now = query or {}, self.clock.now()
+        signer = Signer(await self._credentials.current(now), self._region)
         signed = signer.headers(
             method,
             self._host,
@@ -244,7 +253,7 @@ class S3Bucket:
             query,
             headers,
             sha256=await body.sha256() if body else EMPTY_SHA256,
-            now=self._now(),
+            now=now,
         )
         url = f"{self._origin}{path}" + (f"?{encoded_query(query)}" if query else "")
         return Request(method, URL(url, encoded=True), signed, body, within_s)
@@ -256,14 +265,7 @@ class S3Bucket:
         """As a copy names it."""
         return encoded_path(f"/{self._bucket}/{self._prefix}{key}")
 
-    def _now(self) -> float:
-        return time.time() + self._skew_s
-
     def _fault(self, request: Request, answer: Answer) -> ApplianceError:
-        if s3_faults.code_of(answer)[0] == s3_faults.OUT_OF_DATE:
-            date = answer.headers.get("Date")
-            if date:
-                self._skew_s = parsedate_to_datetime(date).timestamp() - time.time()
         return s3_faults.fault(f"{self.name} at {self._host}", request, answer)
 
 

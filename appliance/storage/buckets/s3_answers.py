@@ -1,4 +1,4 @@
-"""The XML in answers of S3. The only XML that is read here.
+"""The XML of S3: the only XML that is read or written here.
 
 It comes from the store, which is ours and may still be a wrong address. So a document type, by
 which XML can be made to grow or to name other files, is refused before anything is parsed.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element as Element
 from xml.etree.ElementTree import ParseError, fromstring
+from xml.etree.ElementTree import SubElement as SubElement
+from xml.etree.ElementTree import tostring as tostring
 
 from appliance.errors import StorageRefused
 

@@ -7,7 +7,6 @@ Source: https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -42,9 +41,9 @@ class CredentialSource:
         if key and secret:
             self._given = Credentials(key, secret, environ.get("AWS_SESSION_TOKEN"))
 
-    async def current(self) -> Credentials:
-        """Raises StorageUnavailable."""
-        if self._given is None or time.time() > self._until - BEFORE_S:
+    async def current(self, now: float) -> Credentials:
+        """`now` is the time by the store's clock. Raises StorageUnavailable."""
+        if self._given is None or now > self._until - BEFORE_S:
             async with aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)
             ) as session:

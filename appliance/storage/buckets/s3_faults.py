@@ -13,7 +13,7 @@ from appliance.errors import (
     StorageFull,
     StorageRefused,
 )
-from appliance.storage.buckets.requests import Answer, OutOfRange, Request, TryAgain
+from appliance.storage.buckets.requests import Answer, ClockDiffers, OutOfRange, Request, TryAgain
 from appliance.storage.buckets.s3_answers import parsed
 
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -40,7 +40,6 @@ _AGAIN = {
     "InternalError",
     "ServiceUnavailable",
     "RequestTimeout",
-    "RequestTimeTooSkewed",
     "OperationAborted",
     # The body arrived with another digest than it was signed with:
     "XAmzContentSHA256Mismatch",
@@ -48,7 +47,7 @@ _AGAIN = {
     "IncompleteBody",
 }
 _FULL = {"QuotaExceeded", "XMinioStorageFull", "EntityTooLarge", "InsufficientStorage"}
-_MISSING = {"NoSuchKey", "NoSuchVersion", "NoSuchUpload"}
+_MISSING = {"NoSuchKey", "NoSuchVersion", "NoSuchUpload", "NoSuchLifecycleConfiguration"}
 OUT_OF_DATE = "RequestTimeTooSkewed"
 
 
@@ -76,6 +75,13 @@ def fault(subject: str, request: Request, answer: Answer) -> ApplianceError:
         return OutOfRange()
     if code in _FULL or status == 507:
         return StorageFull(f"{subject} has no room left ({code or status}).")
+    if code == OUT_OF_DATE:
+        return ClockDiffers(
+            f"{subject}: its clock and that of this machine differ by too much ({code}). Set them, "
+            "as by NTP."
+        )
+    if status == 501:
+        return StorageRefused(f"{subject} has no such thing ({code or status}).")
     if code in _AGAIN or status >= 500 or status in (408, 429):
         return TryAgain(f"{subject} answers {status} {code}".rstrip() + ".")
     if code in _ELSEWHERE or status in (301, 307):

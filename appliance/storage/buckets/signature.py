@@ -42,7 +42,7 @@ class Signer:
         now: float,
     ) -> dict[str, str]:
         """`headers` and those that sign the request; `path` is encoded, `sha256` of the body."""
-        stamp = _stamp(now)
+        stamp = stamp_of(now)
         signed = {
             **{name.lower(): value for name, value in headers.items()},
             "host": host,
@@ -64,7 +64,7 @@ class Signer:
         self, host: str, path: str, query: Mapping[str, str], *, expires_s: int, now: float
     ) -> str:
         """The query of a GET that anybody may send until then."""
-        stamp = _stamp(now)
+        stamp = stamp_of(now)
         whole = {
             **query,
             "X-Amz-Algorithm": ALGORITHM,
@@ -90,24 +90,31 @@ class Signer:
         sha256: str,
         stamp: str,
     ) -> str:
-        names = sorted(headers)
-        canonical = "\n".join(
-            [
-                method,
-                path,
-                encoded_query(query),
-                *(f"{name}:{' '.join(headers[name].split())}" for name in names),
-                "",
-                ";".join(names),
-                sha256,
-            ]
-        )
-        digest = hashlib.sha256(canonical.encode()).hexdigest()
+        digest = request_digest(method, path, query, headers, sha256)
         to_sign = "\n".join([ALGORITHM, stamp, self._scope(stamp), digest])
         key = f"AWS4{self.credentials.secret}".encode()
         for part in (stamp[:8], self.region, "s3", "aws4_request"):
             key = hmac.digest(key, part.encode(), "sha256")
         return hmac.digest(key, to_sign.encode(), "sha256").hex()
+
+
+def request_digest(
+    method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], sha256: str
+) -> str:
+    """Of all that makes it the request that is meant, in hexadecimal; Google's is the same."""
+    names = sorted(headers)
+    canonical = "\n".join(
+        [
+            method,
+            path,
+            encoded_query(query),
+            *(f"{name}:{' '.join(headers[name].split())}" for name in names),
+            "",
+            ";".join(names),
+            sha256,
+        ]
+    )
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def encoded_path(path: str) -> str:
@@ -121,5 +128,5 @@ def encoded_query(query: Mapping[str, str]) -> str:
     return "&".join(f"{name}={value}" for name, value in pairs)
 
 
-def _stamp(now: float) -> str:
+def stamp_of(now: float) -> str:
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))

@@ -66,8 +66,8 @@ FILE_ANSWERS = {
     ),
 }
 FILE_REFUSALS = (
-    errors.NotFound, errors.RangeNotSatisfiable, errors.ObjectMissing, errors.ObjectDamaged,
-    errors.StorageUnavailable,
+    errors.NotFound, errors.FileExpired, errors.RangeNotSatisfiable, errors.ObjectMissing,
+    errors.ObjectDamaged, errors.StorageUnavailable,
 )  # fmt: skip
 RANGES = (
     Parameter("Range", str, "`bytes=0-99`: a part of it."),
@@ -133,8 +133,8 @@ JOBS = Group(
         archives.get_archive: Operation(
             "Fetch the originals of several jobs as a ZIP",
             _ZIP,
-            (errors.BadRequest, errors.NotFound, errors.Quarantined, errors.ObjectMissing,
-             errors.ObjectDamaged, errors.StorageUnavailable),
+            (errors.BadRequest, errors.NotFound, errors.FileExpired, errors.Quarantined,
+             errors.ObjectMissing, errors.ObjectDamaged, errors.StorageUnavailable),
             query=(Parameter("job", Id, "The id of a job; may be repeated."),),
             curl="-OJ",
         ),

@@ -46,14 +46,14 @@ LINKS = Group(
         share_links.create_link: Operation(
             "Make a link to one file of a job",
             {201: Answer("The link.", ShareLinkDocument, ("Cache-Control",))},
-            _FINDING,
+            (*_FINDING, errors.FileExpired),
             body=asks(share_links.NewLink)._replace(required=False),
             curl="""--json '{"file": "original", "expiresInS": 86400}'""",
         ),
         several.share_jobs: Operation(
             "Make a link to the original of each of several jobs",
             {201: Answer("The links, in the order of `jobs`.", ShareLinks, ("Cache-Control",))},
-            _FINDING,
+            (*_FINDING, errors.FileExpired),
             body=asks(several.Sharing),
             curl="""--json '{"jobs": ["01M85F1MKT1XZEV6WT98GJ23JH"], "expiresInS": 86400}'""",
         ),

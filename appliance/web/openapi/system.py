@@ -6,9 +6,12 @@ from typing import Any
 
 from appliance import errors
 from appliance.jobs import JobType
-from appliance.web import access, contract, health, metrics_page, people, usage
+from appliance.web import access, backups, contract, health, metrics_page, people, usage
 from appliance.web.documents import (
     Alive,
+    AllUsage,
+    BackupDocument,
+    BackupList,
     FiguresDocument,
     KeyMade,
     KeyPage,
@@ -74,6 +77,11 @@ ACCESS = Group(
             "Tell what you have here, and how much you may",
             {200: Answer("Your use and your limits.", UsageDocument)},
         ),
+        usage.get_usage_of_all: Operation(
+            "Tell what everybody has here",
+            {200: Answer("In all, and of those who have the most.", AllUsage)},
+            query=(limit(),),
+        ),
         access.end_session: Operation("End a session", _ENDED, _FINDING, body=NEXT),
         access.end_session_by_form: Operation("End a session", _ENDED, _FINDING, body=NEXT),
     },
@@ -99,6 +107,16 @@ SYSTEM = Group(
                 Parameter("range", metrics_page.Range, "In any case; the hour without."),
                 Parameter("type", JobType, "Of one type; in any case."),
             ),
+        ),
+        backups.list_backups: Operation(
+            "List the backups that were taken, newest first",
+            {200: Answer("Those that are recorded, a hundred at most.", BackupList)},
+        ),
+        backups.take_backup: Operation(
+            "Take a backup now",
+            {202: Answer("It has begun.", BackupDocument)},
+            (errors.BackupRunning, errors.NoBackupPlace),
+            body=NEXT,
         ),
         contract.get_openapi: Operation(
             "Give this contract, for programs",

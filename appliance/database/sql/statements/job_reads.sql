@@ -1,12 +1,14 @@
 -- Reading jobs.
 
 -- name: job
-SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key
+SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key,
+       u.expired_at AS original_expired_at
 FROM jobs j JOIN uploads u ON u.id = j.upload_id
 WHERE j.id = :id;
 
 -- name: jobs_by_ids
-SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key
+SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key,
+       u.expired_at AS original_expired_at
 FROM jobs j JOIN uploads u ON u.id = j.upload_id
 WHERE j.id IN (SELECT value FROM json_each(:ids));
 
@@ -15,7 +17,8 @@ WHERE j.id IN (SELECT value FROM json_each(:ids));
 -- `from_id` and `before` are ids, or sort before and behind all of them.
 
 -- name: jobs_page
-SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key
+SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key,
+       u.expired_at AS original_expired_at
 FROM jobs j JOIN uploads u ON u.id = j.upload_id
 WHERE j.id >= :from_id AND j.id < :before
   AND (j.status || '' IN (SELECT value FROM json_each(:statuses)) OR :statuses IS NULL)
@@ -27,7 +30,8 @@ ORDER BY j.id DESC
 LIMIT :limit;
 
 -- name: jobs_page_by_owner
-SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key
+SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key,
+       u.expired_at AS original_expired_at
 FROM jobs j JOIN uploads u ON u.id = j.upload_id
 WHERE j.owner = :owner
   AND j.id >= :from_id AND j.id < :before
@@ -40,7 +44,8 @@ ORDER BY j.id DESC
 LIMIT :limit;
 
 -- name: jobs_page_by_status
-SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key
+SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key,
+       u.expired_at AS original_expired_at
 FROM jobs j JOIN uploads u ON u.id = j.upload_id
 WHERE j.status = :status
   AND j.id >= :from_id AND j.id < :before
@@ -52,7 +57,8 @@ ORDER BY j.id DESC
 LIMIT :limit;
 
 -- name: jobs_page_by_type
-SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key
+SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key,
+       u.expired_at AS original_expired_at
 FROM jobs j JOIN uploads u ON u.id = j.upload_id
 WHERE j.type = :type
   AND j.id >= :from_id AND j.id < :before
@@ -72,7 +78,8 @@ SELECT upload_id FROM jobs WHERE id > :after AND id <> upload_id
 LIMIT :most;
 
 -- name: jobs_page_of_uploads
-SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key
+SELECT j.*, u.filename, u.content_type, u.size_bytes, u.sha256, u.storage_key,
+       u.expired_at AS original_expired_at
 FROM jobs j JOIN uploads u ON u.id = j.upload_id
 WHERE j.upload_id IN (SELECT value FROM json_each(:uploads))
   AND j.id || '' >= :from_id AND j.id || '' < :before

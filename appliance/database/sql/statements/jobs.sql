@@ -12,13 +12,14 @@ INSERT INTO jobs (id, upload_id, owner, status, type, preset, priority, turn, la
 VALUES (:id, :upload_id, :owner, 'PENDING', :type, :preset, :priority, :turn, :large, :max_retries,
         :created_at, :scan, :metadata, :callback_url);
 
--- Another job on an upload that has one.
--- name: insert_job_again!
+-- Another job on an upload that has one, and its original.
+-- name: insert_job_again
 INSERT INTO jobs (id, upload_id, owner, status, type, preset, priority, turn, large, max_retries,
                   created_at, scan, metadata)
 SELECT :id, upload_id, owner, 'PENDING', type, :preset, :priority, :turn, large, :max_retries,
        :created_at, scan, metadata
-FROM jobs WHERE id = :of;
+FROM jobs WHERE id = :of AND files_left <> 'results'
+RETURNING id;
 
 -- Several at once: a pool claims as many as it has workers free. `ids` is a JSON list.
 
@@ -131,6 +132,7 @@ RETURNING owner, attempt,
 UPDATE jobs
 SET status = 'PENDING', next_attempt_at = NULL, waits_since = NULL, finished_at = NULL,
     retry_count = 0, spent_attempts = attempt, progress = 0, error = NULL, turn = :turn,
+    files_left = 'all',
     version = version + 1
 WHERE id = :id AND status IN ('FAILED', 'CANCELLED', 'RETRYING')
 RETURNING owner, attempt;

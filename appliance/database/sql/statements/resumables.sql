@@ -81,6 +81,7 @@ SELECT bytes, originals FROM usage WHERE owner = :owner;
 -- name: completed_job_of_content
 SELECT j.id FROM uploads u JOIN jobs j ON j.upload_id = u.id
 WHERE u.owner = :owner AND u.sha256 = :sha256 AND j.preset = :preset AND j.status = 'COMPLETED'
+  AND j.files_left = 'all'
 ORDER BY j.id DESC LIMIT 1;
 
 -- name: idempotency_key
