@@ -6,10 +6,14 @@ Whatever needs the time is handed a Clock; tests hand in one that they move.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from datetime import UTC, datetime
 from typing import Protocol
+
+CLOCK_SKEW_S = 5.0
+"""How far the clocks of two servers may differ before one is taken to have been set back."""
 
 
 class Clock(Protocol):
@@ -28,6 +32,12 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+
+def since(then: float, now: float) -> float:
+    """Seconds; infinitely many where `then` lies in the future: the clock was set back meanwhile,
+    and no time that it told means anything."""
+    return now - then if then <= now + CLOCK_SKEW_S else math.inf
 
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,4 +1,5 @@
-"""A network between us and a store that breaks connections, at any byte, and answers 503 itself."""
+"""A network between us and a store that breaks connections, at any byte, delays what the store
+answers, and answers 503 itself."""
 
 from __future__ import annotations
 
@@ -19,6 +20,8 @@ class Fate:
     there_bytes: int | None = None
     """So many pass towards the store, then it breaks."""
     back_bytes: int | None = None
+    held: asyncio.Event | None = None
+    """Nothing comes back before it is set."""
     busy: bool = False
     """It is answered 503, and the store hears nothing."""
 
@@ -51,7 +54,7 @@ class FaultyNetwork:
             writers.append(there)
             ways = {
                 asyncio.ensure_future(_pass(reader, there, fate.there_bytes)),
-                asyncio.ensure_future(_pass(back, writer, fate.back_bytes)),
+                asyncio.ensure_future(_pass(back, writer, fate.back_bytes, fate.held)),
             }
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             for way in ways:
@@ -71,8 +74,13 @@ class FaultyNetwork:
 
 
 async def _pass(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most_bytes: int | None
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    most_bytes: int | None,
+    held: asyncio.Event | None = None,
 ) -> None:
+    if held is not None:
+        await held.wait()
     with contextlib.suppress(OSError):
         while piece := await reader.read(16 * 1024):
             if most_bytes is not None:

@@ -10,7 +10,6 @@ from typing import Literal, NamedTuple
 
 import structlog
 
-from appliance.backups import place as places
 from appliance.backups.copies import OpenDatabase
 from appliance.backups.proving import Proof, prove
 from appliance.backups.taking import Taken, Taker, alone
@@ -68,19 +67,16 @@ class Backups:
         recorded. Raises BackupRunning, StorageFull, StorageUnavailable, BackupInvalid.
         """
         with alone(self.data_dir / "backup") as folder, self._told("taken") as began_at:
-            trusting = not await self.database.read(records.is_damaged(self.url))
+            trusting = not await self.database.read(records.is_damaged(self.url, now=began_at))
             await self.database.write(self._begun(actor, began_at))
             begun()
             try:
                 with translated(folder):
                     taken = await self._taker(folder, trusting=trusting).take()
-                    known = await self.database.read(records.snapshots(self.url))
-                    known.add(taken.snapshot)
-                    await thin(self.place, known=known, keep=self.keep, folder=folder)
-            except ApplianceError as error:
-                await self.database.write(
-                    records.end(began_at, now=self.clock.now(), error=error.detail)
-                )
+                    await self._thin_out(taken.snapshot, folder)
+            except Exception as error:  # also one that nobody foresaw: else it seems under way
+                reason = error.detail if isinstance(error, ApplianceError) else repr(error)
+                await self.database.write(records.end(began_at, now=self.clock.now(), error=reason))
                 raise
             await self.database.write(
                 records.end(
@@ -96,8 +92,13 @@ class Backups:
             return taken
 
     async def prove(self, snapshot: str) -> Proof:
-        """Raises BackupRunning, StorageUnavailable."""
-        with alone(self.data_dir / "backup") as folder, self._told("proven"):
+        """Raises BackupRunning, StorageFull, StorageUnavailable, DatabaseUnavailable: then it is
+        not proven, and nothing is recorded."""
+        with (
+            alone(self.data_dir / "backup") as folder,
+            self._told("proven"),
+            translated(folder),
+        ):
             proof = await prove(
                 self.place,
                 snapshot,
@@ -112,9 +113,10 @@ class Backups:
             )
             return proof
 
-    async def newest(self) -> str | None:
-        there = await places.snapshots(self.place)
-        return there[-1] if there else None
+    async def _thin_out(self, taken: str, folder: Path) -> None:
+        now = self.clock.now()
+        known = await self.database.read(records.snapshots(self.url, now=now))
+        await thin(self.place, taken=taken, known=known, keep=self.keep, now=now, folder=folder)
 
     def _taker(self, folder: Path, *, trusting: bool) -> Taker:
         return Taker(

@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from appliance.clock import CLOCK_SKEW_S
 from appliance.errors import BackupInvalid, ObjectDamaged, ObjectMissing
 from appliance.storage.protocol import Storage
 from appliance.threads import in_thread
@@ -50,10 +51,17 @@ def manifest_key(snapshot: str) -> str:
     return f"{SNAPSHOTS}/{snapshot}{_ENDING}"
 
 
-async def snapshots(place: Storage) -> list[str]:
-    """The names, oldest first."""
+def by_age(snapshots: Iterable[str], *, now: float) -> list[str]:
+    """Oldest first. Those of the future before all others: a clock that was wrong named them."""
+    newest = snapshot_name(now + CLOCK_SKEW_S)
+    return sorted(snapshots, key=lambda snapshot: (snapshot <= newest, snapshot))
+
+
+async def snapshots(place: Storage, *, now: float) -> list[str]:
+    """The names, as `by_age`."""
     there = await names(place, SNAPSHOTS)
-    return sorted(name.removesuffix(_ENDING) for name in there if name.endswith(_ENDING))
+    found = (name.removesuffix(_ENDING) for name in there if name.endswith(_ENDING))
+    return by_age(found, now=now)
 
 
 async def is_there(place: Storage, snapshot: str) -> bool:
@@ -65,11 +73,11 @@ async def is_there(place: Storage, snapshot: str) -> bool:
     return True
 
 
-async def chosen(place: Storage, wanted: str | None) -> str:
+async def chosen(place: Storage, wanted: str | None, *, now: float) -> str:
     """The snapshot of that name, or the newest that is listed. Raises BackupInvalid."""
     if wanted is not None and is_snapshot_name(wanted) and await is_there(place, wanted):
         return wanted
-    there = await snapshots(place)
+    there = await snapshots(place, now=now)
     if not there:
         raise BackupInvalid("There is no backup in this place. `appliance backup` makes one.")
     if wanted is None:

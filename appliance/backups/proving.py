@@ -13,7 +13,7 @@ from appliance.backups import place as places
 from appliance.backups.copies import OpenDatabase, named_files
 from appliance.backups.index import Index
 from appliance.backups.manifest import DATABASE, Entry, entries_of
-from appliance.errors import ApplianceError, ObjectMissing
+from appliance.errors import BackupInvalid, DatabaseCorrupt, ObjectMissing
 from appliance.storage.protocol import Storage
 
 MOST_FAULTS = 100
@@ -46,7 +46,10 @@ async def prove(
     now: float,
     counted: Callable[[int], None] = lambda size_bytes: None,
 ) -> Proof:
-    """`folder` is an empty one, for the copy of the database. Raises StorageUnavailable."""
+    """`folder` is an empty one, for the copy of the database.
+
+    Raises StorageUnavailable, StorageFull, DatabaseUnavailable: then nothing is known of it.
+    """
     proof = Proof()
     path = folder / "database"
     with Index(folder / "named") as named, Index(folder / "read") as seen:
@@ -54,7 +57,7 @@ async def prove(
             async for entry in entries_of(place, snapshot):
                 named.add(entry.key)
                 await _prove_entry(place, entry, path, seen, proof, counted)
-        except ApplianceError as error:
+        except (BackupInvalid, ObjectMissing) as error:
             proof.fault(error.detail)
         if path.exists():
             await _prove_database(path, named, open_copy, proof, now)
@@ -92,7 +95,7 @@ async def _prove_database(
 ) -> None:
     try:
         database = await open_copy(path)
-    except ApplianceError as error:
+    except DatabaseCorrupt as error:
         proof.fault(error.detail)
         return
     try:
@@ -101,5 +104,7 @@ async def _prove_database(
         async for file in named_files(database):
             if file.storage_key not in named:
                 proof.fault(f"{file.storage_key} is in the database and not in the backup.")
+    except DatabaseCorrupt as error:
+        proof.fault(error.detail)
     finally:
         await database.close()

@@ -14,7 +14,7 @@ from appliance.backups import place as places
 from appliance.backups.copies import OpenDatabase
 from appliance.backups.manifest import DATA, DATABASE, DELETED, Entry, entries_of, head_of
 from appliance.data_dir import RESTORING
-from appliance.database import jobs, resumables, stored_files
+from appliance.database import ages, job_reads, jobs, resumables, stored_files
 from appliance.database.protocol import Transaction
 from appliance.directories import make_directory, sync_directory
 from appliance.errors import BackupInvalid, ObjectMissing
@@ -98,10 +98,8 @@ async def restore(
     copy = await open_copy(coming)
     try:
         await copy.write(resumables.forget_unfinished())
-        for key in deleted:
-            folder, upload_id, _ = key.split("/", 2)
-            if folder == "raw":  # a result went with its attempt, or goes with its original
-                await copy.write(_delete_jobs_of(upload_id, now=head.taken_at))
+        for key in sorted(deleted):  # `processed` before `raw`
+            await copy.write(_let_go(key, now=head.taken_at))
     finally:
         await copy.close()
     await adopt(coming)
@@ -109,11 +107,20 @@ async def restore(
     return restored
 
 
-def _delete_jobs_of(upload_id: str, *, now: float) -> Transaction[None]:
-    """They were deleted while the backup was taken; then they were final, here perhaps not yet."""
-    for job_id in (yield from stored_files.jobs_of(upload_id)):
+def _let_go(key: str, *, now: float) -> Transaction[None]:
+    """A file that was deleted while the backup was taken: by its age or with its job, or a result
+    with its attempt. Jobs that have results stay with them. Those of a deleted file were final;
+    here perhaps not yet."""
+    folder, an_id, _ = key.split("/", 2)
+    if folder == "processed":
+        yield from ages.expire_results(an_id, now=now)  # at work: they go as it is taken back
+        return
+    for job_id in (yield from stored_files.jobs_of(an_id)):
         yield from jobs.cancel(job_id, now=now, actor="system")
-        yield from stored_files.delete(job_id)
+        job = yield from job_reads.get(job_id)
+        if job is not None and not job.files:
+            yield from stored_files.delete(job_id)
+    yield from ages.expire_original(an_id, now=now)
 
 
 async def _restore_entry(

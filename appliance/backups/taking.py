@@ -43,7 +43,7 @@ from appliance.threads import in_thread
 
 ROUNDS = 3
 """How often the database is copied because files were deleted meanwhile. Where somebody deletes all
-the time, the last copy still names some; the manifest says so, and a restore deletes their jobs."""
+the time, the last copy still names some; the manifest says so, and a restore lets them go."""
 
 KEPT_BESIDE = ("admin.key", "node-id", "presets")
 """Of the data directory: what a restored server goes on with. The rest is made anew."""
@@ -141,7 +141,7 @@ class Taker:
     async def _recall(self, known: Index) -> None:
         """What the newest backup has, unless files from before encryption were among it: these are
         replaced under their keys once they are encrypted."""
-        for snapshot in (await places.snapshots(self._place))[-1:]:
+        for snapshot in (await places.snapshots(self._place, now=self._clock.now()))[-1:]:
             was_encrypted = (await head_of(self._place, snapshot)).encrypted
             if was_encrypted != self._is_encrypted:
                 return

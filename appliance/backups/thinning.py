@@ -14,19 +14,24 @@ from appliance.backups.manifest import entries_of
 from appliance.storage.protocol import Storage
 
 
-async def thin(place: Storage, *, known: Collection[str], keep: int, folder: Path) -> int:
+async def thin(
+    place: Storage, *, taken: str, known: Collection[str], keep: int, now: float, folder: Path
+) -> int:
     """Keep that many snapshots; how many files went. Runs under the lock of `taking.alone`.
 
-    `known` are those that were taken here, thinned out or not: a place may not list the newest
-    yet, whose files would go, and may list some that are gone. Raises BackupInvalid where a
-    manifest cannot be read: then nobody knows what it needs, and nothing is deleted.
+    `taken` is the one that was taken just now, and stays whatever the clock has done. `known` are
+    those that were taken here, thinned out or not: a place may not list the newest yet, whose
+    files would go, and may list some that are gone. Raises BackupInvalid where a manifest cannot
+    be read: then nobody knows what it needs, and nothing is deleted.
     """
-    listed = await places.snapshots(place)
-    kept: list[str] = []
-    for snapshot in sorted({*listed, *known}, reverse=True):
-        if len(kept) < keep and await places.is_there(place, snapshot):
+    listed = await places.snapshots(place, now=now)
+    others = places.by_age({*listed, *known} - {taken}, now=now)
+    kept, old = [taken], []
+    for snapshot in reversed(others):
+        if len(kept) == keep:
+            old += [snapshot] if snapshot in listed else []
+        elif await places.is_there(place, snapshot):
             kept.append(snapshot)
-    old = [snapshot for snapshot in listed if len(kept) == keep and snapshot < kept[-1]]
     if not old:
         return 0
     with Index(folder / "named") as named:

@@ -105,7 +105,7 @@ async def _backup(config: Config, options: argparse.Namespace) -> int:
 async def _list(config: Config, options: argparse.Namespace, url: str) -> int:
     place = await parts.open_backup_place(config, url)
     try:
-        there = await places.snapshots(place)
+        there = await places.snapshots(place, now=SystemClock().now())
     finally:
         await place.close()
     _tell(options, {"snapshots": there}, "\n".join(there) or "There is no backup yet.")
@@ -147,11 +147,11 @@ async def _proof(
                 config, url, database=database, clock=clock, counted=progress.count
             ) as backups,
         ):
-            snapshot = await places.chosen(backups.place, options.snapshot)
+            snapshot = await places.chosen(backups.place, options.snapshot, now=clock.now())
             return await backups.prove(snapshot), snapshot
     place = await parts.open_backup_place(config, url)
     try:
-        snapshot = await places.chosen(place, options.snapshot)
+        snapshot = await places.chosen(place, options.snapshot, now=clock.now())
         with tempfile.TemporaryDirectory() as folder:
             proof = await prove(
                 place,
@@ -173,7 +173,7 @@ async def _restore(config: Config, options: argparse.Namespace) -> int:
     with data_dir.locked(config.data_dir):
         place = await parts.open_backup_place(config, url)
         try:
-            snapshot = await places.chosen(place, options.snapshot)
+            snapshot = await places.chosen(place, options.snapshot, now=SystemClock().now())
             store = await parts.open_store(config)
             await restoring.check_empty(
                 config.data_dir,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
+from appliance.clock import CLOCK_SKEW_S
 from appliance.database.protocol import Statement, Transaction
 from appliance.database.records import record
 
@@ -28,9 +31,17 @@ class Backup(msgspec.Struct, frozen=True):
     """What the proof found."""
 
 
+class LastProof(NamedTuple):
+    """When; None: never."""
+
+    at: float | None
+    sound_at: float | None
+    """Of the last that found no fault."""
+
+
 def begin(place: str, *, now: float) -> Transaction[None]:
     yield Statement("begin_backup", {"now": now, "place": place})
-    yield Statement("forget_old_backups")
+    yield Statement("forget_old_backups", {"latest": now + CLOCK_SKEW_S, "limit": MOST_REMEMBERED})
 
 
 def end(
@@ -51,19 +62,25 @@ def prove(place: str, snapshot: str, *, now: float, faults: str | None) -> Trans
     yield Statement("prove_backup", dict(locals()))
 
 
-def is_damaged(place: str) -> Transaction[bool]:
+def last_proof(*, now: float, place: str | None = None) -> Transaction[LastProof]:
+    """In that place, or in any."""
+    rows = yield Statement("last_proof", {"latest": now + CLOCK_SKEW_S, "place": place})
+    return LastProof(rows[0]["at"], rows[0]["sound_at"])
+
+
+def is_damaged(place: str, *, now: float) -> Transaction[bool]:
     """Whether the newest backup in that place was found to be."""
-    rows = yield Statement("newest_backup_of", {"place": place})
+    rows = yield Statement("newest_backup_of", {"latest": now + CLOCK_SKEW_S, "place": place})
     return bool(rows) and rows[0]["faults"] is not None
 
 
-def snapshots(place: str) -> Transaction[set[str]]:
+def snapshots(place: str, *, now: float) -> Transaction[set[str]]:
     """Those that were taken there lately, whether they still are there or not."""
-    latest = yield Statement("latest_backups", {"limit": MOST_REMEMBERED})
-    return {row["snapshot"] for row in latest if row["place"] == place and row["snapshot"]}
+    known = yield from latest(MOST_REMEMBERED, now=now)
+    return {one.snapshot for one in known if one.place == place and one.snapshot}
 
 
-def latest(limit: int) -> Transaction[list[Backup]]:
-    """The newest first."""
-    rows = yield Statement("latest_backups", {"limit": limit})
+def latest(limit: int, *, now: float) -> Transaction[list[Backup]]:
+    """The newest first. Those of the future last: the clock was set back since."""
+    rows = yield Statement("latest_backups", {"latest": now + CLOCK_SKEW_S, "limit": limit})
     return [record(Backup, row) for row in rows]

@@ -12,15 +12,12 @@ from typing import Any
 
 import msgspec
 
+from appliance.clock import CLOCK_SKEW_S
 from appliance.database import dead_letters, deliveries, turns
 from appliance.database.job_reads import by_ids, get
 from appliance.database.protocol import Statement, Transaction
 from appliance.database.records import as_json
 from appliance.jobs import LARGE_BYTES, Claim, Job, JobError, JobStatus, ResultFile, Scan
-
-CLOCK_SKEW_S = 5.0
-"""How far the clocks of two servers may differ before one is taken to have been set back."""
-
 
 # --- receiving ----------------------------------------------------------------------------
 

@@ -101,17 +101,19 @@ class SqliteDatabase:
         """
         statements = load("sqlite")
         writer = await _connect(path)
+        readers: list[_Connection] = []
         try:
             if found := await writer.run(_faults_of_small):
                 raise _corrupt(found[0], path)
             for migration in await writer.run(migrate):
                 log.info("schema_migrated", migration=migration)
-            readers = [await _connect(path, query_only=True) for _ in range(READERS)]
-        except sqlite3.Error as error:
-            await writer.close()
-            raise translated(error, path) from error
-        except BaseException:
-            await writer.close()
+            for _ in range(READERS):
+                readers.append(await _connect(path, query_only=True))
+        except BaseException as error:
+            for connection in (*readers, writer):
+                await connection.close()
+            if isinstance(error, sqlite3.Error):
+                raise translated(error, path) from error
             raise
         return cls(path, statements, writer, readers)
 

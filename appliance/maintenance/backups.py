@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import structlog
 
 from appliance.backups.backups import Backups, tell_of_lacking
-from appliance.clock import Clock
+from appliance.clock import Clock, since
 from appliance.database import backups as records
 from appliance.database.backups import Backup
 from appliance.database.protocol import Database
@@ -19,7 +19,7 @@ from appliance.errors import BackupRunning
 log = structlog.get_logger()
 
 AGAIN_S = 3600.0
-"""After one that failed."""
+"""After one that failed, or a proof that did not come to its end."""
 LOOKED_AT = 50
 """Of the latest that are recorded."""
 
@@ -42,6 +42,8 @@ class BackupTaker:
         self._clock = clock
         self._every_s = every_s
         self._prove_every_s = prove_every_s
+        self._gave_up_at: float | None = None
+        """Proving, on the monotonic clock; None: the last proof came to its end."""
 
     async def run_once(self) -> Mapping[str, int]:
         try:
@@ -54,26 +56,37 @@ class BackupTaker:
         known = await self._known()
         tried = next(iter(known), None)
         taken = next((one for one in known if one.snapshot), None)
-        if taken is not None and now - taken.began_at < self._every_s:
+        if taken is not None and since(taken.began_at, now) < self._every_s:
             return 0
-        if tried is not None and tried is not taken and now - tried.began_at < AGAIN_S:
+        if tried is not None and tried is not taken and since(tried.began_at, now) < AGAIN_S:
             return 0
         tell_of_lacking(await self._backups.take())
         return 1
 
     async def _prove(self) -> int:
         now = self._clock.now()
-        known = await self._known()
-        newest = next((one for one in known if one.snapshot), None)
-        proven_at = max((one.proven_at or 0.0 for one in known), default=0.0)
-        if newest is None or newest.snapshot is None or now - proven_at < self._prove_every_s:
+        last = await self._database.read(records.last_proof(now=now, place=self._backups.url))
+        if last.at is not None and now - last.at < self._prove_every_s:
             return 0
-        proof = await self._backups.prove(newest.snapshot)
+        if self._gave_up_at is not None and self._clock.monotonic() - self._gave_up_at < AGAIN_S:
+            return 0  # each try may read all of it
+        newest = next((one for one in await self._known() if one.snapshot), None)
+        if newest is None or newest.snapshot is None:
+            return 0
+        try:
+            proof = await self._backups.prove(newest.snapshot)
+        except BackupRunning:
+            raise
+        except Exception:
+            self._gave_up_at = self._clock.monotonic()
+            raise
+        self._gave_up_at = None
         for fault in proof.faults:
             log.error("backup_damaged", snapshot=newest.snapshot, fault=fault)
         return 1
 
     async def _known(self) -> list[Backup]:
         """Of this place, the newest first."""
-        latest = await self._database.read(records.latest(LOOKED_AT))
+        now = self._clock.now()
+        latest = await self._database.read(records.latest(LOOKED_AT, now=now))
         return [one for one in latest if one.place == self._backups.url]

@@ -17,7 +17,7 @@ from contextlib import aclosing
 import msgspec
 import structlog
 
-from appliance.clock import Clock
+from appliance.clock import Clock, since
 from appliance.database import scrub, stored_files
 from appliance.database.protocol import Database
 from appliance.database.scrub import Scrub
@@ -76,7 +76,7 @@ class Scrubber:
         """A batch of files; one after the other makes a pass."""
         at = await self._database.read(scrub.progress())
         now = self._clock.now()
-        if at is None or (at.ended_at is not None and now - at.began_at >= self._every_s):
+        if at is None or (at.ended_at is not None and since(at.began_at, now) >= self._every_s):
             await self._database.write(scrub.begin(now=now))
             at = await self._database.read(scrub.progress())
         if at is None or at.ended_at is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from math import isinf
 
 from appliance.backups.backups import UnderWay
+from appliance.clock import day, since
 from appliance.database.backups import Backup
 from appliance.web import words
 from appliance.web.documents import Part
@@ -13,16 +15,18 @@ LATE = 2
 """Times the interval; then one is missed."""
 
 
-def backups_part(known: Sequence[Backup], *, every_s: float | None, now: float) -> Part | None:
-    """`known` are the newest first; `every_s` None: none is taken by itself. None: nothing to
-    say, nobody takes any here."""
+def backups_part(
+    known: Sequence[Backup], proven_at: float | None, *, every_s: float | None, now: float
+) -> Part | None:
+    """`known` are the newest first, `proven_at` is when one was last found sound; `every_s` None:
+    none is taken by itself. None: nothing to say, nobody takes any here."""
     if not known:
         if every_s is None:
             return None
         return {"ok": True, "detail": "the first one is about to be taken", "needed": False}
     taken = next((one for one in known if one.snapshot), None)
     fault = _fault(known[0], taken, every_s, now)
-    return {"ok": fault is None, "detail": fault or _words(known, taken, now), "needed": False}
+    return {"ok": fault is None, "detail": fault or _words(taken, proven_at, now), "needed": False}
 
 
 def under_way_words(under_way: UnderWay | None) -> str | None:
@@ -34,11 +38,6 @@ def under_way_words(under_way: UnderWay | None) -> str | None:
     return f"one is being {under_way.what}, {size} {done} so far"
 
 
-def proven_at(known: Iterable[Backup]) -> float | None:
-    """When one was last read whole and found sound."""
-    return max((one.proven_at for one in known if one.proven_at and not one.faults), default=None)
-
-
 def _fault(tried: Backup, taken: Backup | None, every_s: float | None, now: float) -> str | None:
     if tried.error is not None:
         return f"the last one failed: {tried.error}"
@@ -46,6 +45,11 @@ def _fault(tried: Backup, taken: Backup | None, every_s: float | None, now: floa
         return None
     if taken.faults is not None:
         return f"the last one is damaged: {taken.faults} Take another: `appliance backup`."
+    if isinf(since(taken.began_at, now)):
+        return (
+            f"the last one is dated {day(taken.began_at)}, which is to come: look at the clock, "
+            "and take another: `appliance backup`"
+        )
     if every_s is not None and now - taken.began_at > LATE * every_s:
         return f"the last one was taken {words.ago(taken.began_at, now)}"
     if taken.lacking:
@@ -54,11 +58,10 @@ def _fault(tried: Backup, taken: Backup | None, every_s: float | None, now: floa
     return None
 
 
-def _words(known: Sequence[Backup], taken: Backup | None, now: float) -> str:
+def _words(taken: Backup | None, proven_at: float | None, now: float) -> str:
     if taken is None:
         return "the first one is being taken"
-    proven = proven_at(known)
-    told = f"proven {words.ago(proven, now)}" if proven else "none was proven yet"
+    told = f"proven {words.ago(proven_at, now)}" if proven_at else "none was proven yet"
     size = words.bytes_in_words(taken.size_bytes)
     files = words.count(taken.files, "file")
     return f"the last one {words.ago(taken.began_at, now)}, {files}, {size}; {told}"

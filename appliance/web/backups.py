@@ -22,7 +22,7 @@ KEPT = 100
 async def list_backups(request: web.Request) -> web.StreamResponse:
     """GET /backups: newest first."""
     shared = services(request)
-    known = await shared.database.read(backups.latest(KEPT))
+    known = await shared.database.read(backups.latest(KEPT, now=shared.clock.now()))
     under_way = shared.backups.backups.under_way if shared.backups else None
     document: BackupList = {
         "everyS": shared.backup_every_s,
@@ -39,5 +39,5 @@ async def take_backup(request: web.Request) -> web.StreamResponse:
     if shared.backups is None:
         raise NoBackupPlace
     await shared.backups.begin(actor=user(request).owner)
-    (begun,) = await shared.database.read(backups.latest(1))
+    (begun,) = await shared.database.read(backups.latest(1, now=shared.clock.now()))
     return forms.answer(request, asked, backup_document(begun), status=202)

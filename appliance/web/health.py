@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isinf
 from typing import NamedTuple
 
 import structlog
 from aiohttp import web
 
+from appliance.clock import since
 from appliance.database import backups, figures, lifecycle, scrub, stored_files, workers
 from appliance.database.backups import Backup
 from appliance.database.protocol import Transaction
@@ -19,7 +21,7 @@ from appliance.permissions import Permission
 from appliance.principals import Principal
 from appliance.processors.protocol import REQUIRED_LAYERS
 from appliance.tls import Tls
-from appliance.web.backup_words import backups_part, proven_at
+from appliance.web.backup_words import backups_part
 from appliance.web.documents import Alive, Part, Readiness
 from appliance.web.representation import json_response
 from appliance.web.services import USER, Services, services
@@ -57,10 +59,13 @@ async def check_parts(shared: Services) -> dict[str, Part]:
     parts: dict[str, Part] = {}
     pools: list[PoolState] = []
     known: list[Backup] = []
+    proven = backups.LastProof(None, None)
     cooled: lifecycle.Pass | None = None
+    now = shared.clock.now()
     try:
         pools = await shared.database.read(workers.pools())
-        known = await shared.database.read(backups.latest(LOOKED_AT))
+        known = await shared.database.read(backups.latest(LOOKED_AT, now=now))
+        proven = await shared.database.read(backups.last_proof(now=now))
         cooled = await shared.database.read(lifecycle.last_pass())
         damage = shared.database.faults
         parts["database"] = _part(
@@ -81,13 +86,13 @@ async def check_parts(shared: Services) -> dict[str, Part]:
     found = workers.processors(pools)
     parts["processors"] = _processors(found)
     parts["sandbox"] = _sandbox(workers.layers(found))
-    kept = backups_part(known, every_s=shared.backup_every_s, now=shared.clock.now())
+    kept = backups_part(known, proven.sound_at, every_s=shared.backup_every_s, now=now)
     if kept is not None:
         parts["backup"] = kept
     if cooled is not None and cooled.error is not None:
         parts["cold storage"] = _part(False, f"nothing is moved there: {cooled.error}")
     if shared.tls is not None:
-        parts["certificate"] = _certificate(shared.tls, shared.clock.now())
+        parts["certificate"] = _certificate(shared.tls, now)
     return parts
 
 
@@ -150,7 +155,10 @@ async def get_metrics(request: web.Request) -> web.StreamResponse:
         metrics.worker_limit.labels(pool.type).set(pool.largest)
         metrics.outage.labels(pool.type).set(pool.outage is not None)
     _measure_files(metrics, await shared.database.read(_files()))
-    _measure_backups(metrics, await shared.database.read(backups.latest(LOOKED_AT)))
+    now = shared.clock.now()
+    known = await shared.database.read(backups.latest(LOOKED_AT, now=now))
+    proven = await shared.database.read(backups.last_proof(now=now))
+    _measure_backups(metrics, known, proven.sound_at, now)
     if shared.tls is not None:
         file = str(shared.tls.certificate_file)
         metrics.certificate_expiry.labels(file).set(shared.tls.expires_at)
@@ -198,12 +206,14 @@ def _measure_files(metrics: Metrics, files: Files) -> None:
         metrics.lifecycle_failed.set(files.cooled.error is not None)
 
 
-def _measure_backups(metrics: Metrics, known: Sequence[Backup]) -> None:
+def _measure_backups(
+    metrics: Metrics, known: Sequence[Backup], proven_at: float | None, now: float
+) -> None:
     """`known` are the newest first."""
     taken = next((one for one in known if one.snapshot is not None), None)
     if taken is not None:
-        metrics.backup_taken.set(taken.began_at)
-    metrics.backup_proven.set(proven_at(known) or 0)
+        metrics.backup_taken.set(0 if isinf(since(taken.began_at, now)) else taken.began_at)
+    metrics.backup_proven.set(proven_at or 0)
     if known:
         is_damaged = taken is not None and taken.faults is not None
         metrics.backup_failed.set(known[0].error is not None or is_damaged)

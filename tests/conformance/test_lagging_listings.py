@@ -99,6 +99,7 @@ async def there(place: ObjectStorage, folder: Path, content: bytes) -> bool:
     return await places.has(place, await places.digest_of(folder / "file"))
 
 
+NOW = 1_800_000_000.0
 SNAPSHOTS = [places.snapshot_name(1_700_000_000.0 + day * 86_400) for day in range(5)]
 
 
@@ -111,17 +112,18 @@ async def test_the_files_of_a_backup_that_is_not_listed_yet_are_kept(
     await listings.lag()
     await back_up(store, tmp_path, fourth, b"only in the newest")
     await listings.hear_of("objects/")  # sooner than of its manifest
-    await thin(store, known={first, fourth, gone}, keep=2, folder=tmp_path)
+    known = {first, fourth, gone}
+    await thin(store, taken=fourth, known=known, keep=2, now=NOW, folder=tmp_path)
     assert await there(store, tmp_path, b"only in the newest")
     assert await there(store, tmp_path, third.encode())
     assert not await there(store, tmp_path, first.encode())
     assert not await there(store, tmp_path, second.encode())
 
     # Now the deleted ones are listed still, and more are to be kept.
-    assert await places.snapshots(store) == [first, second, third]
-    assert await thin(store, known={fourth}, keep=4, folder=tmp_path) == 0
+    assert await places.snapshots(store, now=NOW) == [first, second, third]
+    assert await thin(store, taken=fourth, known={fourth}, keep=4, now=NOW, folder=tmp_path) == 0
     listings.catch_up()
-    assert await places.snapshots(store) == [third, fourth]
+    assert await places.snapshots(store, now=NOW) == [third, fourth]
 
 
 async def test_a_backup_that_is_not_listed_yet_is_found_by_its_name(
@@ -129,8 +131,8 @@ async def test_a_backup_that_is_not_listed_yet_is_found_by_its_name(
 ) -> None:
     *_, newest, later = SNAPSHOTS
     await back_up(store, tmp_path, newest, b"file")
-    assert await places.chosen(store, newest) == newest
+    assert await places.chosen(store, newest, now=NOW) == newest
     await listings.lag()
     for wanted in (later, "../../secret"):
         with pytest.raises(BackupInvalid, match="There is no snapshot"):
-            await places.chosen(store, wanted)
+            await places.chosen(store, wanted, now=NOW)

@@ -43,6 +43,7 @@ MIB = 1024**2
 NOISE = random.Random(9).randbytes(9 * MIB)
 KEY = "raw/01JD/file.bin"
 BUSY = Fate(busy=True)
+ANSWER_S, REPEAT_FOR_S = requests.ANSWER_S, requests.REPEAT_FOR_S
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +72,31 @@ async def test_a_busy_store_is_asked_again(tmp_path: Path) -> None:
         await put(store, KEY, b"data")
         assert network.connections == 4
         assert await get(store, KEY) == b"data"
+
+
+@pytest.mark.parametrize("kind", ["swift", "moto", "gcs"])
+async def test_a_store_that_is_too_slow_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """All deadlines a tenth of what they are."""
+    monkeypatch.setattr(requests, "ANSWER_S", ANSWER_S / 10)
+    monkeypatch.setattr(requests, "REPEAT_FOR_S", REPEAT_FOR_S / 10)
+    late = asyncio.Event()
+    fates = [Fate(held=asyncio.Event()), WELL]
+    async with behind(lambda n: WELL, tmp_path, kind) as (store, _):
+        await put(store, KEY, b"data")
+    async with behind(lambda n: fates.pop(0), tmp_path, kind) as (store, network):
+        assert await get(store, KEY) == b"data"
+        assert network.connections == 2
+    async with behind(lambda n: Fate(held=late), tmp_path, kind) as (store, network):
+        asyncio.get_running_loop().call_later(ANSWER_S / 50, late.set)
+        assert await get(store, KEY) == b"data"
+        assert network.connections == 1, "slow, and in time"
+    async with behind(lambda n: Fate(held=asyncio.Event()), tmp_path, kind) as (store, network):
+        async with asyncio.timeout((ANSWER_S + REPEAT_FOR_S) / 10 + 1):
+            with pytest.raises(StorageUnavailable, match="does not answer in time"):
+                await put(store, KEY, b"other")
+        assert network.connections == 2
 
 
 @pytest.mark.parametrize("kind", ["swift", "gcs"])

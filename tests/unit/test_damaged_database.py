@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sqlite3
 import subprocess
 import sys
@@ -104,16 +105,19 @@ def test_the_command_says_it_and_ends_with_2(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("slow_one", [1, 3], ids=["writer", "reader"])
 async def test_an_opening_that_is_cancelled_leaves_no_thread(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow_one: int
 ) -> None:
     """Its thread would tell an event loop that is closed by then."""
     before = connections()
     begun, go_on, real = threading.Event(), threading.Event(), sqlite3.connect
+    numbers = itertools.count(1)
 
     def slow(*arguments: object, **options: object) -> sqlite3.Connection:
-        begun.set()
-        go_on.wait()
+        if next(numbers) == slow_one:
+            begun.set()
+            go_on.wait()
         return real(*arguments, **options)
 
     monkeypatch.setattr(sqlite3, "connect", slow)

@@ -108,12 +108,27 @@ def test_one_that_is_late() -> None:
         lacking=0, error=None, proven_at=None, faults=None,
     )  # fmt: skip
     for now, is_late in ((1.9 * DAY_S, False), (2.1 * DAY_S, True)):
-        part = backups_part([taken], every_s=DAY_S, now=now)
+        part = backups_part([taken], None, every_s=DAY_S, now=now)
         assert part is not None
         assert part["ok"] is not is_late
-    part = backups_part([taken], every_s=None, now=2.1 * DAY_S)
+    part = backups_part([taken], None, every_s=None, now=2.1 * DAY_S)
     assert part is not None
     assert part["ok"], "by hand: nobody said how often"
+
+
+async def test_one_of_a_clock_that_was_ahead_is_told_until_there_is_another(serve: Serve) -> None:
+    served = await serve()
+    await recorded(served, days_ago=-365, snapshot="20271125T122027.123Z")
+    part = await told(served)
+    assert not part["ok"]
+    assert "which is to come: look at the clock" in part["detail"]
+    assert (await metrics(served))["appliance_backup_timestamp_seconds"] == 0
+    await recorded(served, days_ago=0.1, snapshot="20261125T122027.123Z", files=1, size_bytes=1)
+    part = await told(served)
+    assert part["ok"]
+    assert part["detail"].startswith("the last one 2 h ago")
+    newest, _ = (await served.json("GET", "/backups"))["backups"]
+    assert newest["snapshot"] == "20261125T122027.123Z"
 
 
 async def test_one_that_the_server_s_own_disk_stops_is_told(

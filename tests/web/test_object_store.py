@@ -179,6 +179,33 @@ async def test_while_the_store_is_down_uploads_wait_and_all_is_told(
             assert response.status == 204
 
 
+async def test_while_the_store_is_slow_uploads_are_answered_in_time(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer_s, repeat_for_s = requests.ANSWER_S / 10, requests.REPEAT_FOR_S / 10
+    monkeypatch.setattr(requests, "ANSWER_S", answer_s)
+    monkeypatch.setattr(requests, "REPEAT_FOR_S", repeat_for_s)
+    monkeypatch.setattr(pulse, "FRESH_FAULT_S", 0.0)
+    fate = WELL
+    async with faulty_network(buckets.endpoint("swift"), lambda _: fate) as network:
+        served = await serve_on_swift(serve, tmp_path, through=network.url)
+        await upload(served, "a.txt", WORDS)
+        fate = Fate(held=asyncio.Event())
+        await network.end()
+        before = network.connections
+        # To store it, and to delete what may have come to be there all the same.
+        async with asyncio.timeout(2 * (answer_s + repeat_for_s) + 1):
+            async with served.admin.put("/upload/b.txt", data=WORDS) as response:
+                assert response.status == 503
+                assert (await response.json())["code"] == "storage_unavailable"
+                assert int(response.headers["Retry-After"]) >= 1
+        assert network.connections - before >= 2, "asked again"
+        fate = WELL
+        job_id = await upload(served, "b.txt", WORDS)
+        async with served.admin.get(f"/jobs/{job_id}/files/original") as response:
+            assert await response.read() == WORDS
+
+
 async def _outages(database: Any) -> set[str]:
     pools = await database.read(workers.pools())
     return {pool.outage.code for pool in pools if pool.outage is not None}

@@ -28,7 +28,6 @@ from appliance.storage.buckets.gcs_multipart import GcsMultipart, check_md5, md5
 from appliance.storage.buckets.gcs_rules import GcsRules
 from appliance.storage.buckets.protocol import Body, Entry, Head, Opened
 from appliance.storage.buckets.requests import (
-    ANSWER_S,
     Answer,
     Request,
     Requests,
@@ -197,7 +196,7 @@ class GcsBucket:
         *,
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
-        within_s: float = ANSWER_S,
+        within_s: float | None = None,
         repeat: bool = True,
         expects: int = 200,
     ) -> Answer:
@@ -217,7 +216,7 @@ class GcsBucket:
         *,
         headers: Mapping[str, str],
         body: Body | None = None,
-        within_s: float = ANSWER_S,
+        within_s: float | None = None,
         expects: int = 200,
     ) -> Request:
         whole = {"Content-Type": ANY_TYPE, **headers}

@@ -31,8 +31,9 @@ REPEAT_FOR_S = 20.0
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 3.0
 CONNECT_S = 5.0
-ANSWER_S = 30.0
-"""An answer, and each piece of one, comes within that."""
+ANSWER_S = 15.0
+"""An answer, and each piece of one, comes within that. Less than REPEAT_FOR_S: what did not come is
+asked for once more."""
 SLOWEST_BYTES_PER_S = 128 * 1024
 MAX_ANSWER_BYTES = 16 * 1024**2
 READ_BYTES = 1024 * 1024
@@ -64,8 +65,8 @@ class Request:
     url: URL
     headers: Mapping[str, str]
     body: Body | None = None
-    within_s: float = ANSWER_S
-    """For the answer, once the body is sent."""
+    within_s: float | None = None
+    """For the answer, once the body is sent; None: ANSWER_S."""
     expects: int = 200
     """An answer of this status is none of a fault, and any below 300."""
 
@@ -144,21 +145,20 @@ class Requests:
         self, request: Request, *, whole: bool
     ) -> tuple[aiohttp.ClientResponse, bytes]:
         size_bytes = request.body.size_bytes if request.body else 0
+        within_s = ANSWER_S if request.within_s is None else request.within_s
         headers = {**request.headers, "Content-Length": str(size_bytes)}
         if request.body is None and request.method in ("GET", "HEAD", "DELETE"):
             del headers["Content-Length"]
         response: aiohttp.ClientResponse | None = None
         try:
-            async with asyncio.timeout(request.within_s + size_bytes / SLOWEST_BYTES_PER_S):
+            async with asyncio.timeout(within_s + size_bytes / SLOWEST_BYTES_PER_S):
                 response = await self._session.request(
                     request.method,
                     request.url,
                     headers=headers,
                     data=await _data(request.body),
                     allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(
-                        sock_connect=CONNECT_S, sock_read=request.within_s
-                    ),
+                    timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_S, sock_read=within_s),
                 )
                 self.clock.heard(response.headers)
                 refused = response.status >= 300 and response.status != request.expects

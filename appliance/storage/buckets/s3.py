@@ -20,7 +20,6 @@ from appliance.storage.buckets import s3_faults
 from appliance.storage.buckets.deletion import delete_each
 from appliance.storage.buckets.protocol import Body, Entry, Head, Opened
 from appliance.storage.buckets.requests import (
-    ANSWER_S,
     Answer,
     OutOfRange,
     Request,
@@ -221,7 +220,7 @@ class S3Bucket:
         *,
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
-        within_s: float = ANSWER_S,
+        within_s: float | None = None,
         repeat: bool = True,
     ) -> Answer:
         """One request on an object, or on the bucket. For its multiparts too."""
@@ -242,7 +241,7 @@ class S3Bucket:
         *,
         headers: Mapping[str, str],
         body: Body | None = None,
-        within_s: float = ANSWER_S,
+        within_s: float | None = None,
     ) -> Request:
         query, now = query or {}, self.clock.now()
         signer = Signer(await self._credentials.current(now), self._region)
