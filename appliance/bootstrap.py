@@ -108,7 +108,7 @@ async def start(stack: AsyncExitStack, config: Config, *, with_workers: bool = T
     )
     stack.push_async_callback(deliverer.drain, DELIVERY_DRAIN_S)
     asked = await _open_backups(stack, parts, config)
-    ages = upkeep.ages_of(config, presets, has_cold_place=parts.storage.has_cold_place)
+    ages = upkeep.ages_of(config, presets, parts.storage)
     of_files = upkeep.of_files(parts, config, ages, asked.backups if asked else None)
     if messenger:
         of_files.append(upkeep.teller(parts, messenger, crew.pools if crew else (), url))

@@ -10,6 +10,9 @@ from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 COLD_ON_AWS = "STANDARD_IA"
+ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
+"""Classes of S3 that give out nothing before somebody has asked for it hours earlier: reading what
+is cold has to work at once. (ARCHIVE of Google does.)"""
 NONE = "none"
 T = TypeVar("T")
 
@@ -105,4 +108,9 @@ def _ca_file(text: str) -> Path:
 def _storage_class(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", text):
         raise ValueError(f"cold_class is a storage class such as {COLD_ON_AWS}, or {NONE}")
+    if text.upper() in ARCHIVED:
+        raise ValueError(
+            f"cold_class={text}: what lies in that class cannot be read for hours, so neither "
+            "downloads nor jobs nor backups would get it. GLACIER_IR is as cold, and read at once"
+        )
     return text

@@ -27,6 +27,7 @@ from appliance.notify.operators import Messenger
 from appliance.parts import Parts
 from appliance.presets import files as preset_files
 from appliance.presets.preset import Presets
+from appliance.storage.protocol import Storage
 from appliance.workers.pool import Pool
 
 
@@ -120,15 +121,16 @@ def teller(parts: Parts, messenger: Messenger, pools: Sequence[Pool], url: str) 
     )
 
 
-def ages_of(config: Config, presets: Presets, *, has_cold_place: bool) -> Ages:
+def ages_of(config: Config, presets: Presets, storage: Storage) -> Ages:
     return Ages(
         originals=Age(config.delete_after_days, presets.days(preset_files.DELETE_AFTER)),
         results=Age(
             config.delete_results_after_days, presets.days(preset_files.DELETE_RESULTS_AFTER)
         ),
         cold_after_s=config.cold_after_days * DAY_S
-        if has_cold_place and config.cold_after_days
+        if storage.has_cold_place and config.cold_after_days
         else None,
+        least_cold_bytes=storage.least_cold_bytes,
     )
 
 

@@ -67,13 +67,13 @@ async def run(config: Config, options: argparse.Namespace) -> int:
             try:
                 await storage.check()
                 space = await storage.space()
-                rules = await storage_rules.words(storage.own_rules, config)
+                told = await storage_rules.words(storage.own_rules, config)
                 if storage.clock_skew_s:
                     print(_clock_differs(storage.clock_skew_s))
             finally:
                 await storage.close()
-            if rules is not None:
-                print(rules)
+            for line in told:
+                print(line)
             if space is not None and space.free_bytes < config.reserve_bytes:
                 faults.append(
                     "APPLIANCE_STORAGE_URL: less free than APPLIANCE_RESERVE_BYTES; uploads would "

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import re
+import sys
 from typing import Any
 
 from appliance import parts, upkeep, workforce
@@ -14,12 +15,14 @@ from appliance.commands import storage_rules
 from appliance.commands.command import Commands, actor, opened_database
 from appliance.config import Config
 from appliance.costs import Prices
-from appliance.database import ages, audit, figures, lifecycle
+from appliance.database import ages, audit, figures, keys, lifecycle, ownership
 from appliance.database.ages import DAY_S, KINDS, Age, Ages, Kind
 from appliance.database.protocol import Database, Transaction
 from appliance.errors import ConfigurationError
 from appliance.maintenance.cooler import Cooler
 from appliance.presets.files import MAX_DAYS
+from appliance.principals import is_owner
+from appliance.web.representation import used_document
 from appliance.web.words import bytes_in_words
 
 
@@ -32,8 +35,9 @@ def add_to(commands: Commands) -> None:
         description="Tell how much is old enough to be moved or deleted, and what storing costs. "
         "Nothing is changed without --now or --apply.",
     )
-    parser.add_argument("--now", action="store_true", help="move to the cold place what is due")
-    storage_rules.add_to(parser)
+    does = parser.add_mutually_exclusive_group()
+    does.add_argument("--now", action="store_true", help="move to the cold place what is due")
+    storage_rules.add_to(parser, does)
     parser.add_argument("--json", action="store_true", help="tell it as JSON")
     parser.set_defaults(run=_run)
     usage = storage.add_parser("usage", help="what is stored, by owner, type and place")
@@ -45,7 +49,7 @@ def add_to(commands: Commands) -> None:
         description="For how long after the end of their jobs. The age of an owner goes before "
         "that of the preset and that of the settings. It holds from the next hour on.",
     )
-    keep.add_argument("owner", help="as `key:<id>`")
+    keep.add_argument("owner", type=_owner, help="as `key:<id>`")
     keep.add_argument(
         "days", type=_days, help="whole days; 0: for ever; `default`: as for all others"
     )
@@ -55,9 +59,9 @@ def add_to(commands: Commands) -> None:
 
 async def _usage(config: Config, options: argparse.Namespace) -> int:
     async with opened_database(config) as database:
-        used = await database.read(lifecycle.used())
+        used = await database.read(ownership.used_by_all())
     if options.json:
-        print(json.dumps({"used": [_used_document(one) for one in used]}))
+        print(json.dumps({"used": [{"owner": one.owner, **used_document(one)} for one in used]}))
         return 0
     for one in used:
         size = bytes_in_words(one.size_bytes)
@@ -65,15 +69,12 @@ async def _usage(config: Config, options: argparse.Namespace) -> int:
     return 0
 
 
-def _used_document(used: lifecycle.Used) -> dict[str, Any]:
-    return {
-        "owner": used.owner,
-        "type": used.type,
-        "kind": used.kind,
-        "place": used.place,
-        "files": used.files,
-        "bytes": used.size_bytes,
-    }
+def _owner(text: str) -> str:
+    if not is_owner(text):
+        raise argparse.ArgumentTypeError(
+            "an owner is `key:<id>`, as `appliance keys list` tells it, or `jwt:<issuer>:<sub>`"
+        )
+    return text
 
 
 def _days(text: str) -> int | None:
@@ -102,27 +103,65 @@ async def _keep(config: Config, options: argparse.Namespace) -> int:
             detail={"kind": kind, "days": days},
         )
 
+    of_all = await _ages(config)
     async with opened_database(config) as database:
         await database.write(acting())
+        own, is_known = await database.read(_standing(owner))
+    for each in KINDS:
+        print(f"Owner {owner}, {each}: {_kept(own[each]) if each in own else _of(of_all, each)}")
+    if not is_known:
+        print(
+            f"appliance: nobody here is {owner}: no key, no person, and no files are. It holds "
+            "for what comes from that owner later; take it back with `default`.",
+            file=sys.stderr,
+        )
     return 0
+
+
+def _standing(owner: str) -> Transaction[tuple[dict[Kind, int], bool]]:
+    """The ages of that owner, and whether anything here knows it."""
+    own = (yield from ages.owner_ages()).get(owner, {})
+    is_known = owner in (yield from keys.names([owner]))
+    is_known = is_known or owner in (yield from ownership.taken_by([owner]))
+    return own, is_known
 
 
 async def _run(config: Config, options: argparse.Namespace) -> int:
     clock = SystemClock()
+    if options.dry_run and not options.apply:
+        raise ConfigurationError(
+            ["--dry-run: goes with --apply. What would be moved is told without --now."]
+        )
     if options.apply:
         return await storage_rules.apply(config, options, now=clock.now())
     async with opened_database(config) as database:
         if options.now:
             await _move(config, database, clock)
-        presets = await asyncio.to_thread(workforce.load_presets, config)
-        found = upkeep.ages_of(config, presets, has_cold_place=True)
+        found = await _ages(config)
         document = await database.read(_told(found, config.prices, now=clock.now()))
-    print(
-        json.dumps(document)
-        if options.json
-        else "\n".join(_lines(document, config.cold_after_days))
-    )
+    if options.json:
+        print(json.dumps(document))
+        return 0
+    if not config.cold_after_days:
+        cooling = "Nothing goes to the cold place (APPLIANCE_COLD_AFTER_DAYS=0)."
+    elif found.cold_after_s is None:
+        cooling = (
+            "There is no cold place: set APPLIANCE_COLD_STORAGE_URL, or cold_class in the URL of "
+            "a bucket."
+        )
+    else:
+        due = _amount(document["dueForCold"])
+        cooling = f"Old enough for it: {due} (after {config.cold_after_days} days)"
+    print("\n".join(_lines(document, cooling)))
     return 0
+
+
+async def _ages(config: Config) -> Ages:
+    """Raises ConfigurationError."""
+    presets = await asyncio.to_thread(workforce.load_presets, config)
+    store = parts.store_beside(config)
+    await store.close()  # it is asked what it can, and for nothing
+    return upkeep.ages_of(config, presets, store)
 
 
 async def _move(config: Config, database: Database, clock: Clock) -> None:
@@ -147,7 +186,9 @@ def _told(found: Ages, prices: Prices, *, now: float) -> Transaction[dict[str, A
     cold = yield from lifecycle.cold()
     cooling = lifecycle.Totals(0, 0)
     if found.cold_after_s is not None:
-        cooling = yield from lifecycle.due_for_cold(before=now - found.cold_after_s)
+        cooling = yield from lifecycle.due_for_cold(
+            before=now - found.cold_after_s, least_bytes=found.least_cold_bytes
+        )
     deletion = yield from ages.due_for_deletion(found, now=now)
     monthly = prices.monthly_usd(hot_bytes=total - cold.size_bytes, cold_bytes=cold.size_bytes)
     return {
@@ -186,20 +227,16 @@ def _document(totals: lifecycle.Totals) -> dict[str, int]:
     return {"files": totals.files, "bytes": totals.size_bytes}
 
 
-def _lines(told: dict[str, Any], cold_after_days: int) -> list[str]:
-    def amount(totals: dict[str, Any], what: str = "originals") -> str:
-        return f"{totals['files']:,} {what}, {bytes_in_words(totals['bytes'])}"
-
+def _lines(told: dict[str, Any], cooling: str) -> list[str]:
+    """`cooling` says what goes to the cold place."""
     kept, deletion, prices = told["ages"], told["dueForDeletion"], told["pricesUsd"]
     return [
         f"Stored:            {bytes_in_words(told['storedBytes'])}",
-        f"In the cold:       {amount(told['cold'])}",
-        f"Old enough for it: {amount(told['dueForCold'])} (after {cold_after_days} days)"
-        if cold_after_days
-        else "Nothing goes to the cold place (APPLIANCE_COLD_AFTER_DAYS=0).",
-        f"To be deleted:     {amount(deletion, 'files')}",
+        f"In the cold:       {_amount(told['cold'])}",
+        cooling,
+        f"To be deleted:     {_amount(deletion, 'files')}",
         *(
-            f"  {share['owner']} {share['type']}: {amount(share, share['kind'])}"
+            f"  {share['owner']} {share['type']}: {_amount(share, share['kind'])}"
             for share in deletion["of"]
         ),
         *(f"{kind.capitalize()}: {_kept(kept[kind]['days'])}" for kind in KINDS),
@@ -216,6 +253,16 @@ def _lines(told: dict[str, Any], cold_after_days: int) -> list[str]:
         f"At ${prices['hot']:g} for a GB, and ${prices['cold']:g} in the cold, that is "
         f"${told['monthlyUsd']:.2f} a month; the cold place saves ${told['savedUsd']:.2f}.",
     ]
+
+
+def _amount(totals: dict[str, Any], what: str = "originals") -> str:
+    return f"{totals['files']:,} {what}, {bytes_in_words(totals['bytes'])}"
+
+
+def _of(of_all: Ages, kind: Kind) -> str:
+    age = of_all.of(kind)
+    presets = [f"with the preset {name} {_kept(days)}" for name, days in age.presets.items()]
+    return ", ".join([_kept(age.days), *presets, "as for all others"])
 
 
 def _kept(days: int) -> str:

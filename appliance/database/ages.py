@@ -45,6 +45,8 @@ class Ages:
     results: Age = Age(0)
     cold_after_s: float | None = None
     """When an original goes to the cold place; None: never, or there is none."""
+    least_cold_bytes: int = 0
+    """Smaller ones stay."""
 
     def of(self, kind: Kind) -> Age:
         return self.originals if kind == "originals" else self.results
@@ -187,7 +189,8 @@ def outlook(job_id: str, owner: str, ages: Ages) -> Transaction[Outlook | None]:
     expired_at, is_cold = this["expired_at"], this["cold_since"] is not None
     ends = [due_at(row, "originals") for row in rows]
     cold_at = None
-    if ages.cold_after_s is not None and not is_cold and expired_at is None:
+    goes = not is_cold and expired_at is None and this["size_bytes"] >= ages.least_cold_bytes
+    if ages.cold_after_s is not None and goes:
         cold_at = time_of(this["upload_id"]) + ages.cold_after_s
     kept_by: Literal["pin", "review"] | None = None
     if any(row["is_pinned"] for row in rows):

@@ -13,6 +13,9 @@ from appliance.database.stored_files import StoredFile
 from appliance.ids import first_id_at
 from appliance.jobs import JobType
 
+COUNTED = 1000
+"""Files at a time that are only counted."""
+
 
 class Pass(msgspec.Struct, frozen=True):
     """The last time that files were moved."""
@@ -46,15 +49,19 @@ class Used(msgspec.Struct, frozen=True):
     size_bytes: int
 
 
-def used() -> Transaction[list[Used]]:
-    """The most first. Walks through all files: not for every request."""
-    return [record(Used, row) for row in (yield Statement("usage_by_place"))]
-
-
-def to_make_cold(*, before: float, after: str, limit: int) -> Transaction[list[StoredFile]]:
-    """Originals from before that time that no job works on, behind the id `after`."""
+def to_make_cold(
+    *, before: float, least_bytes: int, after: str, limit: int
+) -> Transaction[list[StoredFile]]:
+    """Originals from before that time that no job works on, behind the id `after`; none that is
+    smaller than `least_bytes`."""
     rows = yield Statement(
-        "to_make_cold", {"before": first_id_at(before), "after": after, "limit": limit}
+        "to_make_cold",
+        {
+            "before": first_id_at(before),
+            "least_bytes": least_bytes,
+            "after": after,
+            "limit": limit,
+        },
     )
     return [record(StoredFile, row) for row in rows]
 
@@ -79,9 +86,16 @@ def cold() -> Transaction[Totals]:
     return Totals(rows[0]["files"], rows[0]["bytes"])
 
 
-def due_for_cold(*, before: float) -> Transaction[Totals]:
-    rows = yield Statement("due_totals", {"before": first_id_at(before)})
-    return Totals(rows[0]["files"], rows[0]["bytes"])
+def due_for_cold(*, before: float, least_bytes: int) -> Transaction[Totals]:
+    """Of all that is `to_make_cold`."""
+    files, size_bytes, after = 0, 0, ""
+    while batch := (
+        yield from to_make_cold(before=before, least_bytes=least_bytes, after=after, limit=COUNTED)
+    ):
+        files += len(batch)
+        size_bytes += sum(file.size_bytes for file in batch)
+        after = batch[-1].id
+    return Totals(files, size_bytes)
 
 
 def pin_of(job_id: str) -> Transaction[Pin | None]:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from appliance.database.ages import ALL
 from appliance.database.lifecycle import Used
 from appliance.database.protocol import Statement, Transaction
 from appliance.database.records import as_json, record
@@ -138,8 +139,13 @@ def taken_in_all() -> Transaction[TakenInAll]:
 
 def used_by(owners: Iterable[str]) -> Transaction[list[Used]]:
     """By type, kind and place, the most first. Goes through all that these owners have."""
-    rows = yield Statement("usage_by_place_of", {"owners": as_json(list(owners))})
+    rows = yield Statement("usage_by_place", {"owners": as_json(list(owners))})
     return [record(Used, row) for row in rows]
+
+
+def used_by_all() -> Transaction[list[Used]]:
+    """As `used_by`, of everybody: through all files, so not for every request."""
+    return (yield from used_by(one.owner for one in (yield from largest(ALL))))
 
 
 def quota_of(owner: str, general: Quota) -> Transaction[Quota]:

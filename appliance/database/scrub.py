@@ -103,6 +103,11 @@ def mark_sound(file: StoredFile, *, now: float) -> Transaction[bool]:
     return bool(rows)
 
 
+def forget(file: StoredFile) -> Transaction[None]:
+    """That it was out of order: there is nothing any more that could be."""
+    yield Statement("mark_sound", {"storage_key": file.storage_key})
+
+
 def _audit(action: str, file: StoredFile, *, now: float) -> Transaction[None]:
     detail = {"key": file.storage_key}
     yield from audit.add(actor="system", action=action, subject=file.id, now=now, detail=detail)

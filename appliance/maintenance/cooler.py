@@ -3,7 +3,7 @@
 An original that a job still works on stays, and so does one that somebody reads for as long as he
 reads. A cold place that does not answer or is full stops the pass, loses nothing, and is told.
 Where the store's own rules move what is old, they are given time for it: then what they have moved
-is only recorded here, and the rest moved.
+is only recorded here, and the rest moved. What is too small to cost less there stays.
 """
 
 from __future__ import annotations
@@ -57,7 +57,12 @@ class Cooler:
         try:
             before = self._clock.now() - self._after_s - await self._grace_s()
             while batch := await self._database.read(
-                lifecycle.to_make_cold(before=before, after=after, limit=BATCH)
+                lifecycle.to_make_cold(
+                    before=before,
+                    least_bytes=self._storage.least_cold_bytes,
+                    after=after,
+                    limit=BATCH,
+                )
             ):
                 after = batch[-1].id
                 for file in batch:
@@ -85,7 +90,13 @@ class Cooler:
             rules = await self._own_rules.installed()
         except StorageRefused:  # it has no rules, or tells us none: then none is ours
             return 0.0
-        follows = rules is not None and 0 < rules.cold_after_days * DAY_S <= self._after_s
+        cooling = rules.cooling if rules is not None else None
+        follows = (
+            cooling is not None
+            and (cooling.storage_class, cooling.prefix)
+            == (self._own_rules.cold_class, self._own_rules.originals)
+            and 0 < cooling.after_days * DAY_S <= self._after_s
+        )
         return GRACE_S if follows else 0.0
 
     def _noted(self, files: int, size_bytes: int, error: str | None) -> Transaction[None]:

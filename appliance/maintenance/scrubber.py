@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 
 import msgspec
@@ -19,7 +19,7 @@ import structlog
 
 from appliance.clock import Clock, since
 from appliance.database import scrub, stored_files
-from appliance.database.protocol import Database
+from appliance.database.protocol import Database, Transaction
 from appliance.database.scrub import Scrub
 from appliance.database.stored_files import StoredFile
 from appliance.errors import ObjectDamaged, ObjectMissing, StorageFull, StorageUnavailable
@@ -113,7 +113,7 @@ class Scrubber:
             is_sound = False
         except ObjectMissing:
             if is_original:
-                await self._mark_original(missing=[file.id])
+                await self._database.write(self._gone(file))
                 return None
             is_sound = False  # unless it went with its attempt: then no row names it any more
         except StorageUnavailable as fault:
@@ -130,17 +130,17 @@ class Scrubber:
             log.error("file_damaged", key=file.storage_key, job_id=file.id)
             return "damaged"
         if is_original:
-            await self._mark_original(found=[file.id])
+            found = stored_files.mark(missing=[], found=[file.id], now=now)
+            await self._database.write(found)
         if not await self._database.write(scrub.mark_sound(file, now=now)):
             return None
         log.info("file_sound_again", key=file.storage_key, job_id=file.id)
         return "sound_again"
 
-    async def _mark_original(
-        self, *, missing: Sequence[str] = (), found: Sequence[str] = ()
-    ) -> None:
-        now = self._clock.now()
-        await self._database.write(stored_files.mark(missing=missing, found=found, now=now))
+    def _gone(self, original: StoredFile) -> Transaction[None]:
+        """What is not there is neither damaged nor unreadable: it is counted once."""
+        yield from stored_files.mark(missing=[original.id], found=[], now=self._clock.now())
+        yield from scrub.forget(original)
 
     async def _is_sound(self, file: StoredFile) -> bool:
         """Raises ObjectDamaged, ObjectMissing, StorageUnavailable."""

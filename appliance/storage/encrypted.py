@@ -50,6 +50,10 @@ class EncryptedStorage:
         return self._store.has_cold_place
 
     @property
+    def least_cold_bytes(self) -> int:
+        return self._store.least_cold_bytes
+
+    @property
     def own_rules(self) -> OwnRules | None:
         return self._store.own_rules
 

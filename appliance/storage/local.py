@@ -71,6 +71,7 @@ class LocalStorage:
         return cls(root)
 
     has_cold_place = False
+    least_cold_bytes = 0
     own_rules = None
     clock_skew_s = 0.0
 

@@ -48,6 +48,10 @@ class ObjectStorage:
         return self._bucket.has_cold_class
 
     @property
+    def least_cold_bytes(self) -> int:
+        return self._bucket.least_cold_bytes
+
+    @property
     def own_rules(self) -> OwnRules:
         return self._bucket.own_rules
 

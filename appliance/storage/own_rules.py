@@ -23,10 +23,17 @@ def is_about_us(prefix: str, ours: str) -> bool:
     )
 
 
+class Cooling(NamedTuple):
+    after_days: int
+    storage_class: str
+    prefix: str
+    """What begins so goes to that class then."""
+
+
 class Rules(NamedTuple):
-    cold_after_days: int
-    """Originals go to the cold class then; 0: they stay."""
-    abandoned_after_days: int
+    cooling: Cooling | None = None
+    """None: originals stay where they are."""
+    abandoned_after_days: int = 0
     """Parts of objects that were never ended are deleted then; 0: the store needs no rule."""
 
 
@@ -36,6 +43,9 @@ class OwnRules(Protocol):
     subject: str
     """The bucket, for people, with the prefix that the rules keep to."""
     cold_class: str | None
+    """To which originals are to go; None: to none."""
+    originals: str
+    """With what those begin that are ours."""
 
     def wanted(self, cold_after_days: int) -> Rules:
         """What is to be installed for that age. Raises ConfigurationError where the store moves
@@ -43,7 +53,7 @@ class OwnRules(Protocol):
         ...
 
     async def installed(self) -> Rules | None:
-        """Those of ours that are in force; None: there are none.
+        """Those of ours that are in force, as they stand there; None: there are none.
 
         Raises StorageRefused where it has no such thing, or does not tell us; StorageUnavailable.
         """

@@ -71,6 +71,11 @@ class Storage(Protocol):
         ...
 
     @property
+    def least_cold_bytes(self) -> int:
+        """Smaller objects are not worth `make_cold`: they would cost no less."""
+        ...
+
+    @property
     def own_rules(self) -> OwnRules | None:
         """By which the store makes originals cold by itself; None where it cannot."""
         ...

@@ -23,6 +23,7 @@ from appliance.threads import in_thread
 
 class TieredStorage:
     has_cold_place = True
+    least_cold_bytes = 0
     own_rules = None
     """No rule of the hot store moves anything to another one."""
 

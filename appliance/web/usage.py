@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
 from aiohttp import web
 
 from appliance.database import keys, ownership
+from appliance.database.ownership import Taken, TakenInAll
 from appliance.database.protocol import Transaction
 from appliance.web import queries
 from appliance.web.documents import AllUsage
@@ -23,28 +27,34 @@ async def get_usage(request: web.Request) -> web.StreamResponse:
 
 async def get_usage_of_all(request: web.Request) -> web.StreamResponse:
     """GET /usage/all?limit=: in all, and of those who have the most."""
-    limit = queries.limit(request)
-    return json_response(await services(request).database.read(_of_all(limit)))
-
-
-def _of_all(limit: int) -> Transaction[AllUsage]:
-    total = yield from ownership.taken_in_all()
-    largest = yield from ownership.largest(limit)
-    owners = [one.owner for one in largest]
-    used = yield from ownership.used_by(owners)
-    names = yield from keys.names(owners)
-    return {
-        "bytes": total.size_bytes,
-        "files": total.files,
-        "owners": total.owners,
+    found = await services(request).database.read(_of_all(queries.limit(request)))
+    used_by_owner = request.app[USED_BY_OWNER]
+    document: AllUsage = {
+        "bytes": found.total.size_bytes,
+        "files": found.total.files,
+        "owners": found.total.owners,
         "largest": [
             {
                 "owner": one.owner,
-                "name": names.get(one.owner),
+                "name": found.names.get(one.owner),
                 "bytes": one.size_bytes,
                 "files": one.files,
-                "used": [used_document(each) for each in used if each.owner == one.owner],
+                "used": [used_document(each) for each in await used_by_owner.of(one.owner)],
             }
-            for one in largest
+            for one in found.largest
         ],
     }
+    return json_response(document)
+
+
+class _OfAll(NamedTuple):
+    total: TakenInAll
+    largest: Sequence[Taken]
+    names: Mapping[str, str]
+    """Of the largest, as far as they are known."""
+
+
+def _of_all(limit: int) -> Transaction[_OfAll]:
+    total = yield from ownership.taken_in_all()
+    largest = yield from ownership.largest(limit)
+    return _OfAll(total, largest, (yield from keys.names(one.owner for one in largest)))

@@ -13,7 +13,7 @@ import pytest
 from appliance.errors import ConfigurationError, StorageRefused
 from appliance.storage.buckets.gcs import GcsBucket
 from appliance.storage.buckets.s3 import S3Bucket
-from appliance.storage.own_rules import Rules
+from appliance.storage.own_rules import Cooling, Rules
 from appliance.storage.spool import Given
 from tests import buckets
 
@@ -53,7 +53,8 @@ async def test_rules_of_s3_are_set_beside_those_of_others(tmp_path: Path) -> Non
         await beside.own_rules.install(rules)
         for _ in range(2):
             await bucket.own_rules.install(rules)
-            assert await bucket.own_rules.installed() == rules == Rules(45, 7)
+            assert await bucket.own_rules.installed() == rules
+        assert rules == Rules(Cooling(45, "STANDARD_IA", f"{prefix}raw/"), 7)
         there = await rules_there(bucket)
         assert len(there) == 6
         assert "old/" in there["older"]
@@ -63,11 +64,33 @@ async def test_rules_of_s3_are_set_beside_those_of_others(tmp_path: Path) -> Non
         assert await bucket.own_rules.deleting() == ["tagged"]
         assert not any("Expiration" in text for id, text in there.items() if "appliance" in id)
         await bucket.own_rules.install(bucket.own_rules.wanted(0))
-        assert await bucket.own_rules.installed() == Rules(0, 7)
+        assert await bucket.own_rules.installed() == Rules(None, 7)
         assert await beside.own_rules.installed() == rules
     finally:
         await bucket.close()
         await beside.close()
+
+
+async def test_rules_of_s3_are_read_as_they_stand_there(tmp_path: Path) -> None:
+    """Ours are known by their ids, whatever has become of them."""
+    bucket = await s3_bucket(tmp_path)
+    glacier = await s3_bucket(tmp_path, cold_class="GLACIER_IR")
+    prefix = f"{buckets.RUN}/{tmp_path.name}/"
+    try:
+        await bucket.own_rules.install(bucket.own_rules.wanted(30))
+        assert await glacier.own_rules.installed() == bucket.own_rules.wanted(30)
+        await glacier.own_rules.install(glacier.own_rules.wanted(30))
+        rules = await bucket.own_rules.installed()
+        assert rules == Rules(Cooling(30, "GLACIER_IR", f"{prefix}raw/"), 7)
+        document = (await bucket.ask("GET", None, {"lifecycle": ""})).body
+        elsewhere = document.replace(f"<Prefix>{prefix}".encode(), b"<Prefix>elsewhere/")
+        assert elsewhere != document
+        await bucket.ask("PUT", None, {"lifecycle": ""}, body=Given(elsewhere))
+        rules = await bucket.own_rules.installed()
+        assert rules == Rules(Cooling(30, "GLACIER_IR", "elsewhere/raw/"), 0)
+    finally:
+        await bucket.close()
+        await glacier.close()
 
 
 async def test_what_the_bucket_has_moved_is_not_copied_again(
@@ -97,7 +120,8 @@ async def test_too_young_for_the_class_is_refused_beforehand(tmp_path: Path) -> 
     try:
         with pytest.raises(ConfigurationError, match="younger than 30 days"):
             bucket.own_rules.wanted(29)
-        assert glacier.own_rules.wanted(1) == Rules(1, 7)
+        originals = f"{buckets.RUN}/{tmp_path.name}/raw/"
+        assert glacier.own_rules.wanted(1) == Rules(Cooling(1, "GLACIER_IR", originals), 7)
     finally:
         await bucket.close()
         await glacier.close()
@@ -114,7 +138,7 @@ async def test_rules_of_gcs_are_set_beside_those_of_others(tmp_path: Path) -> No
         assert await bucket.own_rules.installed() is None
         for days in (30, 30, 60):
             await bucket.own_rules.install(bucket.own_rules.wanted(days))
-            assert await bucket.own_rules.installed() == Rules(days, 0)
+            assert await bucket.own_rules.installed() == Rules(Cooling(days, "NEARLINE", ours))
         found = msgspec.json.decode((await bucket.ask("GET", bucket.bucket_url({}))).body)
         assert found["lifecycle"]["rule"] == [
             other,
@@ -124,6 +148,9 @@ async def test_rules_of_gcs_are_set_beside_those_of_others(tmp_path: Path) -> No
             },
         ]
         assert await bucket.own_rules.deleting() == []
+        body = Given(msgspec.json.encode(found).replace(b"NEARLINE", b"ARCHIVE"))
+        await bucket.ask("PATCH", bucket.bucket_url({}), body=body)
+        assert await bucket.own_rules.installed() == Rules(Cooling(60, "ARCHIVE", ours))
         spared = {"action": {"type": "Delete"}, "condition": {"numNewerVersions": 3}}
         all_of_it = {"action": {"type": "Delete"}, "condition": {"age": 400}}
         body = Given(msgspec.json.encode({"lifecycle": {"rule": [spared, all_of_it]}}))

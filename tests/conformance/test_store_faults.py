@@ -9,6 +9,7 @@ import random
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import quote
 
@@ -33,7 +34,7 @@ from appliance.storage.object_store import ObjectStorage
 from appliance.storage.spool import Given
 from appliance.store_urls import parse_bucket_url
 from tests import buckets, certificates
-from tests.clocks import WrongClock
+from tests.clocks import MovedClock, WrongClock
 from tests.conformance.test_partials import append
 from tests.conformance.test_partials import get as get_partial
 from tests.conformance.test_storage import get, names, put
@@ -315,6 +316,34 @@ async def test_the_clock_of_the_store_is_believed(tmp_path: Path, ahead_s: float
     assert [line["event"] for line in told] == ["store_clock_differs", "store_clock_agrees"]
     assert abs(told[0]["ahead_s"] + ahead_s) < 10
     assert "NTP" in told[0]["mend"]
+
+
+@pytest.mark.parametrize(
+    ("dated_s", "skew_s"),
+    [(0.0, 0.0), (45.0, 0.0), (90.0, 0.0), (-30.0, -30.0), (120.0, 30.0)],
+)
+async def test_an_answer_that_takes_long_is_no_wrong_clock(
+    unused_tcp_port: int, dated_s: float, skew_s: float
+) -> None:
+    """It comes after 90 s, with the date of so many after it was asked for."""
+    clock = MovedClock()
+
+    async def slowly(request: web.Request) -> web.Response:
+        date = formatdate(clock.now() + dated_s, usegmt=True)
+        clock.pass_time(90.0)
+        return web.Response(text="<ListBucketResult/>", headers={"Date": date})
+
+    runner = web.AppRunner(_app(slowly))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", unused_tcp_port).start()
+    url = parse_bucket_url(f"s3://files?endpoint=http://127.0.0.1:{unused_tcp_port}")
+    bucket = open_bucket(url, buckets.environ("moto"), clock=clock)
+    try:
+        await bucket.ping()
+        assert bucket.clock.skew_s == skew_s
+    finally:
+        await bucket.close()
+        await runner.cleanup()
 
 
 async def test_a_store_that_does_not_tell_its_time_cannot_be_believed(

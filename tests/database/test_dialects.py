@@ -82,7 +82,7 @@ async def test_postgres_understands_every_statement(tmp_path: Path) -> None:
 
 BY_AGE = {"originals_due", "results_due", "prune_deliveries"}
 """Planned anew for the age that is asked for: any age may be that of a third of all rows."""
-OF_OWNERS = {"usage_by_place_of"}
+OF_OWNERS = {"usage_by_place"}
 """Likewise for the owners: they may be all there are."""
 
 FILL = """

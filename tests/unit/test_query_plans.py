@@ -42,7 +42,6 @@ SMALL_INDEXES = {
 """Partial ones, as large as what they hold: what waits, runs, is missing, is not told yet."""
 
 MAY_SCAN = {
-    "usage_by_place": "a command of an admin",
     "count_dead_letters_matching": "an admin's filter over dead letters, counted once",
     "discard_dead_letters": "an act of an admin, in batches",
     "collect_redrive_jobs": "an act of an admin",

@@ -47,6 +47,8 @@ def test_a_bucket_elsewhere() -> None:
         ("s3://files?ca=ca.pem", "beginning with /"),
         ("s3://files?region=", "such as eu-central-1"),
         ("s3://files?cold_class=a b", "storage class"),
+        ("s3://files?cold_class=GLACIER", "GLACIER_IR is as cold, and read at once"),
+        ("s3://files?endpoint=https://x&cold_class=deep_archive", "GLACIER_IR"),
     ],
 )
 def test_what_is_wrong_is_told_with_the_mend(url: str, told: str) -> None:

@@ -25,10 +25,10 @@ from appliance.ids import new_id, time_of
 from appliance.jobs import Job, ResultFile
 from appliance.maintenance.cooler import Cooler
 from appliance.maintenance.pruner import Pruner
-from appliance.storage.own_rules import OwnRules, Rules
+from appliance.storage.own_rules import Cooling, OwnRules, Rules
 from appliance.storage.tiered import TieredStorage
 from appliance.web import files as files_page
-from tests import media
+from tests import buckets, media
 from tests.clocks import MovedClock
 from tests.conftest import Serve, Served
 from tests.web.conftest import Join
@@ -69,9 +69,10 @@ class RulesSet(NamedTuple):
     """None: it does not tell."""
     subject: str = "s3://files"
     cold_class: str | None = "STANDARD_IA"
+    originals: str = "raw/"
 
     def wanted(self, cold_after_days: int) -> Rules:
-        return Rules(cold_after_days, 7)
+        raise NotImplementedError
 
     async def installed(self) -> Rules:
         if self.rules is None:
@@ -508,9 +509,16 @@ async def test_a_disk_that_is_not_mounted_stops_the_start(serve: Serve, tmp_path
 
 @pytest.mark.parametrize(
     ("rules", "waits"),
-    [(Rules(30, 7), True), (Rules(20, 7), True), (Rules(31, 7), False), (Rules(0, 7), False),
-     (None, False)],
-)  # fmt: skip
+    [
+        (Rules(Cooling(30, "STANDARD_IA", "raw/"), 7), True),
+        (Rules(Cooling(20, "STANDARD_IA", "raw/"), 7), True),
+        (Rules(Cooling(31, "STANDARD_IA", "raw/"), 7), False),
+        (Rules(Cooling(30, "GLACIER_IR", "raw/"), 7), False),
+        (Rules(Cooling(30, "STANDARD_IA", "other/raw/"), 7), False),
+        (Rules(None, 7), False),
+        (None, False),
+    ],
+)
 async def test_rules_of_the_store_are_given_time(
     served: Served, rules: Rules | None, waits: bool
 ) -> None:
@@ -518,6 +526,37 @@ async def test_rules_of_the_store_are_given_time(
     own_rules = RulesSet(rules)
     assert await cooler(served, 32, own_rules).run_once() == {"moved": 0 if waits else 1}
     assert await cooler(served, 34, own_rules).run_once() == {"moved": 1 if waits else 0}
+
+
+async def test_what_is_too_small_for_a_storage_class_stays(serve: Serve, tmp_path: Path) -> None:
+    await (await buckets.bucket("moto", prefix="any")).close()
+    url = buckets.url("moto", prefix=tmp_path.name, cold_class="STANDARD_IA")
+    served = await serve(storage_url=url, variables=buckets.environ("moto"))
+    shared, kib = services_of(served), 1024
+    small = await done(served, "small.txt", b"x" * (128 * kib - 1))
+    large = await done(served, "large.txt", b"x" * 128 * kib)
+    before = clock_of(served, 1).now()
+    due = lifecycle.due_for_cold(before=before, least_bytes=shared.storage.least_cold_bytes)
+    assert await shared.database.read(due) == (1, 128 * kib)
+
+    async def outlook(job_id: str) -> Any:
+        return (await served.json("GET", f"/jobs/{job_id}"))["lifecycle"]
+
+    assert (await outlook(small))["coldAt"] is None
+    assert (await outlook(large))["coldAt"] is not None
+    assert await cooler(served, 31).run_once() == {"moved": 1}
+    assert [(await outlook(one))["place"] for one in (small, large)] == ["hot", "cold"]
+
+
+async def test_what_is_due_is_counted_in_pieces(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "COUNTED", 2)
+    for size in (10, 200, 30, 400, 50):
+        await done(served, "a.txt", b"x" * size)
+    before, read = clock_of(served, 1).now(), services_of(served).database.read
+    assert await read(lifecycle.due_for_cold(before=before, least_bytes=0)) == (5, 690)
+    assert await read(lifecycle.due_for_cold(before=before, least_bytes=50)) == (3, 650)
 
 
 async def test_an_original_goes_before_its_results(served: Served) -> None:

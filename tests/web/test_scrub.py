@@ -18,7 +18,7 @@ from appliance.storage.tiered import TieredStorage
 from tests import databases, media
 from tests.conftest import Serve, Served
 from tests.web.pages import links, page
-from tests.web.wire import refused, services_of
+from tests.web.wire import metrics, refused, services_of
 
 KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 
@@ -140,6 +140,25 @@ async def test_a_missing_file(serve: Serve, name: str) -> None:
 
     path.write_bytes(content)
     assert (await scrubber(served).pass_over_all()).is_sound
+
+
+@pytest.mark.parametrize("was", ["damaged", "unreadable"])
+async def test_what_is_missing_now_is_not_told_as_what_it_was_before(
+    serve: Serve, was: str
+) -> None:
+    served = await serve(workers=True, scrub_bytes_per_s="0")
+    await stored(served)
+    path = place_of(served, "cat.jpg")
+    if was == "damaged":
+        flip(path)
+    else:
+        path.unlink()
+        path.symlink_to(path)  # opening it fails, as it does on a bad sector
+    assert getattr(await scrubber(served).pass_over_all(), was) == 1
+    path.unlink()
+    outcome = await scrubber(served).pass_over_all()
+    assert (outcome.missing, outcome.damaged, outcome.unreadable) == (1, 0, 0)
+    assert (await metrics(served))[f"appliance_{was}_files"] == 0
 
 
 async def test_a_file_that_cannot_be_read_holds_up_no_other(serve: Serve) -> None:

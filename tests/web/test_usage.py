@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
-from appliance.database import lifecycle
+from appliance.database import lifecycle, ownership
 from appliance.database.protocol import Transaction
 from appliance.permissions import Role
+from appliance.web import used_by_owner
 from appliance.web.used_by_owner import UsedByOwner
 from tests import media
 from tests.clocks import MovedClock
@@ -76,6 +78,26 @@ async def test_everybody_s(serve: Serve, join: Join) -> None:
         await refused(response, 403, "forbidden")
     async with viewer.http.get("/dashboard/access", headers=HTML) as response:
         assert "2.0 KB" not in await response.text()
+
+
+async def test_those_who_have_most_are_not_counted_anew_for_each_who_asks(
+    serve: Serve, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = await serve()
+    for person in (await join(served), await join(served)):
+        await upload(served, b"x" * 100, by=person.http)
+    counted = []
+    used_by = ownership.used_by
+
+    def counting(owners: Iterable[str]) -> Transaction[list[lifecycle.Used]]:
+        counted.extend(owners)
+        return used_by(owners)
+
+    monkeypatch.setattr(ownership, "used_by", counting)
+    monkeypatch.setattr(used_by_owner, "TIMES", 1e9)  # a count of so little takes next to no time
+    first = await served.json("GET", "/usage/all")
+    assert await served.json("GET", "/usage/all") == first
+    assert sorted(counted) == sorted(one["owner"] for one in first["largest"])
 
 
 async def test_a_long_count_is_shared_and_given_for_a_while(

@@ -54,6 +54,7 @@ class GcsBucket:
     least_part_bytes = 256 * 1024
     copies_parts = False
     composes = True
+    least_cold_bytes = 0
 
     def __init__(self, url: BucketUrl, *, clock: Clock) -> None:
         self.name = str(url)

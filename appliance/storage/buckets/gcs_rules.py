@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from appliance.errors import StorageUnavailable
-from appliance.storage.own_rules import ORIGINALS, Rules, is_about_us
+from appliance.storage.own_rules import ORIGINALS, Cooling, Rules, is_about_us
 from appliance.storage.spool import Given
 
 if TYPE_CHECKING:
@@ -38,13 +38,20 @@ class GcsRules:
         self._prefix = prefix
         self.subject = bucket.name
         self.cold_class = cold_class
+        self.originals = prefix + ORIGINALS
 
     def wanted(self, cold_after_days: int) -> Rules:
-        return Rules(0 if self.cold_class is None else cold_after_days, 0)
+        if self.cold_class is None or not cold_after_days:
+            return Rules()
+        return Rules(Cooling(cold_after_days, self.cold_class, self.originals))
 
     async def installed(self) -> Rules | None:
-        ours = [rule for rule in (await self._read())[1] if self._is_ours(rule)]
-        return Rules(int(ours[0]["condition"].get("age", 0)), 0) if ours else None
+        for rule in (await self._read())[1]:
+            if self._is_ours(rule):
+                (prefix,) = rule["condition"]["matchesPrefix"]
+                days = int(rule["condition"].get("age", 0))
+                return Rules(Cooling(days, rule["action"]["storageClass"], prefix))
+        return None
 
     async def deleting(self) -> list[str]:
         return [
@@ -56,14 +63,12 @@ class GcsRules:
     async def install(self, rules: Rules) -> None:
         found, known = await self._read()
         wanted = [rule for rule in known if not self._is_ours(rule)]
-        if rules.cold_after_days:
+        if rules.cooling is not None:
+            days, storage_class, prefix = rules.cooling
             wanted.append(
                 {
-                    "action": {"type": "SetStorageClass", "storageClass": self.cold_class},
-                    "condition": {
-                        "age": rules.cold_after_days,
-                        "matchesPrefix": [self._prefix + ORIGINALS],
-                    },
+                    "action": {"type": "SetStorageClass", "storageClass": storage_class},
+                    "condition": {"age": days, "matchesPrefix": [prefix]},
                 }
             )
         body = Given(msgspec.json.encode({"lifecycle": {"rule": wanted}}))
@@ -82,7 +87,7 @@ class GcsRules:
     def _is_ours(self, rule: Rule) -> bool:
         changes_class = bool(rule["action"].get("type") == "SetStorageClass")
         prefixes = rule["condition"].get("matchesPrefix")
-        return changes_class and prefixes == [self._prefix + ORIGINALS]
+        return changes_class and prefixes == [self.originals]
 
     def _deletes_ours(self, rule: Rule) -> bool:
         condition = rule["condition"]

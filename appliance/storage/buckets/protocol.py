@@ -87,6 +87,8 @@ class Bucket(Protocol):
     composes: bool
     """Whether `compose` works."""
     has_cold_class: bool
+    least_cold_bytes: int
+    """Smaller objects gain nothing by the cold class."""
     pulse: Pulse
     clock: StoreClock
 

@@ -150,6 +150,7 @@ class Requests:
         if request.body is None and request.method in ("GET", "HEAD", "DELETE"):
             del headers["Content-Length"]
         response: aiohttp.ClientResponse | None = None
+        sent_at = self.clock.here()
         try:
             async with asyncio.timeout(within_s + size_bytes / SLOWEST_BYTES_PER_S):
                 response = await self._session.request(
@@ -160,7 +161,7 @@ class Requests:
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_S, sock_read=within_s),
                 )
-                self.clock.heard(response.headers)
+                self.clock.heard(response.headers, sent_at=sent_at)
                 refused = response.status >= 300 and response.status != request.expects
                 body = await _read(response) if whole or refused else b""
                 if refused:

@@ -47,6 +47,9 @@ class S3Bucket:
     least_part_bytes = LEAST_PART_BYTES
     copies_parts = True
     composes = False
+    least_cold_bytes = 128 * 1024
+    """Standard-IA and Glacier Instant Retrieval charge smaller ones as this, and rules leave them.
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-class-intro.html"""
 
     def __init__(
         self, url: BucketUrl, credentials: CredentialSource, *, region: str, clock: Clock

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from appliance.errors import ConfigurationError, ObjectMissing
 from appliance.storage.buckets.s3_answers import Element, SubElement, parsed, tostring
-from appliance.storage.own_rules import ORIGINALS, Rules, is_about_us
+from appliance.storage.own_rules import ORIGINALS, Cooling, Rules, is_about_us
 from appliance.storage.spool import Given
 
 if TYPE_CHECKING:
@@ -41,12 +41,13 @@ class S3Rules:
         self._prefix = prefix
         self.subject = bucket.name
         self.cold_class = cold_class
+        self.originals = prefix + ORIGINALS
         self._cold_id = f"upload-appliance:cold:{prefix}"
         self._abandoned_id = f"upload-appliance:abandoned:{prefix}"
 
     def wanted(self, cold_after_days: int) -> Rules:
         if self.cold_class is None or not cold_after_days:
-            return Rules(0, ABANDONED_DAYS)
+            return Rules(None, ABANDONED_DAYS)
         least = LEAST_DAYS.get(self.cold_class, 0)
         if cold_after_days < least:
             raise ConfigurationError(
@@ -56,7 +57,7 @@ class S3Rules:
                     "appliance, which does."
                 ]
             )
-        return Rules(cold_after_days, ABANDONED_DAYS)
+        return Rules(Cooling(cold_after_days, self.cold_class, self.originals), ABANDONED_DAYS)
 
     async def installed(self) -> Rules | None:
         found = await self._read()
@@ -64,10 +65,10 @@ class S3Rules:
         cold, abandoned = by_id.get(self._cold_id), by_id.get(self._abandoned_id)
         if cold is None and abandoned is None:
             return None
-        return Rules(
-            _days(cold, "Transition/Days"),
-            _days(abandoned, "AbortIncompleteMultipartUpload/DaysAfterInitiation"),
-        )
+        abandoned_days = 0
+        if abandoned is not None and _prefix_of(abandoned) == self._prefix:
+            abandoned_days = _days(abandoned, "AbortIncompleteMultipartUpload/DaysAfterInitiation")
+        return Rules(None if cold is None else _cooling(cold), abandoned_days)
 
     async def deleting(self) -> list[str]:
         return [
@@ -83,13 +84,13 @@ class S3Rules:
         document = Element("LifecycleConfiguration", xmlns=NAMESPACE)
         ours = (self._cold_id, self._abandoned_id)
         document.extend(_renewed(rule) for rule in found.rules if rule.findtext("ID") not in ours)
-        if rules.cold_after_days and self.cold_class is not None:
-            does = SubElement(self._rule(document, self._cold_id, ORIGINALS), "Transition")
-            SubElement(does, "Days").text = str(rules.cold_after_days)
-            SubElement(does, "StorageClass").text = self.cold_class
-        does = SubElement(
-            self._rule(document, self._abandoned_id, ""), "AbortIncompleteMultipartUpload"
-        )
+        if rules.cooling is not None:
+            rule = _new_rule(document, self._cold_id, rules.cooling.prefix)
+            does = SubElement(rule, "Transition")
+            SubElement(does, "Days").text = str(rules.cooling.after_days)
+            SubElement(does, "StorageClass").text = rules.cooling.storage_class
+        rule = _new_rule(document, self._abandoned_id, self._prefix)
+        does = SubElement(rule, "AbortIncompleteMultipartUpload")
         SubElement(does, "DaysAfterInitiation").text = str(rules.abandoned_after_days)
         body = tostring(document, encoding="utf-8")
         md5 = hashlib.md5(body, usedforsecurity=False).digest()
@@ -97,13 +98,6 @@ class S3Rules:
         if found.smallest is not None:
             headers[SMALLEST] = found.smallest
         await self._bucket.ask("PUT", None, {"lifecycle": ""}, headers=headers, body=Given(body))
-
-    def _rule(self, document: Element, rule_id: str, below: str) -> Element:
-        rule = SubElement(document, "Rule")
-        SubElement(rule, "ID").text = rule_id
-        SubElement(SubElement(rule, "Filter"), "Prefix").text = self._prefix + below
-        SubElement(rule, "Status").text = "Enabled"
-        return rule
 
     async def _read(self) -> _Found:
         try:
@@ -114,6 +108,14 @@ class S3Rules:
         for element in found.iter():
             element.tag = element.tag.rpartition("}")[2]
         return _Found(found.findall("Rule"), answer.headers.get(SMALLEST))
+
+
+def _new_rule(document: Element, rule_id: str, prefix: str) -> Element:
+    rule = SubElement(document, "Rule")
+    SubElement(rule, "ID").text = rule_id
+    SubElement(SubElement(rule, "Filter"), "Prefix").text = prefix
+    SubElement(rule, "Status").text = "Enabled"
+    return rule
 
 
 def _is_enabled(rule: Element) -> bool:
@@ -134,5 +136,10 @@ def _renewed(rule: Element) -> Element:
     return rule
 
 
-def _days(rule: Element | None, path: str) -> int:
-    return 0 if rule is None else int(rule.findtext(path, "0"))
+def _cooling(rule: Element) -> Cooling:
+    storage_class = rule.findtext("Transition/StorageClass", "")
+    return Cooling(_days(rule, "Transition/Days"), storage_class, _prefix_of(rule))
+
+
+def _days(rule: Element, path: str) -> int:
+    return int(rule.findtext(path, "0"))

@@ -32,23 +32,34 @@ class StoreClock:
         """There, in seconds since the epoch."""
         return self._clock.now() + self.skew_s
 
-    def heard(self, headers: Mapping[str, str]) -> None:
-        """What an answer says of the time; nothing where it has no date."""
+    def here(self) -> float:
+        """By this machine, in seconds since the epoch."""
+        return self._clock.now()
+
+    def heard(self, headers: Mapping[str, str], *, sent_at: float) -> None:
+        """What an answer that came just now says of the time; nothing where it has no date.
+
+        `sent_at`, by this machine, is when it was asked for. An answer may take a minute, and be
+        dated when that began: so all that is known is between which two times its date was read.
+        """
         try:
-            skew_s = parsedate_to_datetime(headers["Date"]).timestamp() - self._clock.now()
+            date = parsedate_to_datetime(headers["Date"]).timestamp()
         except (KeyError, ValueError):
             return
-        if abs(skew_s) < NOTED_S:
-            skew_s = 0.0
-        if abs(skew_s - self.skew_s) < NOTED_S:
+        least_s, most_s = date - self._clock.now(), date - sent_at
+        if least_s - NOTED_S < self.skew_s < most_s + NOTED_S:
             return
-        was, self.skew_s = self.skew_s, skew_s
+        was, self.skew_s = self.skew_s, 0.0
+        if least_s >= NOTED_S:
+            self.skew_s = least_s
+        elif most_s <= -NOTED_S:
+            self.skew_s = most_s
         if not was:
             log.warning(
                 "store_clock_differs",
                 store=self._subject,
-                ahead_s=round(skew_s),
+                ahead_s=round(self.skew_s),
                 mend="Set the clock of this machine, or that of the store, as by NTP.",
             )
-        elif not skew_s:
+        elif not self.skew_s:
             log.info("store_clock_agrees", store=self._subject)

@@ -109,7 +109,8 @@ UPDATE jobs SET files_left = 'original', version = version + 1 WHERE id = :id;
 
 -- All jobs of the upload that a job is of, with what keeps them.
 -- name: keepers
-SELECT j.id, j.preset, j.finished_at, j.files_left, u.id AS upload_id, u.cold_since, u.expired_at,
+SELECT j.id, j.preset, j.finished_at, j.files_left, u.id AS upload_id, u.size_bytes, u.cold_since,
+       u.expired_at,
        EXISTS (SELECT 1 FROM pins WHERE job_id = j.id) AS is_pinned,
        EXISTS (SELECT 1 FROM dead_letters WHERE job_id = j.id) AS is_reviewed
 FROM uploads AS u JOIN jobs AS j ON j.upload_id = u.id

@@ -1,10 +1,10 @@
 -- The cold place, and what is kept from being deleted.
 
--- Originals that no job needs now: behind :after, made before the id :before.
+-- Originals that no job needs now: behind :after, made before the id :before, and large enough.
 -- name: to_make_cold
 SELECT id, filename AS name, storage_key, size_bytes, sha256 FROM uploads AS u
 WHERE cold_since IS NULL AND expired_at IS NULL AND missing_since IS NULL
-  AND id > :after AND id < :before
+  AND id > :after AND id < :before AND size_bytes >= :least_bytes
   AND NOT EXISTS (SELECT 1 FROM jobs WHERE upload_id = u.id
                   AND status IN ('PENDING', 'PROCESSING', 'RETRYING'))
 ORDER BY id LIMIT :limit;
@@ -23,24 +23,6 @@ SELECT ran_at, files, bytes, error FROM lifecycle;
 
 -- name: cold_totals
 SELECT files, bytes FROM cold;
-
--- name: due_totals
-SELECT count(*) AS files, coalesce(sum(size_bytes), 0) AS bytes FROM uploads AS u
-WHERE cold_since IS NULL AND expired_at IS NULL AND missing_since IS NULL
-  AND id < :before
-  AND NOT EXISTS (SELECT 1 FROM jobs WHERE upload_id = u.id
-                  AND status IN ('PENDING', 'PROCESSING', 'RETRYING'));
-
--- Walks through all files.
--- name: usage_by_place
-SELECT u.owner, (SELECT type FROM jobs WHERE upload_id = u.id LIMIT 1) AS type,
-       'originals' AS kind, CASE WHEN u.cold_since IS NULL THEN 'hot' ELSE 'cold' END AS place,
-       count(*) AS files, sum(u.size_bytes) AS size_bytes
-FROM uploads AS u WHERE u.expired_at IS NULL GROUP BY 1, 2, 4
-UNION ALL
-SELECT j.owner, j.type, 'results', 'hot', count(*), sum(f.size_bytes)
-FROM files AS f JOIN jobs AS j ON j.id = f.job_id GROUP BY 1, 2
-ORDER BY size_bytes DESC;
 
 -- name: pin_of
 SELECT job_id, actor, reason, pinned_at FROM pins WHERE job_id = :job_id;

@@ -1,7 +1,7 @@
 -- What owners have here. How much in all is kept in `usage` by triggers; of what kind, and where,
 -- is counted when somebody asks, by going through the files of those owners.
 
--- name: usage_by_place_of
+-- name: usage_by_place
 SELECT u.owner, (SELECT type FROM jobs WHERE upload_id = u.id LIMIT 1) AS type,
        'originals' AS kind, CASE WHEN u.cold_since IS NULL THEN 'hot' ELSE 'cold' END AS place,
        count(*) AS files, sum(u.size_bytes) AS size_bytes
