@@ -113,14 +113,14 @@ def _let_go(key: str, *, now: float) -> Transaction[None]:
     here perhaps not yet."""
     folder, an_id, _ = key.split("/", 2)
     if folder == "processed":
-        yield from ages.expire_results(an_id, now=now)  # at work: they go as it is taken back
+        yield from ages.lose_results(an_id)
         return
     for job_id in (yield from stored_files.jobs_of(an_id)):
         yield from jobs.cancel(job_id, now=now, actor="system")
         job = yield from job_reads.get(job_id)
         if job is not None and not job.files:
             yield from stored_files.delete(job_id)
-    yield from ages.expire_original(an_id, now=now)
+    yield from ages.lose_original(an_id, now=now)
 
 
 async def _restore_entry(

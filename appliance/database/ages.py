@@ -162,6 +162,17 @@ def expire(kind: Kind, an_id: str, age: Age, *, now: float) -> Transaction[Expir
     return (yield from expire_results(an_id, age, now=now))
 
 
+def lose_original(upload_id: str, *, now: float) -> Transaction[None]:
+    """Record that an original is gone, whatever it was to be kept for."""
+    yield Statement("expire_upload", {"id": upload_id, "now": now})
+
+
+def lose_results(job_id: str) -> Transaction[None]:
+    """Likewise of a job's results."""
+    yield Statement("delete_job_files", {"id": job_id})
+    yield Statement("expire_results", {"id": job_id})
+
+
 def _deleted(job_ids: Iterable[str]) -> Transaction[tuple[DeletedJob, ...]]:
     found = []
     for job_id in job_ids:
