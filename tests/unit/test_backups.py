@@ -327,14 +327,14 @@ async def test_files_that_go_by_age_meanwhile_take_no_other_along(
 
     async def copy_and_expire(path: Path) -> None:
         await copy_to(path)
-        now = stage.clock.now()
+        now = stage.clock.now() + 2 * ages.DAY_S
         for job, kinds in (
             (no_original, ("originals",)),
             (no_results, ("results",)),
             (nothing, ("results", "originals")),
         ):
             for kind in kinds:
-                assert await stage.database.write(ages.expire(kind, job.id, now=now))
+                assert await stage.database.write(ages.expire(kind, job.id, ages.Age(1), now=now))
                 folder = "raw" if kind == "originals" else "processed"
                 assert await stage.store.delete(f"{folder}/{job.id}")
 
