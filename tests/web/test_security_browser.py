@@ -119,7 +119,7 @@ so a foreign page can do no more with them than anybody."""
 )
 async def test_no_other_site_changes_anything(serve: Serve, join: Join, route: Route) -> None:
     """With the cookie of an admin, as a browser sends it along, and with that of nobody."""
-    served = await serve()
+    served = await serve(scrub_bytes_per_s="0")  # it notes how far it is
     owner = await join(served)
     cookie = (await signed_in(served)).headers["Cookie"]
     options = await asked(served, owner, route)
