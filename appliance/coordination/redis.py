@@ -125,9 +125,9 @@ class RedisCoordination:
         return opened
 
     async def close(self) -> None:
-        if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.wait([self._listener])
+        while self._listener is not None and not self._listener.done():
+            self._listener.cancel()  # again where the client took it for a fault of its own
+            await asyncio.wait([self._listener], timeout=1.0)
         await self._redis.aclose()
 
     async def check(self) -> None:

@@ -149,11 +149,10 @@ class RabbitQueue:
             with suppress(TimeoutError):
                 async with asyncio.timeout(TIMEOUT_S):
                     await self._waiting.join()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        while tasks := [task for task in self._tasks if not task.done()]:
+            for task in tasks:
+                task.cancel()  # again where the client took it for a fault of its own
+            await asyncio.wait(tasks, timeout=1.0)
 
     async def check(self) -> None:
         """Raises ConfigurationError where the broker does not answer, or refuses."""
