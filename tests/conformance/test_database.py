@@ -197,7 +197,7 @@ async def test_a_quota_is_held_however_many_take_at_once(servers: list[Database]
     outcomes = await asyncio.gather(
         *(
             one.write(ownership.within(quota, "key:A", jobs.create([a_job(owner="key:A")])))
-            for _ in range(4)
+            for _ in range(8)
             for one in servers
         ),
         return_exceptions=True,
