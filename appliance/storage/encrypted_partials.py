@@ -8,8 +8,9 @@ after a restart.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Self
@@ -28,7 +29,7 @@ from appliance.storage.sealed import (
     Sealing,
     frame_length,
 )
-from appliance.threads import in_thread
+from appliance.threads import in_thread, see_through
 
 MOST_REMEMBERED = 1000
 
@@ -206,12 +207,20 @@ class _EncryptedAppending:
 
     async def write(self, data: bytes | memoryview) -> None:
         if self._sealing.add(data):
-            await self._appending.write(await in_thread(self._sealing.frames))
+            await self._take_out(self._sealing.frames)
+
+    async def _take_out(self, frames: Callable[[], bytes]) -> None:
+        """Whoever is cancelled here may sync what came before: none of it must be lost between
+        the sealing and the store."""
+        await see_through(asyncio.ensure_future(self._pass_on(frames)))
+
+    async def _pass_on(self, frames: Callable[[], bytes]) -> None:
+        sealed = await in_thread(frames)
+        if sealed:
+            await self._appending.write(sealed)
 
     async def sync(self) -> None:
-        rest = await in_thread(self._sealing.flush)
-        if rest:
-            await self._appending.write(rest)
+        await self._take_out(self._sealing.flush)
         await self._appending.sync()
         self._partials.remember(self._name, self._seal, self._sealing.layout)
 

@@ -25,11 +25,22 @@ class InFlight:
         Raises what an earlier one came to.
         """
         try:
-            await self._places.acquire()
-            self._check()
+            await self.place()
         except BaseException:
             _end(work, body)
             raise
+        self.start(work, body)
+
+    async def place(self) -> None:
+        """Return when there is one, for the caller to `start` something in.
+
+        Raises what an earlier one came to.
+        """
+        await self._places.acquire()
+        self._check()
+
+    def start(self, work: Coroutine[Any, Any, None], body: Body | None = None) -> None:
+        """As `begin`, in a place that there is."""
 
         def done(task: asyncio.Task[None]) -> None:
             # Not in the task: one that is cancelled before its first step runs no line of its own.

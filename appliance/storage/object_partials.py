@@ -178,10 +178,12 @@ class ObjectAppending:
             await self._spool.write(left[:room])
             left = left[room:]
             if self._spool.size_bytes == self._sending.part_bytes:
+                # Whoever is cancelled here still has all that came in the spool, for a sync.
+                await self._in_flight.place()
                 piece = self._next_piece()
                 full, self._spool = self._spool, self._sending.new_spool()
                 self._pieces.append(piece)
-                await self._in_flight.begin(self._bucket.put(piece.key, full), full)
+                self._in_flight.start(self._bucket.put(piece.key, full), full)
 
     async def sync(self) -> None:
         pieces = list(self._pieces)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,26 @@ async def test_what_is_missing_cannot_be_appended_to(storage: Storage) -> None:
     await append(partials, 0, b"12345")
     with pytest.raises(ObjectMissing):
         await partials.append_at(NAME, 6)
+
+
+@pytest.mark.parametrize("cancelled", ["a write", "a sync"])
+async def test_what_was_written_before_a_cancellation_is_kept(
+    storage: Storage, cancelled: str
+) -> None:
+    """As when a newer request takes over, and the older one keeps what it got."""
+    partials = of(storage)
+    await partials.create(NAME)
+    async with await partials.append_at(NAME, 0) as appending:
+        await appending.write(DATA[:1_200_000])
+        step = appending.sync() if cancelled == "a sync" else appending.write(DATA[1_200_000:])
+        task: asyncio.Task[None] = asyncio.create_task(step)
+        await asyncio.sleep(0)  # it has begun
+        task.cancel()
+        await asyncio.wait((task,))
+        await appending.sync()
+    found = await get(partials, NAME)
+    assert found[:1_200_000] == DATA[:1_200_000]
+    assert found == DATA[: len(found)]
 
 
 async def test_a_restart_keeps_all_that_was_written(open_storage: OpenStorage) -> None:
