@@ -313,9 +313,3 @@ async def _yes() -> bool:
 
 def _in_words(error: Exception) -> str:
     return f"Redis does not answer as it should: {str(error) or type(error).__name__}"
-
-
-def shown(url: str) -> str:
-    """The address without its password."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -17,6 +17,7 @@ queue cannot be chosen.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ from appliance.errors import ConfigurationError
 from appliance.jobs import Job, JobStatus, JobType
 
 log = structlog.get_logger()
+
+logging.getLogger("aiormq").setLevel(logging.CRITICAL)
+"""It tells of each try to reach the broker; `RabbitQueue.fault` is told once."""
 
 EXCHANGE = "file-processing"
 QUEUE = "file-processing-queue"
